@@ -1,0 +1,1 @@
+"""The commands of `run_trader.py`, one file each, imported only when called."""

@@ -1,0 +1,95 @@
+"""What all commands share: JSON output, errors without tracebacks, exit statuses, times."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from trader.domain.errors import ExitStatus, TraderError, UsageError
+
+
+def guarded(group: click.Group, args: list[str] | None = None) -> int:
+    """Run a click group; every foreseen failure is one clear line and the right exit status.
+
+    With `--json` among the arguments a failure is printed as the JSON document
+    `{"error": {...}}` on stdout. `TRADER_DEBUG=1` or `--debug` shows the traceback.
+    """
+    words = sys.argv[1:] if args is None else args
+    debug = "--debug" in words or os.environ.get("TRADER_DEBUG") == "1"
+    as_json = "--json" in words
+    try:
+        outcome = group.main(
+            args=[w for w in words if w != "--debug"], prog_name=None, standalone_mode=False
+        )
+        return int(outcome) if isinstance(outcome, int) else ExitStatus.DONE
+    except click.exceptions.Abort:
+        return _report({"category": "aborted", "message": "stopped by the user"}, as_json, 1)
+    except click.ClickException as fault:
+        where = fault.ctx.command_path if isinstance(fault, click.UsageError) and fault.ctx else ""
+        hint = f"See: {where} --help" if where else ""
+        body = {"category": "usage", "message": fault.format_message(), "hint": hint}
+        return _report(body, as_json, ExitStatus.MISUSED)
+    except TraderError as fault:
+        if debug:
+            raise
+        return _report(fault.as_dict(), as_json, fault.exit_status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.DONE
+
+
+def _report(body: dict[str, Any], as_json: bool, status: int) -> int:
+    body = {"hint": "", "retryable": False, **body}
+    if as_json:
+        print_json({"error": body})
+    else:
+        click.echo(f"error: {body['message']}", err=True)
+        if body["hint"]:
+            click.echo(f"  {body['hint']}", err=True)
+    return status
+
+
+def print_json(document: Any) -> None:
+    """Print exactly one JSON document on stdout; NaN becomes null, Decimals keep their digits."""
+    click.echo(json.dumps(_clean(document), indent=2, ensure_ascii=False))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(v) for v in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return str(value)
+
+
+def say(text: str = "", *, quiet: bool = False) -> None:
+    """Talk to the person: on stderr, so that stdout stays the answer."""
+    if not quiet:
+        click.echo(text, err=True)
+
+
+def parse_time(text: str, what: str = "time") -> datetime:
+    """Read a date or an ISO 8601 time; without an offset it is UTC.
+
+    Raises:
+        UsageError: if it is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(
+            f"{what} '{text}': expected a date such as 2024-03-01 or a time such as "
+            "2024-03-01T13:00Z"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

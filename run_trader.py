@@ -1,0 +1,68 @@
+"""The commands of the AI crypto trader; `python run_trader.py --help` lists them.
+
+Each command lives in its own file under `commands/` and is imported only when it is called, so
+that help is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+COMMANDS = {
+    "start": "run the bot: paper trading by default, no keys needed",
+    "analyze": "one analysis: indicators, patterns, sentiment, signal, plan",
+    "trade": "one manual order through the same risk rules",
+    "train": "train, validate, promote or keep a model",
+    "status": "balances, positions, orders, limits, model, health",
+    "why": "what was decided for a candle and why",
+    "stop": "emergency stop, from another process",
+    "resume": "lift the emergency stop",
+    "history": "import, check and list candles",
+    "sandbox": "serve the Kraken-compatible exchange over HTTP",
+    "doctor": "check the set-up, with remedies",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the one command that was asked for."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kraken-ai-trader", prog_name="run_trader")
+def cli() -> None:
+    r"""AI crypto trader for the Kraken spot exchange.
+
+    \b
+    Example:
+      python run_trader.py start
+    """
+
+
+def run() -> None:
+    """Entry point of the console command."""
+    from commands.common import guarded
+
+    sys.exit(guarded(cli))
+
+
+if __name__ == "__main__":
+    run()

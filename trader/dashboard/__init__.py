@@ -1,0 +1,1 @@
+"""The dashboard: reads, and asks for a stop."""

@@ -1,0 +1,298 @@
+"""Everything that can happen, as frozen records: the vocabulary of the journal.
+
+Each event is one line of the journal: a kind, a moment, and plain fields. `encode` and `decode`
+are each other's inverse; Decimals travel as text, so money stays exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Union
+
+from trader.domain.errors import JournalError
+from trader.domain.markets import Pair
+from trader.domain.orders import Fill, OrderRequest, OrderState, Purpose
+from trader.domain.signals import Approval, Refusal, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """The loop began. `mode` is PAPER or LIVE; `feed` says where prices come from."""
+
+    at: datetime
+    mode: str
+    feed: str
+    pairs: tuple[Pair, ...]
+    timeframe: str
+    strategy: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The loop ended in order."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CashAdjusted:
+    """Quote currency came or went other than by our fills.
+
+    The first deposit, a transfer, a hand trade of the user's, or a difference on reconciling.
+    """
+
+    at: datetime
+    asset: str
+    amount: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalMade:
+    """A strategy spoke about a closed candle; `snapshot_digest` says on what it was based."""
+
+    at: datetime
+    signal: Signal
+    price: float
+    snapshot_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class TradeRefused:
+    """A risk rule said no to a signal or to a manual order."""
+
+    at: datetime
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class TradeApproved:
+    """The risk rules allowed an order."""
+
+    at: datetime
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntended:
+    """An order is about to be sent: written before anything leaves the machine.
+
+    Attributes:
+        decided_for: the close of the candle it was decided on.
+        stop: protective stop to place once it fills, None for none.
+        take_profit: target to place or watch once it fills, None for none.
+    """
+
+    at: datetime
+    request: OrderRequest
+    purpose: Purpose
+    decided_for: datetime
+    reason: str
+    stop: Decimal | None = None
+    take_profit: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAccepted:
+    """The exchange has the order."""
+
+    at: datetime
+    order_id: str
+    exchange_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRefused:
+    """The exchange refused the order; it never lived there."""
+
+    at: datetime
+    order_id: str
+    category: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUnclear:
+    """A request about the order got no clear answer; the exchange must be asked."""
+
+    at: datetime
+    order_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelIntended:
+    """A cancel is about to be sent."""
+
+    at: datetime
+    order_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilled:
+    """A fill, seen for the first time."""
+
+    at: datetime
+    fill: Fill
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEnded:
+    """The order is over: filled, cancelled or expired, with so much executed."""
+
+    at: datetime
+    order_id: str
+    state: OrderState
+    filled_quantity: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EquityMarked:
+    """What the account was worth at a candle's close, in quote."""
+
+    at: datetime
+    equity: Decimal
+    cash: Decimal
+    prices: tuple[tuple[Pair, Decimal], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """Journal and exchange were compared; `differences` is empty when they agree."""
+
+    at: datetime
+    orders: int
+    fills: int
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyStopped:
+    """Trading was stopped; `flatten` says whether positions were to be closed."""
+
+    at: datetime
+    reason: str
+    flatten: bool
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Trading was allowed again."""
+
+    at: datetime
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAdopted:
+    """From now on this model speaks for the pair; empty `model_id` means the plain trend rule."""
+
+    at: datetime
+    pair: Pair
+    model_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChanged:
+    """A health check changed its state (`ok`, `warn`, `fail`)."""
+
+    at: datetime
+    check: str
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Troubled:
+    """Something went wrong and the loop went on; `category` as in `domain.errors`."""
+
+    at: datetime
+    category: str
+    message: str
+
+
+Event = Union[  # noqa: UP007 - get_args reads the members
+    SessionStarted, SessionEnded, CashAdjusted, SignalMade, TradeRefused, TradeApproved,
+    OrderIntended, OrderAccepted, OrderRefused, OrderUnclear, CancelIntended, OrderFilled,
+    OrderEnded, EquityMarked, Reconciled, EmergencyStopped, Resumed, ModelAdopted,
+    HealthChanged, Troubled,
+]  # fmt: skip
+
+EVENT_TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in typing.get_args(Event)}
+
+
+def encode(event: Event) -> str:
+    """One line of JSON, keys sorted, the same for the same event."""
+    body = {"kind": type(event).__name__, **_plain(event)}
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def decode(line: str) -> Event:
+    """The event of a line written by `encode`.
+
+    Raises:
+        JournalError: if the line is no event of this program.
+    """
+    try:
+        body = json.loads(line)
+        cls = EVENT_TYPES[body.pop("kind")]
+        return typing.cast(Event, _build(cls, body))
+    except (ValueError, KeyError, TypeError, ArithmeticError) as fault:
+        raise JournalError(f"journal line cannot be read: {line[:80]!r} ({fault})") from fault
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Pair | Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+_hints: dict[type, dict[str, Any]] = {}
+
+
+def _build(kind: Any, value: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (Union, types.UnionType):
+        inner = [arg for arg in typing.get_args(kind) if arg is not type(None)]
+        return None if value is None else _build(inner[0], value)
+    if origin is tuple:
+        args = typing.get_args(kind)
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_build(args[0], item) for item in value)
+        return tuple(_build(arg, item) for arg, item in zip(args, value, strict=True))
+    if kind is Pair:
+        base, quote = value.split("/")
+        return Pair(base, quote)
+    if kind is Decimal:
+        return Decimal(value)
+    if kind is datetime:
+        return datetime.fromisoformat(value)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if kind not in _hints:
+            _hints[kind] = typing.get_type_hints(kind)
+        return kind(**{name: _build(_hints[kind][name], item) for name, item in value.items()})
+    return value

@@ -1,0 +1,214 @@
+"""The portfolio: what you get by replaying the journal.
+
+Only fills of our own orders move positions; what the user trades by hand shows up as a
+`CashAdjusted` and is otherwise left alone. All amounts are exact decimals in quote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+
+from trader.domain.events import CashAdjusted, EquityMarked, Event, OrderFilled, OrderIntended
+from trader.domain.markets import Pair
+from trader.domain.orders import Fill, Purpose, Side
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What is held of one pair.
+
+    Attributes:
+        quantity: base, ≥ 0.
+        cost_quote: what was paid for it, fees included.
+        stop: protective stop price, None if there is none.
+        take_profit: target price, None if there is none.
+    """
+
+    pair: Pair
+    quantity: Decimal
+    cost_quote: Decimal
+    entry_price: Decimal
+    opened_at: datetime
+    stop: Decimal | None = None
+    take_profit: Decimal | None = None
+    entry_fees: Decimal = ZERO
+
+    def unrealised(self, price: Decimal) -> Decimal:
+        """Profit if sold at the price, before the fee of selling."""
+        return self.quantity * price - self.cost_quote
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A closed round trip, or the closed part of one.
+
+    Attributes:
+        profit_quote: after entry and exit fees.
+        fees_quote: entry and exit together.
+        exit_purpose: what ended it (exit, stop, target, flatten, manual).
+    """
+
+    pair: Pair
+    entry_at: datetime
+    entry_price: Decimal
+    exit_at: datetime
+    exit_price: Decimal
+    quantity: Decimal
+    fees_quote: Decimal
+    profit_quote: Decimal
+    exit_purpose: Purpose
+
+
+@dataclass(slots=True)
+class Portfolio:
+    """Cash, positions and closed trades of one account in one quote currency."""
+
+    quote: str
+    cash: Decimal = ZERO
+    positions: dict[Pair, Position] = field(default_factory=dict)
+    trades: list[Trade] = field(default_factory=list)
+    fees_quote: Decimal = ZERO
+    transfers_quote: Decimal = ZERO
+    equity_peak: Decimal = ZERO
+    day: str = ""
+    day_start_equity: Decimal = ZERO
+    last_equity: Decimal = ZERO
+    losing_streak: int = 0
+    last_loss_at: datetime | None = None
+    _seen: set[str] = field(default_factory=set)
+    _plans: dict[str, tuple[Decimal | None, Decimal | None]] = field(default_factory=dict)
+
+    def apply(self, event: Event) -> None:
+        """Take in one event; fills count once by their trade id, others pass."""
+        match event:
+            case OrderFilled(fill=fill, purpose=purpose):
+                self._fill(fill, purpose)
+            case OrderIntended(request=request, stop=stop, take_profit=target):
+                self._plans[request.order_id] = (stop, target)
+            case CashAdjusted(asset=asset, amount=amount) if asset == self.quote:
+                self._transfer(amount)
+            case EquityMarked(at=at, equity=equity):
+                self._mark(at, equity)
+
+    def position(self, pair: Pair) -> Position | None:
+        """What is held of the pair, None if nothing."""
+        return self.positions.get(pair)
+
+    def exposure(self, prices: Mapping[Pair, Decimal]) -> Decimal:
+        """Value of all positions, in quote."""
+        return sum((p.quantity * prices[p.pair] for p in self.positions.values()), ZERO)
+
+    def equity(self, prices: Mapping[Pair, Decimal]) -> Decimal:
+        """Cash and positions at the given prices, in quote.
+
+        Raises:
+            KeyError: if the price of a held pair is missing.
+        """
+        return self.cash + self.exposure(prices)
+
+    @property
+    def drawdown(self) -> Decimal:
+        """Fall of the last marked equity from its peak, as a fraction ≥ 0."""
+        if self.equity_peak <= 0:
+            return ZERO
+        return max(ZERO, 1 - self.last_equity / self.equity_peak)
+
+    @property
+    def day_loss(self) -> Decimal:
+        """Loss since the start of the UTC day as a fraction of its first equity, ≥ 0."""
+        if self.day_start_equity <= 0:
+            return ZERO
+        return max(ZERO, 1 - self.last_equity / self.day_start_equity)
+
+    def _transfer(self, amount: Decimal) -> None:
+        self.cash += amount
+        self.transfers_quote += amount
+        # Money moved in or out is neither profit nor loss: the marks move along.
+        for name in ("equity_peak", "day_start_equity", "last_equity"):
+            setattr(self, name, max(ZERO, getattr(self, name) + amount))
+
+    def _mark(self, at: datetime, equity: Decimal) -> None:
+        day = at.date().isoformat()
+        if day != self.day:
+            self.day = day
+            # The day begins with what the last one ended with, so that a gap over midnight counts.
+            self.day_start_equity = self.last_equity or equity
+        self.last_equity = equity
+        self.equity_peak = max(self.equity_peak, equity)
+
+    def _fill(self, fill: Fill, purpose: Purpose) -> None:
+        if fill.trade_id in self._seen:
+            return
+        self._seen.add(fill.trade_id)
+        self.fees_quote += fill.fee_quote
+        if fill.side is Side.BUY:
+            self._bought(fill)
+        else:
+            self._sold(fill, purpose)
+
+    def _bought(self, fill: Fill) -> None:
+        self.cash -= fill.cost_quote + fill.fee_quote
+        stop, target = self._plans.get(fill.order_id, (None, None))
+        held = self.positions.get(fill.pair)
+        if held is None:
+            self.positions[fill.pair] = Position(
+                fill.pair, fill.quantity, fill.cost_quote + fill.fee_quote, fill.price,
+                fill.filled_at, stop, target, fill.fee_quote,
+            )  # fmt: skip
+            return
+        quantity = held.quantity + fill.quantity
+        entry = (held.entry_price * held.quantity + fill.price * fill.quantity) / quantity
+        self.positions[fill.pair] = replace(
+            held,
+            quantity=quantity,
+            cost_quote=held.cost_quote + fill.cost_quote + fill.fee_quote,
+            entry_price=entry,
+            entry_fees=held.entry_fees + fill.fee_quote,
+            # A later entry may raise the protection, never lower it.
+            stop=max((s for s in (held.stop, stop) if s is not None), default=None),
+            take_profit=target if target is not None else held.take_profit,
+        )
+
+    def _sold(self, fill: Fill, purpose: Purpose) -> None:
+        self.cash += fill.cost_quote - fill.fee_quote
+        held = self.positions.get(fill.pair)
+        if held is None:
+            return
+        quantity = min(fill.quantity, held.quantity)
+        share = quantity / held.quantity
+        cost, entry_fees = held.cost_quote * share, held.entry_fees * share
+        profit = fill.cost_quote - fill.fee_quote - cost
+        self._count(Trade(
+            fill.pair, held.opened_at, held.entry_price, fill.filled_at, fill.price, quantity,
+            entry_fees + fill.fee_quote, profit, purpose,
+        ))  # fmt: skip
+        if quantity == held.quantity:
+            del self.positions[fill.pair]
+            return
+        self.positions[fill.pair] = replace(
+            held,
+            quantity=held.quantity - quantity,
+            cost_quote=held.cost_quote - cost,
+            entry_fees=held.entry_fees - entry_fees,
+        )
+
+    def _count(self, trade: Trade) -> None:
+        self.trades.append(trade)
+        if trade.profit_quote < 0:
+            self.losing_streak += 1
+            self.last_loss_at = trade.exit_at
+        else:
+            self.losing_streak = 0
+
+
+def replay(quote: str, events: Iterable[Event]) -> Portfolio:
+    """The portfolio after all these events, from nothing."""
+    portfolio = Portfolio(quote)
+    for event in events:
+        portfolio.apply(event)
+    return portfolio

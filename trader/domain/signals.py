@@ -1,0 +1,175 @@
+"""From candles to a decision, as values: Snapshot → Signal → Approval or Refusal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from trader.domain.candles import Candles, FloatArray, Timeframe
+from trader.domain.markets import Pair
+from trader.domain.orders import OrderType, Side
+
+
+class Action(StrEnum):
+    """What a strategy wants."""
+
+    BUY = "buy"
+    SELL = "sell"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """Every indicator and pattern over a run of candles, one array each, NaN while warming up.
+
+    The value at index i depends on candles 0…i only; the leak fuzzer holds that.
+    """
+
+    pair: Pair
+    candles: Candles
+    indicators: Mapping[str, FloatArray]
+    patterns: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What was known of one pair at the close of one candle.
+
+    Attributes:
+        index: the row of `analysis` this snapshot stands on; later rows are not for looking at.
+            Use `history` and `indicators`, which end here.
+        sentiment: name → value in [-1, 1] or a plain number; None where unknown.
+        leader: the snapshot of the leading market (BTC) at the same moment, if there is one.
+    """
+
+    analysis: Analysis
+    index: int
+    sentiment: Mapping[str, float | None] = field(default_factory=dict)
+    leader: Snapshot | None = None
+
+    @property
+    def pair(self) -> Pair:
+        """The pair this is about."""
+        return self.analysis.pair
+
+    @property
+    def timeframe(self) -> Timeframe:
+        """Length of the candles."""
+        return self.analysis.candles.timeframe
+
+    @property
+    def candles(self) -> Candles:
+        """The candles up to and including this one."""
+        return self.analysis.candles[: self.index + 1]
+
+    @property
+    def closed_at(self) -> datetime:
+        """When the candle closed and all of this was known."""
+        opened = int(self.analysis.candles.opened_at[self.index])
+        return datetime.fromtimestamp(opened + self.timeframe.seconds, UTC)
+
+    @property
+    def price(self) -> float:
+        """The close, quote per base."""
+        return float(self.analysis.candles.close[self.index])
+
+    @property
+    def indicators(self) -> dict[str, float]:
+        """The newest value of every indicator; NaN while it warms up."""
+        return {name: float(v[self.index]) for name, v in self.analysis.indicators.items()}
+
+    @property
+    def patterns(self) -> dict[str, float]:
+        """The newest strength of every pattern, in [-1, 1], negative for bearish."""
+        return {name: float(v[self.index]) for name, v in self.analysis.patterns.items()}
+
+    def indicator(self, name: str) -> float:
+        """One indicator's newest value."""
+        return float(self.analysis.indicators[name][self.index])
+
+    def history(self, name: str) -> FloatArray:
+        """An indicator's values up to and including this candle."""
+        return self.analysis.indicators[name][: self.index + 1]
+
+    @property
+    def digest(self) -> str:
+        """A short fingerprint of all that was seen, for the journal."""
+        values = {**self.indicators, **{f"pattern:{k}": v for k, v in self.patterns.items()}}
+        seen = {
+            "pair": str(self.pair),
+            "closed_at": self.closed_at.isoformat(),
+            "price": self.price,
+            "values": {k: None if math.isnan(v) else v for k, v in values.items()},
+            "sentiment": dict(self.sentiment),
+        }
+        return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a strategy says about one candle of one pair.
+
+    Attributes:
+        confidence: calibrated probability that the action pays, in [0, 1]; for rules without a
+            model, how much of the rule agrees.
+        target_weight: the fraction of equity the strategy wants in the pair, in [0, 1]; None when
+            it only names a direction.
+        reasons: plain words, the most important first.
+        model_id: the model that spoke, empty for a rule.
+    """
+
+    pair: Pair
+    closed_at: datetime
+    action: Action
+    confidence: float
+    reasons: tuple[str, ...]
+    strategy: str
+    target_weight: float | None = None
+    model_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An order the risk rules allow, with its protection: the plan.
+
+    Attributes:
+        quantity: base, whole lots.
+        entry: expected price, quote per base.
+        stop: protective stop for a buy, None for a sell.
+        take_profit: target, None if there is none.
+        limit_price: price of a limit order, None for a market order.
+        risk_quote: loss if the stop is hit, fees and slippage included.
+        cost_quote: quote needed or freed, fee included.
+        break_even_probability: the chance of the target before the stop at which nothing is
+            earned or lost after costs; None without a target.
+    """
+
+    pair: Pair
+    closed_at: datetime
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    entry: Decimal
+    stop: Decimal | None
+    take_profit: Decimal | None
+    limit_price: Decimal | None
+    risk_quote: Decimal
+    cost_quote: Decimal
+    break_even_probability: float | None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A rule that said no, and why."""
+
+    pair: Pair
+    closed_at: datetime
+    rule: str
+    reason: str

@@ -1,0 +1,1 @@
+"""Indicators: one pure function each, found through a registry."""

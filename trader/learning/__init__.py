@@ -1,0 +1,1 @@
+"""From registries to features, labels, models and an honest verdict."""

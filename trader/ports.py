@@ -1,0 +1,189 @@
+"""Every outside thing on one screen.
+
+Backtest, paper and live differ in three of these only: exchange, clock and journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from trader.domain.candles import Candles, Timeframe
+from trader.domain.events import Event
+from trader.domain.markets import (
+    Balance,
+    FeeRates,
+    MarketRules,
+    OrderBook,
+    Pair,
+    PublicTrade,
+    Ticker,
+)
+from trader.domain.orders import Fill, Order, OrderRequest
+
+
+class Clock(Protocol):
+    """The only reader of the time."""
+
+    def now(self) -> datetime:
+        """The current moment, aware, UTC."""
+        ...
+
+    def sleep_until(self, moment: datetime) -> None:
+        """Return at that moment or earlier when woken; at once if it has passed."""
+        ...
+
+
+class Exchange(Protocol):
+    """A spot exchange and one account there.
+
+    Reads raise `Unreachable` and the like, and may be repeated. `place` and `cancel` raise
+    `OutcomeUnknown` when the request may or may not have been carried out.
+    """
+
+    name: str
+
+    def server_time(self) -> datetime:
+        """The exchange's clock."""
+        ...
+
+    def market_rules(self, pair: Pair) -> MarketRules:
+        """Tick, lot and minima now in force.
+
+        Raises:
+            UnknownPair: if there is no such market.
+        """
+        ...
+
+    def fee_rates(self, pair: Pair) -> FeeRates:
+        """What this account pays on the pair now."""
+        ...
+
+    def candles(self, pair: Pair, timeframe: Timeframe) -> Candles:
+        """The newest closed candles the exchange serves (Kraken: at most 720)."""
+        ...
+
+    def ticker(self, pair: Pair) -> Ticker:
+        """Best prices and last trade."""
+        ...
+
+    def order_book(self, pair: Pair, depth: int = 25) -> OrderBook:
+        """The best levels of both sides."""
+        ...
+
+    def recent_trades(self, pair: Pair) -> tuple[PublicTrade, ...]:
+        """The newest public trades, oldest first."""
+        ...
+
+    def balances(self) -> Mapping[str, Balance]:
+        """Asset (BTC, USD, …) → balance; an asset that is absent is zero."""
+        ...
+
+    def place(self, request: OrderRequest, now: datetime) -> str:
+        """Send an order once; the exchange's id.
+
+        Raises:
+            OrderRejected: the exchange refused it; nothing happened.
+            OutcomeUnknown: it may or may not live; ask `find_order`.
+        """
+        ...
+
+    def cancel(self, exchange_id: str) -> None:
+        """Cancel one order.
+
+        Raises:
+            OrderNotFound: it is already over; ask `order` how it ended.
+            OutcomeUnknown: it may or may not be cancelled.
+        """
+        ...
+
+    def cancel_all(self) -> int:
+        """Cancel every open order of the account; how many."""
+        ...
+
+    def order(self, exchange_id: str) -> Order:
+        """One order as it is now.
+
+        Raises:
+            OrderNotFound: if the exchange never had it.
+        """
+        ...
+
+    def find_order(self, order_id: str, since: datetime) -> Order | None:
+        """Look our id up among open orders and those closed since then."""
+        ...
+
+    def open_orders(self) -> tuple[Order, ...]:
+        """Every open order of the account, ours and others', oldest first."""
+        ...
+
+    def closed_orders(self, since: datetime) -> tuple[Order, ...]:
+        """Orders that ended at or after that moment, oldest first."""
+        ...
+
+    def fills(self, since: datetime) -> tuple[Fill, ...]:
+        """Every fill of the account at or after that moment, oldest first."""
+        ...
+
+
+class Journal(Protocol):
+    """The append-only record of one account; the portfolio is its replay."""
+
+    def append(self, event: Event) -> None:
+        """Write one event; on return it is durable.
+
+        Raises:
+            JournalError: if it could not be written.
+        """
+        ...
+
+    def events(self, after: int = 0) -> Iterable[tuple[int, Event]]:
+        """(sequence number, event) of all events with a number above `after`, in order."""
+        ...
+
+    def digest(self) -> str:
+        """sha256 over all events, in hex."""
+        ...
+
+
+class HistoryStore(Protocol):
+    """Closed candles on disk."""
+
+    def load(
+        self,
+        pair: Pair,
+        timeframe: Timeframe,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Candles:
+        """Candles opening in [start, end), made from a finer timeframe where needed.
+
+        Raises:
+            HistoryError: if there is nothing stored for the pair, or it is damaged.
+        """
+        ...
+
+    def append(self, pair: Pair, candles: Candles, source: str) -> int:
+        """Add what is not there yet; how many candles were new."""
+        ...
+
+    def pairs(self) -> tuple[tuple[Pair, Timeframe], ...]:
+        """What is stored."""
+        ...
+
+
+class ModelSource(Protocol):
+    """Hands out the model that would have been in use at a moment."""
+
+    def model_for(self, pair: Pair, timeframe: Timeframe, now: datetime) -> Any | None:
+        """The newest model whose training data was fully known at `now`, None if there is none."""
+        ...
+
+
+class AlertChannel(Protocol):
+    """A way to reach a person."""
+
+    def send(self, title: str, body: str, severity: str) -> None:
+        """Send, or raise; the caller keeps it for later then."""
+        ...

@@ -1,0 +1,1 @@
+"""Sizing, stops and limits: pure rules with names."""

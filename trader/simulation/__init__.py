@@ -1,0 +1,1 @@
+"""The exchange's rules, simulated: one matching engine for backtest, paper and sandbox."""

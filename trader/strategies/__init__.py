@@ -1,0 +1,1 @@
+"""Strategies: from a snapshot to a signal."""
