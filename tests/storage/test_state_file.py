@@ -1,0 +1,38 @@
+"""The heartbeat tells a running loop from a dead one."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from trader.storage.state_file import StateFile
+
+NOW = datetime(2024, 3, 1, tzinfo=UTC)
+
+
+def test_a_fresh_beat_of_a_living_process_means_running(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "state.json", lambda: NOW)
+    state.write({"cycle": 3})
+    assert state.is_running()
+    read = state.read()
+    assert read is not None
+    assert read["cycle"] == 3
+
+
+def test_an_old_beat_means_not_running(tmp_path: Path) -> None:
+    StateFile(tmp_path / "state.json", lambda: NOW).write({})
+    later = StateFile(tmp_path / "state.json", lambda: NOW + timedelta(minutes=5))
+    assert later.age_seconds() == 300
+    assert not later.is_running()
+
+
+def test_a_loop_that_said_goodbye_is_not_running(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "state.json", lambda: NOW)
+    state.write({"ended": "asked to stop"})
+    assert not state.is_running()
+
+
+def test_no_file_or_half_a_file_is_no_state(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "state.json", lambda: NOW)
+    assert state.read() is None
+    (tmp_path / "state.json").write_text('{"cycle": ')
+    assert state.read() is None
+    assert not state.is_running()

@@ -1,0 +1,82 @@
+"""The heartbeat: what the running loop would say if asked, in one small JSON file.
+
+The dashboard and `status` read it; that it is old is how they know that the loop is not running.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+class StateFile:
+    """`state.json`, replaced as a whole so that no reader ever sees half of it.
+
+    Args:
+        path: where it lies.
+        now: the machine's time (not a replay's): `SystemClock().now`.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+        self._path = path
+        self._now = now
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Replace the state; `beat_at` (the machine's time) and `pid` are added.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        body = {**state, "beat_at": self._now().isoformat(), "pid": os.getpid()}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".state-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(body, file, default=str)
+            Path(name).replace(self._path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def read(self) -> dict[str, Any] | None:
+        """The last state, None if there is none or it cannot be read."""
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def age_seconds(self) -> float | None:
+        """Seconds since the last beat; None if there was none."""
+        state = self.read()
+        if state is None:
+            return None
+        try:
+            beat = datetime.fromisoformat(str(state["beat_at"]))
+        except (KeyError, ValueError):
+            return None
+        return (self._now() - beat).total_seconds()
+
+    def is_running(self, within_seconds: float = 30.0) -> bool:
+        """Whether the loop that wrote it still runs: its process lives and the beat is fresh."""
+        state, age = self.read(), self.age_seconds()
+        if state is None or age is None or age > within_seconds or state.get("ended"):
+            return False
+        return _alive(int(state.get("pid", 0)))
+
+
+def _alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
