@@ -236,9 +236,9 @@ EVENT_TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in typing.get_arg
 
 
 def encode(event: Event) -> str:
-    """One line of JSON, keys sorted, the same for the same event."""
+    """One line of JSON in ASCII, keys sorted, the same for the same event."""
     body = {"kind": type(event).__name__, **_plain(event)}
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
 
 def decode(line: str) -> Event:
@@ -251,7 +251,7 @@ def decode(line: str) -> Event:
         body = json.loads(line)
         cls = EVENT_TYPES[body.pop("kind")]
         return typing.cast(Event, _build(cls, body))
-    except (ValueError, KeyError, TypeError, ArithmeticError) as fault:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as fault:
         raise JournalError(f"journal line cannot be read: {line[:80]!r} ({fault})") from fault
 
 
