@@ -157,10 +157,18 @@ class AuthError(ExchangeError):
 
 
 class OrderRejected(ExchangeError):
-    """The order breaks a rule of the exchange; sending it again unchanged is useless."""
+    """The order breaks a rule of the exchange; sending it again unchanged is useless.
+
+    Args:
+        code: the exchange's own words (`EOrder:Post only order`), empty where unknown.
+    """
 
     category = "order_rejected"
     exit_status = ExitStatus.REFUSED
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
 
 
 class InsufficientFunds(OrderRejected):

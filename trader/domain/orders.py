@@ -31,6 +31,11 @@ class OrderType(StrEnum):
     LIMIT = "limit"
     STOP_LOSS = "stop-loss"
     TAKE_PROFIT = "take-profit"
+    STOP_LOSS_LIMIT = "stop-loss-limit"
+    TAKE_PROFIT_LIMIT = "take-profit-limit"
+    TRAILING_STOP = "trailing-stop"
+    TRAILING_STOP_LIMIT = "trailing-stop-limit"
+    ICEBERG = "iceberg"
 
 
 class Purpose(StrEnum):

@@ -1,0 +1,201 @@
+"""What trading costs: fees of the date and tier, slippage. Always against you."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
+from typing import TypeAlias
+
+from trader.domain.markets import FeeRates, MarketRules
+from trader.domain.orders import Side
+
+ONE = Decimal(1)
+ZERO = Decimal(0)
+
+STABLE_BASES = frozenset({"USDT", "USDC", "DAI", "EUR", "GBP", "CAD", "AUD", "CHF", "JPY"})
+"""Base assets whose pairs have fees of their own; their volume does not lower other fees."""
+
+Tier: TypeAlias = tuple[int, str, str]
+"""30-day volume in USD from which it holds, maker percent, taker percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeeTable:
+    """The fee tiers from one day on.
+
+    Attributes:
+        since: first day, UTC.
+        tiers: of ordinary pairs, by rising volume.
+        stable_tiers: of pairs whose base is a stablecoin or a national currency.
+    """
+
+    since: date
+    tiers: tuple[Tier, ...]
+    stable_tiers: tuple[Tier, ...]
+
+
+_STABLE_2021: tuple[Tier, ...] = (
+    (0, "0.20", "0.20"),
+    (50_000, "0.16", "0.16"),
+    (100_000, "0.12", "0.12"),
+    (250_000, "0.08", "0.08"),
+    (500_000, "0.04", "0.04"),
+    (1_000_000, "0.02", "0.02"),
+    (10_000_000, "0.00", "0.01"),
+    (100_000_000, "0.00", "0.001"),
+)
+
+# Recorded AssetPairs of 2021-04-17; the entry tier held until the autumn of 2024.
+_UNTIL_2024 = FeeTable(
+    date(2011, 1, 1),
+    (
+        (0, "0.16", "0.26"),
+        (50_000, "0.14", "0.24"),
+        (100_000, "0.12", "0.22"),
+        (250_000, "0.10", "0.20"),
+        (500_000, "0.08", "0.18"),
+        (1_000_000, "0.06", "0.16"),
+        (2_500_000, "0.04", "0.14"),
+        (5_000_000, "0.02", "0.12"),
+        (10_000_000, "0.00", "0.10"),
+    ),
+    _STABLE_2021,
+)
+
+# Recorded AssetPairs of 2026-01-12, the same since 2024-10.
+_SINCE_2024 = FeeTable(
+    date(2024, 10, 1),
+    (
+        (0, "0.25", "0.40"),
+        (10_000, "0.20", "0.35"),
+        (50_000, "0.14", "0.24"),
+        (100_000, "0.12", "0.22"),
+        (250_000, "0.10", "0.20"),
+        (500_000, "0.08", "0.18"),
+        (1_000_000, "0.06", "0.16"),
+        (2_500_000, "0.04", "0.14"),
+        (5_000_000, "0.02", "0.12"),
+        (10_000_000, "0.00", "0.10"),
+        (100_000_000, "0.00", "0.08"),
+        (500_000_000, "0.00", "0.05"),
+    ),
+    _STABLE_2021,
+)
+
+# Kraken support, "Cross-platform fee tier changes", in force from 2026-07-09. It names no tiers
+# of their own for stablecoins: the ordinary ones, which are higher, are taken for them too.
+_SINCE_2026_TIERS: tuple[Tier, ...] = (
+    (0, "0.40", "0.80"),
+    (2_500, "0.30", "0.60"),
+    (10_000, "0.22", "0.38"),
+    (25_000, "0.20", "0.35"),
+    (50_000, "0.15", "0.30"),
+    (100_000, "0.12", "0.25"),
+    (250_000, "0.10", "0.22"),
+    (500_000, "0.08", "0.20"),
+    (1_000_000, "0.06", "0.18"),
+    (2_500_000, "0.04", "0.15"),
+    (5_000_000, "0.02", "0.12"),
+    (10_000_000, "0.00", "0.10"),
+)
+_SINCE_2026 = FeeTable(date(2026, 7, 9), _SINCE_2026_TIERS, _SINCE_2026_TIERS)
+
+FEE_TABLES = (_UNTIL_2024, _SINCE_2024, _SINCE_2026)
+"""Kraken's fee tables for spot, oldest first."""
+
+
+def fee_table(day: date) -> FeeTable:
+    """The table in force on a day (UTC); the oldest known one before it began."""
+    index = bisect_right([table.since for table in FEE_TABLES], day)
+    return FEE_TABLES[max(0, index - 1)]
+
+
+@lru_cache(maxsize=1024)
+def fee_tier(day: date, base: str, volume_usd: Decimal = ZERO) -> tuple[Tier, Tier | None]:
+    """The tier in force and the next one up (None at the top).
+
+    Args:
+        day: UTC day of the trade.
+        base: base asset of the pair.
+        volume_usd: volume of the account over 30 days, in USD.
+    """
+    table = fee_table(day)
+    tiers = table.stable_tiers if base in STABLE_BASES else table.tiers
+    index = bisect_right([tier[0] for tier in tiers], volume_usd) - 1
+    return tiers[index], tiers[index + 1] if index + 1 < len(tiers) else None
+
+
+@lru_cache(maxsize=1024)
+def table_rates(day: date, base: str, volume_usd: Decimal = ZERO) -> FeeRates:
+    """Maker and taker fee as fractions.
+
+    >>> table_rates(date(2026, 7, 9), "BTC").taker
+    Decimal('0.0080')
+    """
+    (_, maker, taker), _ = fee_tier(day, base, volume_usd)
+    return FeeRates(Decimal(maker) / 100, Decimal(taker) / 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The cost model of a run.
+
+    Attributes:
+        maker: fee of a resting order as a fraction; None takes the table of the date.
+        taker: fee of a marketable order as a fraction; None takes the table of the date.
+        slippage: by how much a taker's price is worse than the path's, as a fraction; it stands
+            for half the spread, depth and delay together.
+        volume_share: part of a candle's volume that resting orders may get, as a fraction.
+        tiers_by_volume: whether the account's 30-day volume lowers its fees; False keeps the
+            entry tier, the pessimistic choice.
+    """
+
+    maker: Decimal | None = None
+    taker: Decimal | None = None
+    slippage: Decimal = Decimal("0.0005")
+    volume_share: Decimal = Decimal("0.1")
+    tiers_by_volume: bool = False
+
+    def rates(self, day: date, base: str, volume_usd: Decimal = ZERO) -> FeeRates:
+        """Fees of a trade on that day, as fractions.
+
+        Args:
+            day: UTC day of the trade.
+            base: base asset of the pair.
+            volume_usd: 30-day volume, counts only with `tiers_by_volume`.
+        """
+        table = table_rates(day, base, volume_usd if self.tiers_by_volume else ZERO)
+        return FeeRates(
+            table.maker if self.maker is None else self.maker,
+            table.taker if self.taker is None else self.taker,
+        )
+
+
+def taker_price(side: Side, price: Decimal, slippage: Decimal, rules: MarketRules) -> Decimal:
+    """What a taker pays or gets when the path stands at `price`.
+
+    price × (1 ± slippage), rounded to the tick against the taker, and never below one tick.
+
+    >>> from trader.domain.markets import Pair
+    >>> rules = MarketRules(Pair("BTC", "USD"), Decimal("0.1"), Decimal("0.00000001"),
+    ...                     Decimal("0.0001"), Decimal("0.5"), 5, 10, 4)
+    >>> taker_price(Side.BUY, Decimal(1000), Decimal("0.001"), rules)
+    Decimal('1001.0')
+    """
+    if side is Side.BUY:
+        return rules.price_up(price * (ONE + slippage))
+    return max(rules.price_down(price * (ONE - slippage)), rules.tick)
+
+
+def fee_of(cost: Decimal, rate: Decimal, rules: MarketRules) -> Decimal:
+    """The fee of a trade in the pair's cost decimals: nearest, half to even, at least one unit.
+
+    Source: Kraken's support pages (minimum fee) and recorded trades (rounding to nearest).
+    """
+    unit = ONE.scaleb(-rules.cost_decimals)
+    if rate <= 0:
+        return (cost * rate).quantize(unit, ROUND_HALF_EVEN)
+    return max((cost * rate).quantize(unit, ROUND_HALF_EVEN), unit)
