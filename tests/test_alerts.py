@@ -1,0 +1,185 @@
+"""Alerts arrive once each, in order, at a real receiver, however often it was down."""
+
+import email
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.domain.event_samples import SAMPLES, T0
+from trader.alerts import Alert, AlertDesk, AlertOutbox, AppriseChannel, alert_for, mail_url
+from trader.domain.errors import TraderError, UsageError
+from trader.domain.events import Troubled
+
+
+class Receiver:
+    """A webhook receiver on an ephemeral port that can refuse."""
+
+    def __init__(self) -> None:
+        self.got: list[dict[str, Any]] = []
+        self.down = False
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if not outer.down:
+                    outer.got.append(json.loads(body))
+                self.send_response(503 if outer.down else 200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[AlertOutbox]:
+    made = AlertOutbox(tmp_path / "alerts.db")
+    yield made
+    made.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def desk(outbox: AlertOutbox, url: str, now: datetime = T0) -> AlertDesk:
+    return AlertDesk(outbox, [AppriseChannel(url)], lambda: now)
+
+
+def test_an_alert_arrives_as_json_at_a_plain_address(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    sender = desk(outbox, receiver.url)
+    sender.take(1, SAMPLES["EmergencyStopped"])
+    assert sender.deliver()
+    assert receiver.got[0]["title"] == "Emergency stop"
+    assert "asked by the user" in receiver.got[0]["message"]
+
+
+def test_what_could_not_be_sent_arrives_later_once_and_in_order(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    receiver.down = True
+    sender = desk(outbox, receiver.url)
+    for kind in ("SessionStarted", "HealthChanged", "EmergencyStopped"):
+        sender.take(1, SAMPLES[kind])
+    assert not sender.deliver()
+    assert receiver.got == []
+    receiver.down = False
+    assert sender.deliver()
+    assert sender.deliver()
+    titles = [message["title"] for message in receiver.got]
+    assert titles == ["Bot started (PAPER)", "exchange: fail", "Emergency stop"]
+
+
+def test_what_waits_survives_a_restart(receiver: Receiver, tmp_path: Path) -> None:
+    first = AlertOutbox(tmp_path / "alerts.db")
+    first.post(Alert("k", "warning", "kept", "body"), T0)
+    first.close()
+    second = AlertOutbox(tmp_path / "alerts.db")
+    assert desk(second, receiver.url).deliver()
+    second.close()
+    assert [message["title"] for message in receiver.got] == ["kept"]
+
+
+def test_ten_thousand_identical_faults_make_one_message_an_hour(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    for second in range(0, 10_000):
+        now = T0 + timedelta(seconds=second)
+        outbox.post(Alert("trouble:unreachable", "warning", "Trouble", "no answer"), now)
+    assert desk(outbox, receiver.url).deliver()
+    assert len(receiver.got) == 3
+    assert "times more since" in receiver.got[0]["message"]
+
+
+def test_the_background_thread_sends_without_being_asked(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    sender = desk(outbox, receiver.url)
+    sender.start()
+    sender.take(1, Troubled(T0, "unreachable", "no answer"))
+    sender.close()
+    assert len(receiver.got) == 1
+
+
+def test_secrets_are_hidden_before_they_are_stored(tmp_path: Path, receiver: Receiver) -> None:
+    outbox = AlertOutbox(tmp_path / "a.db", hide=lambda text: text.replace("s3cr3t", "***"))
+    outbox.post(Alert("k", "info", "t", "key s3cr3t"), T0)
+    assert [alert.body for _, alert in outbox.pending()] == ["key ***"]
+    outbox.close()
+
+
+def test_a_mail_arrives_at_a_real_smtp_server() -> None:
+    from aiosmtpd.controller import Controller
+
+    class Mailbox:
+        def __init__(self) -> None:
+            self.mails: list[bytes] = []
+
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+            self.mails.append(envelope.content)
+            return "250 OK"
+
+    box = Mailbox()
+    server = Controller(box, hostname="127.0.0.1", port=free_port())
+    server.start()
+    try:
+        address = mail_url(f"smtp://127.0.0.1:{server.port}", "me@example.org")
+        AppriseChannel(address).send("Emergency stop", "limit reached", "critical")
+    finally:
+        server.stop()
+    mail = email.message_from_bytes(box.mails[0])
+    assert mail["Subject"] == "Emergency stop"
+    assert "me@example.org" in mail["To"]
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "ftp://host/x"])
+def test_an_address_that_is_none_is_said_at_once(url: str) -> None:
+    with pytest.raises(UsageError):
+        AppriseChannel(url)
+
+
+@pytest.mark.parametrize("url", ["", "http://host", "smtp://"])
+def test_a_mail_server_that_is_none_is_said_at_once(url: str) -> None:
+    with pytest.raises(UsageError):
+        mail_url(url, "me@example.org")
+
+
+def test_a_receiver_that_is_not_there_is_an_error_and_no_crash() -> None:
+    with pytest.raises(TraderError):
+        AppriseChannel("http://127.0.0.1:9/hook").send("t", "b", "info")
+
+
+def test_ordinary_events_are_worth_no_alert() -> None:
+    quiet = {"SignalMade", "TradeApproved", "EquityMarked", "OrderIntended", "OrderFilled"}
+    assert {kind for kind in quiet if alert_for(SAMPLES[kind])} == set()
+
+
+def test_severity_follows_the_state_of_health() -> None:
+    alert = alert_for(SAMPLES["HealthChanged"])
+    assert alert is not None
+    assert alert.severity == "critical"
