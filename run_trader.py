@@ -11,6 +11,8 @@ import sys
 
 import click
 
+from trader import __version__
+
 COMMANDS = {
     "start": "run the bot: paper trading by default, no keys needed",
     "analyze": "one analysis: indicators, patterns, sentiment, signal, plan",
@@ -47,7 +49,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="kraken-ai-trader", prog_name="run_trader")
+@click.version_option(__version__, prog_name="run_trader")
 def cli() -> None:
     r"""AI crypto trader for the Kraken spot exchange.
 

@@ -41,7 +41,7 @@ def room(module: str) -> str | None:
 
 
 def sources() -> list[Path]:
-    top = [p for p in ROOT.glob("*.py") if p.name != "setup.py"]
+    top = [p for p in ROOT.glob("*.py") if p.name not in {"setup.py", "conftest.py"}]
     return sorted(
         top + [p for d in ("trader", "commands", "scripts") for p in (ROOT / d).rglob("*.py")]
     )
