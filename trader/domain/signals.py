@@ -24,11 +24,12 @@ class Action(StrEnum):
     HOLD = "hold"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Analysis:
     """Every indicator and pattern over a run of candles, one array each, NaN while warming up.
 
-    The value at index i depends on candles 0…i only; the leak fuzzer holds that.
+    The value at index i depends on candles 0…i only; the leak fuzzer holds that. Compared by
+    identity, so that what is derived from a whole history is computed once (`domain.memo`).
     """
 
     pair: Pair

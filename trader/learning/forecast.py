@@ -1,0 +1,89 @@
+"""What a model says about one candle, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from trader.domain.candles import FloatArray
+from trader.domain.signals import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """How much one feature moved the probability, in log-odds; `text` is in plain words."""
+
+    feature: str
+    text: str
+    log_odds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecast:
+    """One horizon's forecast at one candle.
+
+    Attributes:
+        horizon_hours: how far it looks.
+        probability: calibrated chance that the price is higher after the horizon, in (0, 1).
+        base_rate: how often that was so in the training data.
+        expected_return: gross, as a fraction (0.01 is one percent), before any cost.
+        recent: expected returns of the latest candles, oldest first, this one last; NaN where
+            the features were not warm.
+        contributions: the strongest features, strongest first.
+    """
+
+    horizon_hours: float
+    probability: float
+    base_rate: float
+    expected_return: float
+    recent: FloatArray
+    contributions: tuple[Contribution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """All that the model in use says now, or why there is none.
+
+    Attributes:
+        forecasts: horizon in hours → forecast; empty when no model may speak.
+        model_id: the model that spoke, empty if none.
+        silence: why nothing is said, in plain words; empty when there are forecasts.
+        main_horizon: the horizon that decides, in hours.
+        sleeve_licensed: the model's own entries have paid out of sample.
+        skilled: horizons whose forecasts beat the base rate out of sample.
+    """
+
+    forecasts: dict[float, Forecast] = field(default_factory=dict)
+    model_id: str = ""
+    silence: str = ""
+    main_horizon: float = 24.0
+    sleeve_licensed: bool = False
+    skilled: frozenset[float] = frozenset()
+
+    @property
+    def main(self) -> Forecast | None:
+        """The forecast that decides."""
+        return self.forecasts.get(self.main_horizon)
+
+
+class Forecaster(Protocol):
+    """A model that may be asked: what a `ModelSource` hands out."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the journal and on disk."""
+        ...
+
+    @property
+    def known_through(self) -> datetime:
+        """The newest moment whose price it has learned from."""
+        ...
+
+    def outlook(self, snapshot: Snapshot) -> Outlook:
+        """What it says at that candle.
+
+        Raises:
+            ModelError: if it was made for other features than this program computes.
+        """
+        ...
