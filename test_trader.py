@@ -13,10 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-try:
-    import pytest
-except ModuleNotFoundError:
-    sys.exit("pytest is missing. Install the test tools: pip install -r requirements-dev.txt")
+import pytest
 
 from config import KNOWN
 

@@ -123,6 +123,8 @@ class Signal:
             it only names a direction.
         reasons: plain words, the most important first.
         model_id: the model that spoke, empty for a rule.
+        probability: calibrated chance of a rise, where a model's own forecast is what is
+            followed; None where a rule leads. The risk rules hold it against the threshold.
     """
 
     pair: Pair
@@ -133,6 +135,7 @@ class Signal:
     strategy: str
     target_weight: float | None = None
     model_id: str = ""
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

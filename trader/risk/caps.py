@@ -1,0 +1,188 @@
+"""How much of a pair may be bought at most, by each limit on its own. Pure.
+
+A cap is a function `Purchase → Cap | None`; the smallest one decides and names itself in the
+plan's reasons, or in the refusal when it leaves less than the exchange takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+from trader.domain.markets import to_decimal
+from trader.risk import sizing
+from trader.risk.limits import ZERO, RiskContext
+from trader.risk.sizing import RoundTrip
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """A purchase whose size is to be found.
+
+    Attributes:
+        entry: expected price, quote per base.
+        stop: protective stop of the whole position afterwards.
+        target: take-profit price, None for none.
+        target_weight: fraction of equity the strategy wants in the pair, None if it only names
+            a direction.
+    """
+
+    context: RiskContext
+    entry: Decimal
+    stop: Decimal
+    target: Decimal | None
+    costs: RoundTrip
+    target_weight: float | None = None
+
+    @property
+    def loss_per_unit(self) -> Decimal:
+        """Quote lost on one base when the stop is hit, costs included."""
+        return self.costs.loss(self.entry, self.stop)
+
+    @property
+    def held_quote(self) -> Decimal:
+        """Worth of what is held of the pair already."""
+        return self.context.value_of(self.context.market.pair)
+
+    @property
+    def price_paid(self) -> Decimal:
+        """Expected price with slippage, fee not included."""
+        return self.entry * (1 + self.costs.entry_slippage)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The most a rule allows.
+
+    Attributes:
+        quantity: base, ≥ 0, not rounded.
+        words: the numbers behind it.
+    """
+
+    rule: str
+    quantity: Decimal
+    words: str
+
+
+CapRule: TypeAlias = Callable[[Purchase], Cap | None]
+
+
+def risk_per_trade(purchase: Purchase) -> Cap:
+    """When the stop is hit the whole position loses no more than the fraction of equity."""
+    context = purchase.context
+    fraction = context.limits.risk_per_trade
+    held = context.held
+    bound = ZERO
+    if held is not None:
+        # What is held falls from its present worth to the stop.
+        per_unit = context.market.price - purchase.costs.received(purchase.stop)
+        bound = held.quantity * max(ZERO, per_unit)
+    budget = fraction * context.equity - bound
+    quantity = sizing.risk_quantity(budget, purchase.loss_per_unit)
+    words = f"{fraction:.2%} of equity {context.equity:,.2f} at risk"
+    return Cap("risk-per-trade", quantity, words + (f", {bound:,.2f} in use" if bound else ""))
+
+
+def position_fraction(purchase: Purchase) -> Cap:
+    """The position is worth no more than its fraction of equity."""
+    fraction = purchase.context.limits.max_position_fraction
+    words = f"{fraction:.2%} of equity in one pair, {purchase.held_quote:,.2f} held"
+    return _by_weight("max-position-fraction", purchase, fraction, purchase.held_quote, words)
+
+
+def exposure(purchase: Purchase) -> Cap:
+    """All positions and pending purchases are worth no more than their fraction of equity."""
+    context = purchase.context
+    held = sum(map(context.value_of, context.portfolio.positions), ZERO)
+    held += sum(context.market.pending.values(), ZERO)
+    fraction = context.limits.max_exposure
+    words = f"{fraction:.2%} of equity in all pairs, {held:,.2f} taken"
+    return _by_weight("max-exposure", purchase, fraction, held, words)
+
+
+def correlated_exposure(purchase: Purchase) -> Cap | None:
+    """The position and what moves with it are worth no more than their fraction of equity.
+
+    Other positions count by their correlation with this pair; negative ones count nothing.
+    """
+    context = purchase.context
+    known = context.market.correlations
+    others = {p: known[p] for p in context.portfolio.positions if p in known}
+    others.pop(context.market.pair, None)
+    if not others:
+        return None
+    weight = [context.value_of(pair) * to_decimal(max(0.0, rho)) for pair, rho in others.items()]
+    held = purchase.held_quote + sum(weight, ZERO)
+    fraction = context.limits.max_correlated_exposure
+    words = f"{fraction:.2%} of equity in what moves together, {held:,.2f} taken"
+    return _by_weight("max-correlated-exposure", purchase, fraction, held, words)
+
+
+def target_weight(purchase: Purchase) -> Cap | None:
+    """No more than the strategy asks for."""
+    if purchase.target_weight is None:
+        return None
+    wanted = to_decimal(purchase.target_weight)
+    words = f"the strategy wants {wanted:.2%} of equity"
+    return _by_weight("target-weight", purchase, wanted, purchase.held_quote, words)
+
+
+def volatility(purchase: Purchase) -> Cap | None:
+    """The position swings no more than the volatility target allows."""
+    limit, found = purchase.context.limits.volatility_target, purchase.context.market.volatility
+    if limit <= 0 or found is None or found <= 0:
+        return None
+    words = f"volatility {found:.1%} a year, target {limit:.1%}"
+    weight = sizing.volatility_weight(limit, found)
+    return _by_weight("volatility", purchase, weight, purchase.held_quote, words)
+
+
+def kelly(purchase: Purchase) -> Cap | None:
+    """No more at risk than a share of Kelly's fraction, where the odds are known."""
+    context = purchase.context
+    share, chance = context.limits.kelly_share, context.probability
+    if share <= 0 or chance is None or purchase.target is None:
+        return None
+    fraction = sizing.kelly_risk_fraction(
+        to_decimal(chance),
+        purchase.costs.gain(purchase.entry, purchase.target),
+        purchase.loss_per_unit,
+        share,
+        context.limits.risk_per_trade,
+    )
+    quantity = sizing.risk_quantity(fraction * context.equity, purchase.loss_per_unit)
+    return Cap("kelly", quantity, f"{fraction:.3%} of equity at risk by the odds")
+
+
+def cash(purchase: Purchase) -> Cap:
+    """No more than the cash pays, fee and slippage included."""
+    context = purchase.context
+    free = context.portfolio.cash
+    if context.market.available_quote is not None:
+        free = min(free, context.market.available_quote)
+    else:
+        free -= sum(context.market.pending.values(), ZERO)
+    # Each fill's cost and fee are rounded by the exchange: a little is kept back for that.
+    free -= Decimal(20).scaleb(-context.market.rules.cost_decimals)
+    paid = purchase.costs.paid(purchase.entry)
+    words = f"{max(free, ZERO):,.2f} {context.market.pair.quote} free"
+    return Cap("cash", sizing.affordable_quantity(free, paid), words)
+
+
+CAPS: tuple[CapRule, ...] = (
+    target_weight, risk_per_trade, position_fraction, exposure, correlated_exposure, volatility,
+    kelly, cash,
+)  # fmt: skip
+
+
+def caps_of(purchase: Purchase) -> list[Cap]:
+    """Every cap that applies, the smallest first; of equals the one asked first."""
+    found = [cap for rule in CAPS if (cap := rule(purchase)) is not None]
+    return sorted(found, key=lambda cap: cap.quantity)
+
+
+def _by_weight(rule: str, purchase: Purchase, weight: Decimal, held: Decimal, words: str) -> Cap:
+    quantity = sizing.weight_quantity(weight, purchase.context.equity, held, purchase.price_paid)
+    return Cap(rule, quantity, words)
