@@ -38,20 +38,8 @@ _STATES = {
     "canceled": OrderState.CANCELLED,
     "expired": OrderState.EXPIRED,
 }
-# Orders that somebody else placed by hand may be of types this program does not send: each counts
-# as the type of ours that becomes active in the same way.
-_TYPES = {
-    "market": OrderType.MARKET,
-    "settle-position": OrderType.MARKET,
-    "limit": OrderType.LIMIT,
-    "iceberg": OrderType.LIMIT,
-    "stop-loss": OrderType.STOP_LOSS,
-    "stop-loss-limit": OrderType.STOP_LOSS,
-    "trailing-stop": OrderType.STOP_LOSS,
-    "trailing-stop-limit": OrderType.STOP_LOSS,
-    "take-profit": OrderType.TAKE_PROFIT,
-    "take-profit-limit": OrderType.TAKE_PROFIT,
-}
+# An order type that this program never sends counts as the one that executes in the same way.
+_TYPES = {"settle-position": OrderType.MARKET}
 
 
 def read_as(call: str, parse: Callable[[Any], T], result: Any) -> T:
@@ -141,13 +129,11 @@ def candles(result: Any, timeframe: Timeframe) -> Candles:
     closed = [row for row in rows if int(row[0]) <= newest and _traded(row)]
     if not closed:
         return Candles.empty(timeframe)
-    columns = [np.array([float(row[i]) for row in closed]) for i in (1, 2, 3, 4, 6)]
-    return Candles(
-        timeframe,
-        np.array([int(row[0]) for row in closed], dtype=np.int64),
-        *columns,
-        np.array([int(row[7]) for row in closed], dtype=np.int64),
+    opens, highs, lows, closes, volumes = (
+        np.array([float(row[i]) for row in closed]) for i in (1, 2, 3, 4, 6)
     )
+    times, trades = (np.array([int(row[i]) for row in closed], dtype=np.int64) for i in (0, 7))
+    return Candles(timeframe, times, opens, highs, lows, closes, volumes, trades)
 
 
 def _traded(row: Any) -> bool:
@@ -157,7 +143,9 @@ def _traded(row: Any) -> bool:
 def ticker(result: Any, pair: Pair, at: datetime) -> Ticker:
     """`Ticker` of one pair."""
     row = only_entry(result)
-    return Ticker(pair, at, bid=price(row["b"][0]), ask=price(row["a"][0]), last=price(row["c"][0]))
+    return Ticker(
+        pair, at, bid=price(row["b"][0]), ask=price(row["a"][0]), last=price(row["c"][0])
+    )
 
 
 def order_book(result: Any, pair: Pair, at: datetime) -> OrderBook:
@@ -232,7 +220,7 @@ def order(txid: str, row: Any, names: KrakenNames) -> Order:
         order_id=own_id(row.get("cl_ord_id")),
         pair=pair_named(descr["pair"], names),
         side=Side(descr["type"]),
-        type=_TYPES[descr["ordertype"]],
+        type=_TYPES.get(descr["ordertype"]) or OrderType(descr["ordertype"]),
         quantity=amount(row["vol"]),
         price=_order_price(row, descr),
         state=_STATES[row["status"]],
@@ -261,14 +249,21 @@ def own_id(value: Any) -> str:
 
 
 def pair_named(name: str, names: KrakenNames) -> Pair:
-    """The pair of any of Kraken's names; a pair no longer listed is read from its name."""
+    """The pair of any of Kraken's names.
+
+    A pair that is no longer listed is read from its name, and kept under it where that fails: an
+    old trade of the user's must not hide the new ones.
+    """
     found = names.named(name)
-    return found.pair if found else Pair.parse(name)
+    if found:
+        return found.pair
+    try:
+        return Pair.parse(name)
+    except UsageError:
+        return Pair(str(name), "")
 
 
-def fills(
-    result: Any, names: KrakenNames, own_ids: Mapping[str, str]
-) -> Iterator[Fill]:
+def fills(result: Any, names: KrakenNames, own_ids: Mapping[str, str]) -> Iterator[Fill]:
     """The `trades` of TradesHistory. `own_ids` maps the exchange's order ids to ours."""
     for trade_id, row in result.items():
         yield Fill(

@@ -228,9 +228,11 @@ def error_for(
         return OutcomeUnknown(message, _STATE_HINT)
     if call.startswith("AddOrder") and rule.error is OrderNotFound:
         # For a new order the same words mean a combination that Kraken does not take.
-        return OrderRejected(message, "Kraken does not take this combination of arguments.")
+        return OrderRejected(message, "Kraken does not take this combination of arguments.", text)
     if issubclass(rule.error, RateLimited):
         return rule.error(message, rule.hint, _wait(text, rule, now_s))
+    if issubclass(rule.error, OrderRejected):
+        return rule.error(message, rule.hint, text)
     return rule.error(message, rule.hint)
 
 

@@ -74,6 +74,7 @@ def trading_cost(action: Action, age_s: float = 0.0) -> int:
     """What an action adds to the trading counter of its pair.
 
     Args:
+        action: what is done to the order.
         age_s: seconds since the order was made or last amended; ignored for a new order.
 
     >>> trading_cost(Action.CANCEL, age_s=7)

@@ -19,6 +19,7 @@ from trader.domain.markets import MarketRules, Pair
 COMMON_NAME = {"XBT": "BTC", "XDG": "DOGE"}
 KRAKEN_NAME = {common: kraken for kraken, common in COMMON_NAME.items()}
 
+_MAIN_QUOTES = ("USD", "EUR", "USDT")
 _DEFAULT_COST_MINIMUM = Decimal(0)
 _DEFAULT_ASSET_DECIMALS = 10
 
@@ -171,10 +172,10 @@ class KrakenNames:
             raise UnknownPair(f"Kraken has no asset {asset}") from None
 
     def _suggestion(self, pair: Pair) -> str:
-        near = [str(p) for p in self._by_pair if p.base == pair.base][:6]
-        if not near:
-            near = [str(p) for p in self._by_pair if p.quote == pair.quote][:6]
-        return f"It has for example {', '.join(near)}." if near else ""
+        near = [p for p in self._by_pair if p.base == pair.base]
+        near = near or [p for p in self._by_pair if p.quote == pair.quote]
+        near.sort(key=lambda p: (p.quote not in _MAIN_QUOTES, str(p)))
+        return f"It has for example {', '.join(map(str, near[:6]))}." if near else ""
 
 
 def _amount(value: Any) -> Decimal:

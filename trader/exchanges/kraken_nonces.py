@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +27,7 @@ def _unix_ms() -> int:
 class NonceSource(Protocol):
     """Hands out one nonce at a time."""
 
-    def turn(self) -> Iterator[int]:
+    def turn(self) -> AbstractContextManager[int]:
         """A context in which the given nonce may be used; others wait until it ends."""
         ...
 

@@ -41,7 +41,7 @@ class Reply:
     body: bytes
 
 
-class NoReply(Exception):  # noqa: N818 - says what happened
+class NoReply(Exception):
     """No complete answer came: the request may or may not have been carried out.
 
     Attributes:
@@ -143,7 +143,7 @@ class InProcessAdapter(BaseAdapter):
         """Answer one prepared request."""
         parts = urlsplit(request.url or "")
         body = request.body or b""
-        raw = body.encode() if isinstance(body, str) else bytes(body)  # type: ignore[arg-type]
+        raw = body.encode() if isinstance(body, str) else bytes(body)
         status, content_type, content = self._handler.handle(
             request.method or "GET", str(parts.path), str(parts.query), request.headers, raw
         )
