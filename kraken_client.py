@@ -268,7 +268,10 @@ class KrakenClient:
             "trades",
             {"start": _start(since), "consolidate_taker": "false", "trades": "false"},
         )
-        own_ids = self._own_ids(str(row.get("ordertxid")) for row in rows.values())
+        wanted = answers.read_as(
+            "TradesHistory", lambda r: {str(row["ordertxid"]) for row in r.values()}, rows
+        )
+        own_ids = self._own_ids(wanted)
         found = answers.read_as(
             "TradesHistory", lambda r: list(answers.fills(r, names, own_ids)), rows
         )

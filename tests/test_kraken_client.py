@@ -546,13 +546,13 @@ def _survives(body: bytes) -> None:
             call()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_as_an_answer_give_a_clean_error(body: bytes) -> None:
     _survives(body)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(JSON)
 def test_any_json_as_a_result_gives_a_value_or_a_clean_error(result: Any) -> None:
     _survives(json.dumps({"error": [], "result": result}).encode())
