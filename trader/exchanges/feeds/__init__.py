@@ -1,0 +1,6 @@
+"""Where a simulated exchange takes its prices from."""
+
+from trader.exchanges.feeds.base import CandleFeed, Feed
+from trader.exchanges.feeds.replay import ReplayFeed
+
+__all__ = ["CandleFeed", "Feed", "ReplayFeed"]

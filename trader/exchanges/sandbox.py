@@ -1,0 +1,352 @@
+"""An exchange in the box: simulated fills on a feed's prices, as much of them as the clock allows.
+
+`SandboxExchange` is an `Exchange` of `trader.ports` and shows in addition the full records that a
+server of Kraken's wire format needs. Each call first lets the market run up to the clock.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+
+from trader.domain.candles import Candle, Candles, Timeframe
+from trader.domain.errors import OrderNotFound, Unreachable
+from trader.domain.markets import (
+    Balance,
+    FeeRates,
+    MarketRules,
+    OrderBook,
+    Pair,
+    PublicTrade,
+    Ticker,
+)
+from trader.domain.orders import Fill, Order, OrderRequest, OrderState, OrderType
+from trader.exchanges.feeds.base import Feed
+from trader.exchanges.markets import Market, market, markets
+from trader.ports import Clock
+from trader.simulation.book import book_around, ticker_around, trades_in
+from trader.simulation.costs import Costs
+from trader.simulation.matching import INFINITE, MatchingEngine
+from trader.simulation.orders import LedgerEntry, OrderRecord, OrderSpec, TradeRecord
+from trader.simulation.path import from_us, to_us
+
+NEWEST = 720
+_STATES = {
+    "pending": OrderState.OPEN,
+    "open": OrderState.OPEN,
+    "closed": OrderState.FILLED,
+    "canceled": OrderState.CANCELLED,
+    "expired": OrderState.EXPIRED,
+}
+
+
+class SandboxExchange:
+    """A spot exchange with one account, in this process.
+
+    Args:
+        feed: where prices come from.
+        clock: how far the market has run.
+        balances: what the account begins with; asset → amount.
+        costs: fees, slippage, share of the volume.
+        seed: of ids and made-up book quantities.
+        stops_hold: whether resting stops hold their funds.
+    """
+
+    name = "sandbox"
+
+    def __init__(
+        self,
+        feed: Feed,
+        clock: Clock,
+        *,
+        balances: Mapping[str, Decimal] | None = None,
+        costs: Costs | None = None,
+        seed: int = 0,
+        stops_hold: bool = True,
+    ) -> None:
+        self.feed = feed
+        self.costs = costs or Costs()
+        self.seed = seed
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._markets: dict[Pair, Market] = {p: market(p) for p in feed.pairs if p in markets()}
+        now = to_us(clock.now())
+        self.engine = MatchingEngine(
+            {pair: found.rules for pair, found in self._markets.items()},
+            self.costs,
+            seed=seed,
+            now=now,
+            stops_hold=stops_hold,
+        )
+        begin = {"USD": Decimal(10_000)} if balances is None else balances
+        for asset, amount in begin.items():
+            self.engine.deposit(asset, amount, now)
+
+    # ---- market data
+
+    @property
+    def markets(self) -> Mapping[Pair, Market]:
+        """The markets of this exchange, with Kraken's names."""
+        return self._markets
+
+    def server_time(self) -> datetime:
+        """The exchange's clock."""
+        return self._clock.now()
+
+    def market_rules(self, pair: Pair) -> MarketRules:
+        """Tick, lot and minima."""
+        return self._market(pair).rules
+
+    def fee_rates(self, pair: Pair) -> FeeRates:
+        """What this account pays on the pair now."""
+        self._market(pair)
+        with self._lock:
+            return self.engine.rates(pair, self._advance())
+
+    def candles(self, pair: Pair, timeframe: Timeframe) -> Candles:
+        """The newest closed candles, at most 720."""
+        self._market(pair)
+        return self.feed.history(pair, timeframe, self._clock.now(), NEWEST)
+
+    def forming(self, pair: Pair, timeframe: Timeframe) -> Candle | None:
+        """The candle still open."""
+        self._market(pair)
+        return self.feed.forming(pair, timeframe, self._clock.now())
+
+    def ticker(self, pair: Pair) -> Ticker:
+        """Best prices and last trade.
+
+        Raises:
+            Unreachable: before the first price of the pair.
+        """
+        rules = self.market_rules(pair)
+        now = self._clock.now()
+        return ticker_around(pair, now, self._last(pair, now), self.costs.slippage, rules)
+
+    def order_book(self, pair: Pair, depth: int = 25) -> OrderBook:
+        """The best levels of both sides; made up around the price, the same within a second."""
+        ticker = self.ticker(pair)
+        hour = self.feed.history(pair, self.feed.base_timeframe(pair), ticker.at, 24).volume
+        volume = Decimal(repr(float(hour.mean()))) if len(hour) else Decimal(1)
+        return book_around(ticker, volume, self.market_rules(pair), depth, self.seed)
+
+    def recent_trades(self, pair: Pair, count: int = 50) -> tuple[PublicTrade, ...]:
+        """The newest public trades, oldest first; made up along the path."""
+        rules = self.market_rules(pair)
+        now = self._clock.now()
+        at = to_us(now)
+        since = now - self.feed.base_timeframe(pair).delta * (2 + count // 16)
+        trades = [
+            trade
+            for stretch in self.feed.stretches(pair, to_us(since), at, INFINITE, -INFINITE)
+            for trade in trades_in(pair, stretch, at, rules, self.seed)
+        ]
+        return tuple(trades[-count:])
+
+    # ---- the account
+
+    def balances(self) -> Mapping[str, Balance]:
+        """Asset → balance."""
+        with self._lock:
+            self._advance()
+            engine = self.engine
+            return {a: Balance(a, engine.total(a), engine.held(a)) for a in engine.assets()}
+
+    def place(self, request: OrderRequest, now: datetime) -> str:
+        """Take an order in; its exchange id.
+
+        Raises:
+            OrderRejected: if it breaks a rule of the market.
+        """
+        return self.submit(
+            OrderSpec(
+                request.pair,
+                request.side,
+                request.type,
+                request.quantity,
+                request.price,
+                post_only=request.post_only,
+                client_id=request.order_id,
+                flags=("fciq", "post") if request.post_only else ("fciq",),
+            )
+        ).id
+
+    def cancel(self, exchange_id: str) -> None:
+        """Cancel one order.
+
+        Raises:
+            OrderNotFound: if it is not open.
+        """
+        with self._lock:
+            self.engine.cancel(exchange_id, self._advance())
+
+    def cancel_all(self) -> int:
+        """Cancel every open order; how many."""
+        with self._lock:
+            return self.engine.cancel_all(self._advance())
+
+    def order(self, exchange_id: str) -> Order:
+        """One order as it is now.
+
+        Raises:
+            OrderNotFound: if there never was one of this id.
+        """
+        return as_order(self.record(exchange_id))
+
+    def find_order(self, order_id: str, since: datetime) -> Order | None:
+        """Look our id up among open orders and those closed since then; the newest."""
+        first = to_us(since)
+        found = [
+            r
+            for r in self.records()
+            if r.spec.client_id == order_id and (r.closed_at is None or r.closed_at >= first)
+        ]
+        return as_order(found[-1]) if found else None
+
+    def open_orders(self) -> tuple[Order, ...]:
+        """Every open order, oldest first."""
+        with self._lock:
+            self._advance()
+            return tuple(as_order(record) for record in self.engine.open_orders)
+
+    def closed_orders(self, since: datetime) -> tuple[Order, ...]:
+        """Orders that ended at or after that moment, in the order of their end."""
+        first = to_us(since)
+        ended = [r for r in self.records() if r.closed_at is not None and r.closed_at >= first]
+        return tuple(as_order(r) for r in sorted(ended, key=lambda r: (r.closed_at or 0, r.seq)))
+
+    def fills(self, since: datetime) -> tuple[Fill, ...]:
+        """Every fill at or after that moment, oldest first."""
+        with self._lock:
+            self._advance()
+            trades = list(self.engine.trades.values())
+            first = bisect_left(trades, to_us(since), key=lambda trade: trade.at)
+            return tuple(as_fill(trade) for trade in trades[first:])
+
+    # ---- the full records, for the wire
+
+    def submit(self, spec: OrderSpec, *, validate: bool = False) -> OrderRecord:
+        """Take in an order with everything Kraken knows about orders.
+
+        Args:
+            spec: the order.
+            validate: check only.
+
+        Raises:
+            OrderRejected: with Kraken's words in `code`.
+            UnknownPair: if it is not traded here.
+        """
+        self._market(spec.pair)
+        with self._lock:
+            at = self._advance()
+            price = self.feed.price(spec.pair, at)
+            reference = self.feed.last_price(spec.pair, at)
+            return self.engine.submit(spec, at, price, reference=reference, validate=validate)
+
+    def record(self, exchange_id: str) -> OrderRecord:
+        """One order in full.
+
+        Raises:
+            OrderNotFound: if there never was one of this id.
+        """
+        with self._lock:
+            self._advance()
+            found = self.engine.orders.get(exchange_id)
+            if found is None:
+                raise OrderNotFound(f"there is no order {exchange_id}")
+            return found
+
+    def records(self) -> tuple[OrderRecord, ...]:
+        """All orders ever, oldest first."""
+        with self._lock:
+            self._advance()
+            return tuple(self.engine.orders.values())
+
+    def open_records(self) -> tuple[OrderRecord, ...]:
+        """Open orders in full, oldest first."""
+        with self._lock:
+            self._advance()
+            return self.engine.open_orders
+
+    def trades(self) -> tuple[TradeRecord, ...]:
+        """All trades of the account, oldest first."""
+        with self._lock:
+            self._advance()
+            return tuple(self.engine.trades.values())
+
+    def ledger(self) -> tuple[LedgerEntry, ...]:
+        """All movements of the account, oldest first."""
+        with self._lock:
+            self._advance()
+            return tuple(self.engine.ledger)
+
+    def volume_30d(self) -> Decimal:
+        """Traded in 30 days, in quote."""
+        with self._lock:
+            return self.engine.volume_30d(self._advance())
+
+    # ---- inside
+
+    def _advance(self) -> int:
+        """Let the market run up to the clock; that moment."""
+        now = self._clock.now()
+        self.feed.poll(now)
+        at = max(to_us(now), self.engine.now)
+        self.engine.advance(at, self.feed.stretches)
+        return at
+
+    def _market(self, pair: Pair) -> Market:
+        found = self._markets.get(pair)
+        return market(pair) if found is None else found
+
+    def _last(self, pair: Pair, now: datetime) -> Decimal:
+        price = self.feed.last_price(pair, to_us(now))
+        if price is None:
+            raise Unreachable(
+                f"{pair} has no price yet at {now:%Y-%m-%d %H:%M} UTC",
+                "The feed begins later.",
+            )
+        return price
+
+
+def as_order(record: OrderRecord) -> Order:
+    """An order record in the program's own words."""
+    spec = record.spec
+    return Order(
+        record.id,
+        spec.client_id,
+        spec.pair,
+        spec.side,
+        spec.type,
+        record.quantity,
+        spec.price if spec.type is not OrderType.MARKET else None,
+        _STATES[record.status],
+        from_us(record.opened_at),
+        None if record.closed_at is None else from_us(record.closed_at),
+        record.filled,
+        record.average_price,
+        record.cost,
+        record.fee,
+        spec.post_only,
+        record.reason,
+    )
+
+
+def as_fill(trade: TradeRecord) -> Fill:
+    """A trade record in the program's own words."""
+    return Fill(
+        trade.id,
+        trade.order_id,
+        trade.client_id,
+        trade.pair,
+        trade.side,
+        trade.quantity,
+        trade.price,
+        trade.cost,
+        trade.fee,
+        trade.liquidity,
+        from_us(trade.at),
+    )

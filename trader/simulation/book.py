@@ -1,0 +1,104 @@
+"""A market around one price: best prices, order book and public trades, made up but consistent.
+
+The best prices are those at which the matching engine fills a taker, so that what a client reads
+is what it gets. Everything is a pure function of pair, moment and seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from decimal import Decimal
+
+from trader.domain.markets import BookLevel, MarketRules, OrderBook, Pair, PublicTrade, Ticker
+from trader.domain.orders import Side
+from trader.simulation.costs import taker_price
+from trader.simulation.path import Stretch, from_us, price_at
+
+LEVEL_STEP = Decimal("0.0002")
+TRADES_PER_STRETCH = 16
+
+
+def ticker_around(
+    pair: Pair, at: datetime, price: Decimal, slippage: Decimal, rules: MarketRules
+) -> Ticker:
+    """Best prices at which a taker would fill, and the path's price as the last trade."""
+    return Ticker(
+        pair,
+        at,
+        bid=taker_price(Side.SELL, price, slippage, rules),
+        ask=taker_price(Side.BUY, price, slippage, rules),
+        last=max(rules.price_nearest(price), rules.tick),
+    )
+
+
+def book_around(
+    ticker: Ticker, volume_base: Decimal, rules: MarketRules, depth: int, seed: int
+) -> OrderBook:
+    """Levels outwards from the best prices, quantities growing with the distance.
+
+    Args:
+        ticker: the best prices.
+        volume_base: a typical candle's volume, which sets the size of the levels.
+        rules: of the market.
+        depth: levels a side, fewer where the price would reach zero.
+        seed: of the made-up quantities; the same second gives the same book.
+    """
+    noise = _noise(f"{seed}|{ticker.pair}|{int(ticker.at.timestamp())}", 2 * depth)
+    size = max(volume_base / 200, rules.order_minimum)
+    asks, bids = [], []
+    for k in range(depth):
+        shift = max(ticker.ask * LEVEL_STEP * k, rules.tick * k)
+        grown = size * (4 + k) / 4
+        asks.append(_level(rules.price_up(ticker.ask + shift), grown * noise[k], rules))
+        if ticker.bid - shift >= rules.tick:
+            price = rules.price_down(ticker.bid - shift)
+            bids.append(_level(price, grown * noise[depth + k], rules))
+    return OrderBook(ticker.pair, ticker.at, tuple(bids), tuple(asks))
+
+
+def trades_in(
+    pair: Pair, stretch: Stretch, until: int, rules: MarketRules, seed: int
+) -> list[PublicTrade]:
+    """Public trades along the path of a candle up to a moment, oldest first.
+
+    The sides follow the direction of the path, more or less; the quantities add up to the
+    candle's volume.
+    """
+    n = TRADES_PER_STRETCH
+    noise = _noise(f"{seed}|{pair}|{stretch.start}|trades", 2 * n)
+    total = sum(noise[:n], Decimal(0))
+    volume = Decimal(repr(stretch.volume))
+    trades = []
+    before = price_at(stretch, stretch.start)
+    for k in range(n):
+        at = stretch.start + (stretch.end - stretch.start) * (2 * k + 1) // (2 * n)
+        if at > until:
+            break
+        price = price_at(stretch, at)
+        rises = price > before if price != before else noise[n + k] > 1
+        side = Side.BUY if rises != (noise[n + k] < Decimal("0.7")) else Side.SELL
+        quantity = max((volume * noise[k] / total).quantize(rules.lot), rules.lot)
+        number = stretch.start // (stretch.end - stretch.start) * n + k
+        trades.append(
+            PublicTrade(
+                from_us(at), max(rules.price_nearest(price), rules.tick), quantity, side, number
+            )
+        )
+        before = price
+    return trades
+
+
+def _level(price: Decimal, quantity: Decimal, rules: MarketRules) -> BookLevel:
+    return BookLevel(price, max(quantity.quantize(rules.lot), rules.lot))
+
+
+def _noise(text: str, count: int) -> list[Decimal]:
+    """Numbers from 0.5 to 1.5, fixed by the text."""
+    found: list[Decimal] = []
+    block = 0
+    while len(found) < count:
+        digest = hashlib.sha256(f"{text}|{block}".encode()).digest()
+        found += [Decimal(128 + byte) / 256 for byte in digest]
+        block += 1
+    return found[:count]
