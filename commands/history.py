@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +119,9 @@ def list_(as_json: bool) -> None:
 
 
 def _data_dir() -> Path:
-    return Path(os.environ.get("DATA_DIR", "data"))
+    from config import load_config
+
+    return load_config().data_dir
 
 
 def _store(exchange: str) -> HistoryStore:

@@ -1,0 +1,115 @@
+"""Claims about the report as a person sees it."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.reports.sample import account, candles, result
+from trader.reports.figures import (
+    drawdowns,
+    monthly_returns,
+    rolling_sharpe_figure,
+    shown_candles,
+    thinned,
+)
+from trader.reports.html import render_report, worst_falls
+from trader.reports.terminal import print_summary
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render_report(result())
+
+
+def test_the_page_needs_no_network(page: str) -> None:
+    outside = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"(src|href)\s*=", outside)
+    assert "@import" not in outside
+    assert "url(" not in outside
+
+
+def test_words_from_outside_cannot_become_markup(page: str) -> None:
+    assert "&lt;b&gt;signs&lt;/b&gt;" in page
+    assert "<b>signs</b>" not in page
+
+
+def test_every_place_for_a_chart_has_its_chart(page: str) -> None:
+    places = set(re.findall(r'<div class="chart" id="([^"]+)"', page))
+    text = re.search(r'id="charts">(.*?)</script>', page, flags=re.DOTALL)
+    assert text is not None
+    assert places == set(json.loads(text[1]))
+    assert {"equity", "trades-BTC-USD", "months", "costs", "reliability"} <= places
+
+
+def test_the_months_multiply_to_the_whole() -> None:
+    run = account("x")
+    whole = np.prod([1 + r for r in monthly_returns(run).values()])
+    assert whole == pytest.approx(run.equity[-1] / run.cash)
+    assert list(monthly_returns(run)) == [(2021, 1), (2021, 2)]
+
+
+def test_a_thinned_curve_keeps_its_ends_and_its_extremes() -> None:
+    values = np.random.default_rng(1).normal(size=50_000).cumsum()
+    rows = thinned(values, 1000)
+    assert len(rows) <= 1002
+    assert {0, 49_999, int(values.argmin()), int(values.argmax())} <= set(rows.tolist())
+
+
+def test_falls_are_ordered_by_depth_and_one_not_recovered_says_so() -> None:
+    run = account("x")
+    falls = worst_falls(run)
+    depths = [depth for *_, depth in falls]
+    assert depths == sorted(depths, reverse=True)
+    assert depths[0] == pytest.approx(drawdowns(run.equity).max())
+    assert falls[0][2] is None or falls[0][2] > falls[0][1]
+
+
+def test_many_candles_are_shown_in_a_coarser_timeframe() -> None:
+    shown = shown_candles(candles(), most=200)
+    assert str(shown.timeframe) == "12h"
+    assert len(shown) == 118
+
+
+def test_two_months_are_too_short_for_a_rolling_sharpe() -> None:
+    assert rolling_sharpe_figure(account("x")) is None
+
+
+def test_the_terminal_says_paper_first_and_shows_the_yardsticks() -> None:
+    from rich.console import Console
+
+    console = Console(width=100, record=True, force_terminal=False)
+    with console.capture() as caught:
+        print_summary(result(), console)
+    text = caught.get()
+    assert text.splitlines()[0].endswith("PAPER")
+    assert "buy and hold" in text
+    assert "plain trend rule" in text
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_report_draws_in_a_browser_without_a_fault(
+    page: str, tmp_path: Path, width: int
+) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.exists():
+        pytest.skip("no Chromium here")
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    with playwright.sync_playwright() as kit:
+        browser = kit.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
+        view = browser.new_page(viewport={"width": width, "height": 900}, offline=True)
+        faults: list[str] = []
+        view.on("pageerror", lambda fault: faults.append(str(fault)))
+        view.goto(path.as_uri())
+        view.wait_for_selector("#reliability .main-svg")
+        drawn = view.locator(".chart .main-svg").count()
+        assert view.evaluate("document.documentElement.scrollWidth") == width
+        browser.close()
+    assert faults == []
+    assert drawn >= 8

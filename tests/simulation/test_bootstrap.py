@@ -1,0 +1,53 @@
+"""Claims about the stationary bootstrap."""
+
+import numpy as np
+import pytest
+
+from trader.simulation.bootstrap import (
+    intervals,
+    max_drawdown_of,
+    sharpe_of,
+    stationary_rows,
+    total_return_of,
+)
+
+
+def test_days_stay_together_in_blocks_of_the_wanted_mean_length() -> None:
+    rows = stationary_rows(1000, 200, 20, np.random.default_rng(1))
+    follows = (rows[:, 1:] - rows[:, :-1]) % 1000 == 1
+    assert 1 / (1 - follows.mean()) == pytest.approx(20, rel=0.05)
+
+
+def test_every_day_is_drawn_equally_often() -> None:
+    rows = stationary_rows(50, 4000, 10, np.random.default_rng(2))
+    counts = np.bincount(rows.ravel(), minlength=50) / rows.size
+    assert counts == pytest.approx(np.full(50, 0.02), rel=0.1)
+
+
+def test_the_true_sharpe_lies_in_the_ninety_percent_range_about_nine_times_in_ten() -> None:
+    generator = np.random.default_rng(3)
+    true = 0.05
+    hits = 0
+    for seed in range(100):
+        returns = generator.normal(true * 0.02, 0.02, 500)
+        low, high = intervals(returns, {"s": sharpe_of}, seed=seed, samples=300)["s"]
+        hits += low <= true * np.sqrt(365) <= high
+    assert 80 <= hits <= 97
+
+
+def test_the_same_seed_gives_the_same_range() -> None:
+    returns = np.random.default_rng(4).normal(0, 0.02, 200)
+    first = intervals(returns, {"s": sharpe_of}, seed=5)
+    assert first == intervals(returns, {"s": sharpe_of}, seed=5)
+    assert first != intervals(returns, {"s": sharpe_of}, seed=6)
+
+
+def test_a_month_is_too_short_for_a_range() -> None:
+    assert intervals(np.zeros(29), {"s": sharpe_of}, seed=1) == {}
+
+
+def test_figures_of_a_few_days_are_right() -> None:
+    returns = np.array([[0.1, -0.5, 0.2]])
+    assert total_return_of(returns)[0] == pytest.approx(1.1 * 0.5 * 1.2 - 1)
+    assert max_drawdown_of(returns)[0] == pytest.approx(0.5)
+    assert sharpe_of(np.zeros((1, 40)))[0] == 0

@@ -1,0 +1,117 @@
+"""The files of a run: result.json, trades.csv, equity.csv, predictions.csv, report.html."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from trader.domain.errors import UsageError
+from trader.reports.html import render_report
+from trader.simulation.backtest import BacktestResult
+
+TRADES = ("pair", "side", "entry_time", "entry_price", "exit_time", "exit_price", "qty", "fees")
+EQUITY = ("time", "equity")
+PREDICTIONS = ("pair", "time", "probability", "label", "label_known_at", "taken")
+
+
+def write_files(result: BacktestResult, folder: Path) -> tuple[Path, ...]:
+    """Write every file of the run; each is replaced whole.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    texts = {
+        "result.json": json.dumps(plain(result.document), indent=2, ensure_ascii=False) + "\n",
+        "trades.csv": table(TRADES, trade_rows(result)),
+        "equity.csv": table(EQUITY, equity_rows(result)),
+        "predictions.csv": table(PREDICTIONS, prediction_rows(result)),
+        "report.html": render_report(result),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(_replace(folder / name, text) for name, text in texts.items())
+    except OSError as fault:
+        raise UsageError(
+            f"--out {folder}: cannot be written ({fault.strerror or fault})"
+        ) from fault
+
+
+def trade_rows(result: BacktestResult) -> Iterable[tuple[str, ...]]:
+    """Closed trades in the order of their ends, then what is still open."""
+    for t in result.run.trades:
+        yield (
+            str(t.pair), "long", iso(t.entry_at), number(t.entry_price), iso(t.exit_at),
+            number(t.exit_price), number(t.quantity), number(t.fees_quote),
+        )  # fmt: skip
+    for p in result.run.held:
+        yield (
+            str(p.pair), "long", iso(p.opened_at), number(p.entry_price), "", "",
+            number(p.quantity), number(p.entry_fees),
+        )  # fmt: skip
+
+
+def equity_rows(result: BacktestResult) -> Iterable[tuple[str, ...]]:
+    """The account's worth at every mark."""
+    for second, equity in zip(result.run.times.tolist(), result.run.equity.tolist(), strict=True):
+        yield iso(datetime.fromtimestamp(second, UTC)), f"{equity:.8f}"
+
+
+def prediction_rows(result: BacktestResult) -> Iterable[tuple[str, ...]]:
+    """The out-of-sample forecasts, oldest first."""
+    for p in result.predictions:
+        label = "" if p.label is None else str(p.label)
+        yield (
+            str(p.pair), iso(p.time), f"{p.probability:.6f}", label, iso(p.label_known_at),
+            str(p.taken).lower(),
+        )  # fmt: skip
+
+
+def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """CSV text with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC: `2024-03-01T13:00:00Z`; fractions of a second only where there are any."""
+    text = moment.astimezone(UTC).isoformat(
+        timespec="milliseconds" if moment.microsecond else "seconds"
+    )
+    return text.replace("+00:00", "Z")
+
+
+def number(value: Decimal) -> str:
+    """A decimal without exponent, digits beyond the eighteenth place dropped."""
+    text = f"{round(value, 18):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def plain(value: Any) -> Any:
+    """Values as JSON takes them: NaN and infinity become null, moments ISO text."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    return str(value)
+
+
+def _replace(path: Path, text: str) -> Path:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    return fresh.replace(path)

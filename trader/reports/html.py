@@ -1,0 +1,375 @@
+"""The report of a backtest: one HTML file that opens offline."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from trader.domain.portfolio import Trade
+from trader.reports import figures as fig
+from trader.simulation.backtest import BacktestResult
+from trader.simulation.runs import AccountRun
+
+_ACCOUNTS = ("strategy", "buy_and_hold", "trend")
+
+# name, how it is shown, what it means to a person
+METRICS: tuple[tuple[str, str, str], ...] = (
+    ("total_return", "+.1%", "Total return: what the account gained or lost, after all costs"),
+    ("cagr", "+.1%", "Per year: the steady yearly growth with the same end"),
+    ("volatility", ".1%", "Volatility: how much the worth swings in a year"),
+    (
+        "sharpe",
+        ".2f",
+        "Sharpe: return for each unit of swing; above 1 is rare, above 2 suspicious",
+    ),
+    ("sortino", ".2f", "Sortino: the same, counting only falls"),
+    ("calmar", ".2f", "Calmar: yearly growth over the deepest fall"),
+    ("max_drawdown", ".1%", "Deepest fall below an earlier peak"),
+    ("trades", ",.0f", "Closed trades"),
+    ("hit_rate", ".0%", "Winners among them"),
+    ("profit_factor", ".2f", "Profit factor: money won for each unit lost"),
+    ("exposure", ".0%", "Exposure: share of the account in the market, on average"),
+    ("turnover", ".1f", "Turnover: times the account was traded in a year"),
+    ("fees_quote", ",.0f", "Fees paid"),
+    ("psr", ".0%", "Chance that the true Sharpe is above zero, were this the only try"),
+    ("dsr", ".0%", "The same after counting all tries made on this data; believe it from 95 % on"),
+)
+
+
+def render_report(result: BacktestResult) -> str:
+    """The whole page as text."""
+    charts: dict[str, fig.Figure] = {}
+    body = "\n".join(_sections(result, charts))
+    title = f"{', '.join(map(str, result.pairs))} {result.timeframe}: {result.strategy}"
+    return (
+        _PAGE.replace("{{title}}", html.escape(title))
+        .replace("{{style}}", _STYLE)
+        .replace("{{body}}", body)
+        .replace("{{charts}}", _script_safe(json.dumps(charts, separators=(",", ":"))))
+        .replace("{{plotly}}", _plotly())
+    )
+
+
+def _sections(result: BacktestResult, charts: dict[str, fig.Figure]) -> list[str]:
+    runs = {"strategy": result.run, **result.baselines}
+    costs = result.run.costs(result.slippage)
+
+    def chart(name: str, figure: fig.Figure | None) -> str:
+        if figure is None:
+            return ""
+        charts[name] = figure
+        return f'<div class="chart" id="{name}"></div>'
+
+    parts = [
+        _head(result),
+        _cards(result),
+        _section("Worth of the account", chart("equity", fig.equity_figure(runs, result.quote)),
+                 "After fees and slippage, marked at every candle's close. The yardsticks ran "
+                 "through the same engine with the same costs."),
+        _section("Trades on candles", _trade_charts(result, chart),
+                 "Drag to zoom, double-click to go back; hover over a triangle to read why."),
+        _section("Numbers", _metrics_table(result.document)),
+        _section("Month by month", chart("months", fig.months_figure(result.run)),
+                 "Return in per cent."),
+        '<div class="pair">',
+        _section("Where the money went", chart("costs", fig.costs_figure(costs, result.quote))),
+        _section("Had fees been different", chart("feescale", fig.fee_figure(result.run)),
+                 "The same trades with 0 to 2 times the fees."),
+        "</div>",
+        _section("How much was in the market", chart("exposure", fig.exposure_figure(result.run))),
+        '<div class="pair">',
+        _optional("Sharpe of the last 90 days",
+                  chart("rolling", fig.rolling_sharpe_figure(result.run)),
+                  "The band is what luck alone moves it by."),
+        _optional("How trades ended", chart("outcomes", fig.outcomes_figure(result.run)),
+                  "Per trade, after costs."),
+        "</div>",
+        _calibration(result, chart),
+        _section("Deepest falls", _falls_table(result.run)),
+        _optional("Trades", _trades_table(result)),
+        _section("What to think of it", _caveats(result)),
+    ]  # fmt: skip
+    return [part for part in parts if part]
+
+
+def _section(title: str, content: str, note: str = "") -> str:
+    told = f'<p class="note">{html.escape(note)}</p>' if note else ""
+    return f"<section><h2>{html.escape(title)}</h2>{told}{content}</section>"
+
+
+def _optional(title: str, content: str, note: str = "") -> str:
+    return _section(title, content, note) if content else ""
+
+
+def _head(result: BacktestResult) -> str:
+    pairs = ", ".join(map(str, result.pairs))
+    last = datetime.fromtimestamp(result.span.end.timestamp() - 1, UTC)
+    costs = result.document["costs"]
+    return (
+        f"<header><p class='kicker'>Backtest · PAPER · not a promise</p><h1>{html.escape(pairs)}"
+        f" <span>{result.timeframe} candles, {html.escape(result.strategy)}</span></h1>"
+        f"<p class='note'>{result.span.start:%d %b %Y} to {last:%d %b %Y} (UTC) · "
+        f"{result.document['candles']:,} candles · starts with {result.run.cash:,.0f} "
+        f"{result.quote} · fees {_bp(costs['maker_bp'])} maker, {_bp(costs['taker_bp'])} taker, "
+        f"slippage {_bp(costs['slippage_bp'])}</p></header>"
+    )
+
+
+def _bp(value: float | None) -> str:
+    return "by the table of the date" if value is None else f"{value:g} bp"
+
+
+def shown(value: Any, form: str) -> str:
+    """A number as people read it; an en dash where there is none."""
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "–"
+    return format(value, form).replace("-", "−")
+
+
+def _cards(result: BacktestResult) -> str:
+    m = result.document["metrics"]
+    hold = result.document["baselines"].get("buy_and_hold", {})
+    own, held = m.get("total_return") or 0.0, hold.get("total_return")
+    cards = [
+        ("Total return", shown(m.get("total_return"), "+.1%"),
+         f"buy and hold {shown(held, '+.1%')}", "good" if own >= 0 else "bad"),
+        ("Deepest fall", shown(m.get("max_drawdown"), ".1%"),
+         f"buy and hold {shown(hold.get('max_drawdown'), '.1%')}", ""),
+        ("Sharpe", shown(m.get("sharpe"), ".2f"), _interval(result.document), ""),
+        ("Trades", shown(m.get("trades"), ",.0f"), f"{shown(m.get('hit_rate'), '.0%')} won", ""),
+        ("Fees", f"{shown(m.get('fees_quote'), ',.0f')} {result.quote}",
+         f"{shown((m.get('fees_quote') or 0) / result.run.cash, '.1%')} of the start", ""),
+        ("Likely more than luck", shown(m.get("dsr"), ".0%"),
+         f"{result.document['trials']} tries counted", ""),
+    ]  # fmt: skip
+    return '<div class="cards">' + "".join(
+        f'<div class="card {tone}"><p>{html.escape(name)}</p><b>{html.escape(value)}</b>'
+        f"<small>{html.escape(more)}</small></div>"
+        for name, value, more, tone in cards
+    ) + "</div>"  # fmt: skip
+
+
+def _interval(document: Mapping[str, Any]) -> str:
+    low, high = (document.get("intervals") or {}).get("sharpe", (None, None))
+    if low is None:
+        return f"buy and hold {shown(document['baselines']['buy_and_hold'].get('sharpe'), '.2f')}"
+    return f"90 %: {shown(low, '.2f')} to {shown(high, '.2f')}"
+
+
+def _trade_charts(result: BacktestResult, chart: Any) -> str:
+    parts = []
+    for pair, candles in result.histories.items():
+        name = f"trades-{pair.slug}"
+        parts.append(f"<h3>{pair}</h3>" if len(result.histories) > 1 else "")
+        parts.append(chart(name, fig.trades_figure(pair, candles, result.run.executions)))
+    return "".join(parts)
+
+
+def _metrics_table(document: Mapping[str, Any]) -> str:
+    columns = {"strategy": document["metrics"], **document["baselines"]}
+    keys = [key for key in _ACCOUNTS if key in columns]
+    head = "".join(f"<th>{fig.NAMES[key]}</th>" for key in keys)
+    rows = []
+    for name, form, words in METRICS:
+        title, _, rest = words.partition(": ")
+        explained = f"<small>{html.escape(rest)}</small>" if rest else ""
+        cells = "".join(f"<td>{shown(columns[key].get(name), form)}</td>" for key in keys)
+        rows.append(f"<tr><th>{html.escape(title)}{explained}</th>{cells}</tr>")
+    return _table(f"<tr><th></th>{head}</tr>", rows)
+
+
+def _table(head: str, rows: list[str], *, long: bool = False) -> str:
+    kind = "scroll long" if long else "scroll"
+    body = "".join(rows)
+    return f'<div class="{kind}"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def worst_falls(run: AccountRun, most: int = 5) -> list[tuple[int, int, int | None, float]]:
+    """(peak, bottom, recovery or None, depth) of the deepest falls; moments in Unix seconds."""
+    under = fig.drawdowns(run.equity)
+    edges = np.diff(np.concatenate([[0], (under > 0).astype(np.int8), [0]]))
+    falls: list[tuple[int, int, int | None, float]] = []
+    starts, ends = np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist()
+    for begin, end in zip(starts, ends, strict=True):
+        bottom = int(begin + np.argmax(under[begin:end]))
+        back = int(run.times[end]) if end < len(run.times) else None
+        falls.append(
+            (int(run.times[max(begin - 1, 0)]), int(run.times[bottom]), back, float(under[bottom]))
+        )
+    falls.sort(key=lambda fall: -fall[3])
+    return falls[:most]
+
+
+def _falls_table(run: AccountRun) -> str:
+    def day(second: int) -> str:
+        return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d}"
+
+    rows = []
+    for peak, bottom, back, depth in worst_falls(run):
+        length = f"{(back - peak) / 86400:,.0f} days" if back else "not yet recovered"
+        rows.append(
+            f"<tr><td>{day(peak)}</td><td>{day(bottom)}</td><td>{day(back) if back else '–'}</td>"
+            f"<td>{shown(-depth, '.1%')}</td><td>{length}</td></tr>"
+        )
+    head = "<tr><th>peak</th><th>bottom</th><th>recovered</th><th>depth</th><th>length</th></tr>"
+    return _table(head, rows) if rows else "<p>The account never fell below an earlier worth.</p>"
+
+
+def _trades_table(result: BacktestResult, most: int = 400) -> str:
+    trades = result.run.trades
+    if not trades:
+        return "<p>No trade was closed in this time.</p>"
+    head = (
+        "<tr><th>pair</th><th>bought</th><th>at</th><th>sold</th><th>at</th><th>quantity</th>"
+        f"<th>result {result.quote}</th><th>%</th><th>ended by</th></tr>"
+    )
+    note = (
+        f'<p class="note">The last {most} of {len(trades):,}; all are in trades.csv.</p>'
+        if len(trades) > most
+        else ""
+    )
+    return note + _table(head, [_trade_row(t) for t in reversed(trades[-most:])], long=True)
+
+
+def _trade_row(trade: Trade) -> str:
+    profit = float(trade.profit_quote)
+    share = profit / (float(trade.entry_price) * float(trade.quantity))
+    tone = "good" if profit >= 0 else "bad"
+    return (
+        f"<tr><td>{trade.pair}</td><td>{trade.entry_at:%Y-%m-%d %H:%M}</td>"
+        f"<td>{float(trade.entry_price):,.6g}</td><td>{trade.exit_at:%Y-%m-%d %H:%M}</td>"
+        f"<td>{float(trade.exit_price):,.6g}</td><td>{float(trade.quantity):,.6g}</td>"
+        f'<td class="{tone}">{shown(profit, "+,.2f")}</td>'
+        f'<td class="{tone}">{shown(share, "+.1%")}</td><td>{trade.exit_purpose}</td></tr>'
+    )
+
+
+def _calibration(result: BacktestResult, chart: Any) -> str:
+    known = [p for p in result.predictions if p.label is not None]
+    measured = result.document.get("calibration")
+    if len(known) < 50 or not measured:
+        return ""
+    probability = np.array([p.probability for p in known])
+    label = np.array([float(p.label or 0) for p in known])
+    facts = [
+        ("forecasts", shown(measured.get("n"), ",.0f")),
+        ("came true", shown(measured.get("base_rate"), ".1%")),
+        ("AUC (0.5 is none)", shown(measured.get("auc"), ".3f")),
+        ("skill over the base rate", shown(measured.get("log_loss_skill"), "+.2%")),
+        ("calibration error", shown(measured.get("ece"), ".3f")),
+        ("of which noise alone", shown(measured.get("ece_noise_95"), ".3f")),
+    ]
+    line = " · ".join(f"{name} <b>{value}</b>" for name, value in facts)
+    figure = chart("reliability", fig.reliability_figure(probability, label))
+    return _section(
+        "Does a forecast of 60 % come true 60 % of the time?", f"<p>{line}</p>{figure}",
+        "Out of sample only: each forecast was made by a model that could not have seen it.",
+    )  # fmt: skip
+
+
+def _caveats(result: BacktestResult) -> str:
+    document = result.document
+    lines = [
+        "Past prices are one path among many. Halve the Sharpe ratio before planning with it.",
+        f"{document['trials']} different tries on this data are in the ledger; the deflated "
+        "figure above takes the best of that many lucky coins into account.",
+        "Decisions see closed candles only and are filled from the next one on, at the worse of "
+        "the prices in doubt: inside a candle the stop is met before the target.",
+        *result.notes,
+    ]
+    licence = document.get("licence") or {}
+    for reason in licence.get("reasons", []):
+        lines.append(f"Licence: {reason}")
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul><p class='note'>Digest of all decisions, orders and fills: " + (
+        f"<code>{document['digest']}</code></p>"
+    )
+
+
+def _plotly() -> str:
+    script = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    return _script_safe(script)
+
+
+def _script_safe(text: str) -> str:
+    # Inside a <script> only this sequence could end it early.
+    return text.replace("</script", "<\\/script")
+
+
+_STYLE = """
+:root{color-scheme:light;--ink:#17212b;--muted:#5d6a76;--line:#e1e6ea;--paper:#fff;--back:#f3f5f7;
+--good:#13806a;--bad:#b83a2c;--own:#0a6c8f}
+*{box-sizing:border-box}
+body{margin:0;background:var(--back);color:var(--ink);line-height:1.5;
+font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
+main{max-width:1180px;margin:0 auto;padding:28px 24px 60px}
+header{margin:0 0 20px}
+.kicker{margin:0;color:var(--own);font-weight:600;font-size:13px;letter-spacing:.02em}
+h1{margin:2px 0 4px;font-size:32px;line-height:1.15;letter-spacing:-.01em}
+h1 span{color:var(--muted);font-weight:400;font-size:.62em;white-space:nowrap}
+h2{margin:0 0 4px;font-size:18px}h3{margin:14px 0 0;font-size:15px}
+.note{margin:0 0 8px;color:var(--muted);font-size:13.5px}
+section,.card{background:var(--paper);border:1px solid var(--line);border-radius:10px}
+section{padding:18px 20px;margin:0 0 16px;min-width:0}
+.cards{display:grid;grid-template-columns:repeat(6,1fr);gap:12px;margin:0 0 16px}
+.card{padding:12px 14px;min-width:0}
+.card p{margin:0;color:var(--muted);font-size:13px}
+.card b{display:block;font-size:23px;line-height:1.3;font-variant-numeric:tabular-nums;
+white-space:nowrap}
+.card small{color:var(--muted);font-size:12.5px}
+.good b,td.good{color:var(--good)}.bad b,td.bad{color:var(--bad)}
+.pair{display:grid;grid-template-columns:1fr 1fr;gap:16px}
+.pair:empty{display:none}
+.scroll{overflow-x:auto}.scroll.long{max-height:560px;overflow-y:auto}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
+thead th{position:sticky;top:0;background:var(--paper);color:var(--muted);font-weight:600;
+font-size:13px;white-space:nowrap}
+th,td{padding:7px 10px;text-align:right;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left;padding-left:0}
+tbody th{font-weight:500}tbody td{white-space:nowrap}
+tbody th small{display:block;color:var(--muted);font-weight:400;font-size:12.5px}
+code{font-size:12px;overflow-wrap:anywhere}
+li{margin:4px 0}
+footer{color:var(--muted);font-size:13px}
+@media(max-width:900px){.cards{grid-template-columns:repeat(3,1fr)}.pair{grid-template-columns:
+minmax(0,1fr)}}
+@media(max-width:520px){main{padding:18px 12px 40px}h1{font-size:25px}h1 span{display:block;
+white-space:normal}section{padding:14px 12px}.cards{grid-template-columns:repeat(2,1fr);gap:8px}
+.card b{font-size:20px}th,td{padding:6px 7px}thead th{white-space:normal;font-size:12px}
+table{font-size:13px}tbody th small{font-size:11.5px}}
+@media print{body{background:#fff}section{break-inside:avoid}}
+"""
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<title>{{title}}</title><style>{{style}}</style></head>
+<body><main>{{body}}</main>
+<script>{{plotly}}</script>
+<script type="application/json" id="charts">{{charts}}</script>
+<script>
+(function () {
+  var charts = JSON.parse(document.getElementById('charts').textContent);
+  var small = window.matchMedia('(max-width:520px)').matches;
+  Object.keys(charts).forEach(function (id) {
+    var c = charts[id];
+    if (small && c.layout.height > 300) c.layout.height = Math.max(260, c.layout.height * 0.78);
+    if (small && id === 'months') {
+      c.data[0].textfont.size = 9;
+      c.data[0].text = c.data[0].text.map(function (row) {
+        return row.map(function (t) { return t === '' ? '' : String(Math.round(parseFloat(t))); });
+      });
+      c.data[0].x = ['J', 'F', 'M', 'A', 'M ', 'J ', 'J  ', 'A ', 'S', 'O', 'N', 'D', 'year'];
+    }
+    Plotly.newPlot(id, c.data, c.layout, {responsive: true, displaylogo: false,
+      modeBarButtonsToRemove: ['lasso2d', 'select2d'], displayModeBar: small ? false : 'hover'});
+  });
+})();
+</script></body></html>
+"""

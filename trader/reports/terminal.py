@@ -1,0 +1,63 @@
+"""The few numbers of a backtest that matter, for the terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from trader.reports.figures import NAMES
+from trader.reports.html import shown
+from trader.simulation.backtest import BacktestResult
+
+_ROWS = (
+    ("total return", "total_return", "+.1%"),
+    ("per year", "cagr", "+.1%"),
+    ("deepest fall", "max_drawdown", ".1%"),
+    ("Sharpe", "sharpe", ".2f"),
+    ("closed trades", "trades", ",.0f"),
+    ("winners", "hit_rate", ".0%"),
+    ("in the market", "exposure", ".0%"),
+    ("fees", "fees_quote", ",.0f"),
+)
+
+
+def print_summary(result: BacktestResult, console: Console) -> None:
+    """A table beside the yardsticks, and what to make of it."""
+    document = result.document
+    last = datetime.fromtimestamp(result.span.end.timestamp() - 1, UTC)
+    console.print(
+        f"[bold]{', '.join(map(str, result.pairs))} {result.timeframe}, {result.strategy}[/bold]"
+        f"  {result.span.start:%Y-%m-%d} to {last:%Y-%m-%d}, {document['candles']:,} candles"
+        "   PAPER",
+        highlight=False,
+    )
+    accounts = {"strategy": document["metrics"], **document["baselines"]}
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for key in accounts:
+        table.add_column(NAMES.get(key, key), justify="right")
+    for title, name, form in _ROWS:
+        unit = f" {result.quote}" if name == "fees_quote" else ""
+        table.add_row(title + unit, *(shown(a.get(name), form) for a in accounts.values()))
+    console.print(table)
+    console.print(_verdict(result), highlight=False, soft_wrap=True)
+    for note in result.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+
+
+def _verdict(result: BacktestResult) -> str:
+    m, tries = result.document["metrics"], result.document["trials"]
+    parts = [
+        f"chance of being more than luck: {shown(m.get('dsr'), '.0%')} after {tries} "
+        f"{'try' if tries == 1 else 'tries'} on this data (believe it from 95 % on)"
+    ]
+    calibration = result.document.get("calibration")
+    if calibration:
+        auc, skill = shown(calibration["auc"], ".3f"), shown(calibration["log_loss_skill"], "+.2%")
+        parts.append(
+            f"{calibration['n']:,} forecasts out of sample: AUC {auc}, skill {skill} over the "
+            "base rate"
+        )
+    return "\n".join(parts)

@@ -1,0 +1,173 @@
+"""A run over history: set the clock, step, until the history ends.
+
+What is stepped is the same object that trades on paper and live; it is handed in, together with
+the exchange in the box, a clock that stands still and a journal in memory. Nothing here decides
+anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import numpy as np
+
+from trader.domain.candles import Candles, IntArray, Timeframe
+from trader.domain.errors import HistoryError, UsageError
+from trader.domain.markets import Pair
+from trader.ports import Clock, HistoryStore
+from trader.simulation.runs import AccountRun
+
+WARM_UP_DAYS = 400
+_PROGRESS_EVERY = 256
+
+
+class Stepper(Protocol):
+    """The loop body: one pass over all pairs at the clock's present moment."""
+
+    def step(self) -> object:
+        """Settle fills, decide on candles that have newly closed, mark the account."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of history a run trades in.
+
+    Attributes:
+        start: the first moment at which something may be decided.
+        end: the moment after the last: its candle is the last that counts.
+    """
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of_days(cls, first: datetime, last: datetime) -> Span:
+        """From the first day's beginning to the end of the last day, or to a given time of day.
+
+        Raises:
+            UsageError: if the end is before the start.
+        """
+        if last < first:
+            raise UsageError(
+                f"the end {last:%Y-%m-%d} is before the start {first:%Y-%m-%d}",
+                "Give --start before --end.",
+            )
+        whole_day = (last.hour, last.minute, last.second) == (0, 0, 0)
+        end = datetime.fromtimestamp(last.timestamp() + (86400 if whole_day else 0), UTC)
+        return cls(first, end)
+
+    def moments(self, timeframe: Timeframe) -> IntArray:
+        """Every moment, in Unix seconds, at which a candle may have closed: start … end."""
+        step = timeframe.seconds
+        first = -(-int(self.start.timestamp()) // step) * step
+        return np.arange(first, int(self.end.timestamp()) + 1, step, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One out-of-sample forecast and what came of it.
+
+    Attributes:
+        label: 1 if it came true, 0 if not, None while it is not known.
+        label_known_at: when the outcome is known.
+        taken: a position was opened or held on it.
+    """
+
+    pair: Pair
+    time: datetime
+    probability: float
+    label: int | None
+    label_known_at: datetime
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BacktestResult:
+    """Everything a report needs.
+
+    Attributes:
+        histories: the candles inside the span, by pair.
+        run: the account of the strategy.
+        baselines: the accounts of the yardsticks, by name.
+        document: what `--json` prints.
+        slippage: the fraction by which taker prices were worsened.
+    """
+
+    pairs: tuple[Pair, ...]
+    timeframe: Timeframe
+    span: Span
+    strategy: str
+    histories: Mapping[Pair, Candles]
+    run: AccountRun
+    baselines: Mapping[str, AccountRun]
+    document: dict[str, Any]
+    slippage: float = 0.0
+    predictions: tuple[Prediction, ...] = ()
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def quote(self) -> str:
+        """Currency of the account."""
+        return self.pairs[0].quote
+
+    @property
+    def cash(self) -> Decimal:
+        """What the account began with."""
+        return Decimal(str(self.run.cash))
+
+
+def load_histories(
+    store: HistoryStore, pairs: Iterable[Pair], timeframe: Timeframe, span: Span
+) -> dict[Pair, Candles]:
+    """Each pair's candles up to the end of the span, with all that came before for warming up.
+
+    A pair that was listed later joins when it exists.
+
+    Raises:
+        HistoryError: if a pair has no history, or none inside the span.
+    """
+    histories = {}
+    for pair in pairs:
+        candles = store.load(pair, timeframe, None, span.end)
+        if not len(candles.between(span.start, span.end)):
+            raise HistoryError(
+                f"no {timeframe} candles of {pair} from {span.start:%Y-%m-%d} to "
+                f"{span.end:%Y-%m-%d}; stored: {_extent(store, pair, timeframe)}",
+                "Choose another --start and --end, or import more history.",
+            )
+        histories[pair] = candles
+    return histories
+
+
+def _extent(store: HistoryStore, pair: Pair, timeframe: Timeframe) -> str:
+    whole = store.load(pair, timeframe)
+    if not len(whole):
+        return "none"
+    return f"{whole.first_opened_at:%Y-%m-%d} to {whole.closed_at:%Y-%m-%d}"
+
+
+def drive(
+    stepper: Stepper,
+    clock: Clock,
+    moments: IntArray,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Step at every moment, in order.
+
+    Args:
+        stepper: what trades.
+        clock: a clock that stands still, shared with the exchange.
+        moments: Unix seconds, rising.
+        progress: called now and then with how many steps are done.
+    """
+    for count, second in enumerate(moments.tolist()):
+        clock.sleep_until(datetime.fromtimestamp(second, UTC))
+        stepper.step()
+        if count % _PROGRESS_EVERY == 0:
+            progress(count)
+    progress(len(moments))

@@ -1,0 +1,88 @@
+"""How far luck alone could have moved a figure: the stationary bootstrap.
+
+Source: Politis & Romano (1994), The Stationary Bootstrap. Days are drawn in blocks of random
+length, so that runs of good and bad days stay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from trader.domain.candles import FloatArray, IntArray
+
+
+def stationary_rows(
+    count: int, samples: int, mean_block: float, generator: np.random.Generator
+) -> IntArray:
+    """Row numbers of resampled series, shape (samples, count), in [0, count).
+
+    Each day follows the one before it with probability 1 − 1/mean_block, wrapping at the end,
+    and else begins a new block anywhere.
+    """
+    begins = generator.random((samples, count)) < 1 / mean_block
+    begins[:, 0] = True
+    starts = generator.integers(0, count, size=(samples, count))
+    place = np.broadcast_to(np.arange(count), (samples, count))
+    block = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+    rows: IntArray = (np.take_along_axis(starts, block, axis=1) + place - block) % count
+    return rows
+
+
+def intervals(
+    returns: FloatArray,
+    figures: dict[str, Callable[[FloatArray], FloatArray]],
+    *,
+    seed: int,
+    samples: int = 1000,
+    mean_block: float = 20.0,
+    coverage: float = 0.90,
+) -> dict[str, tuple[float, float]]:
+    """For each figure the range that holds `coverage` of its resampled values.
+
+    Args:
+        returns: daily returns, oldest first.
+        figures: name → function from (samples, days) to (samples,).
+        seed: makes it repeatable.
+        samples: how many series to draw.
+        mean_block: mean length of a block in days.
+        coverage: share of values between the two ends.
+
+    Returns:
+        name → (low, high); empty with fewer than 30 days.
+    """
+    if len(returns) < 30:
+        return {}
+    generator = np.random.default_rng(seed)
+    drawn = returns[stationary_rows(len(returns), samples, mean_block, generator)]
+    tail = (1 - coverage) / 2
+    result = {}
+    for name, figure in figures.items():
+        low, high = np.nanquantile(figure(drawn), [tail, 1 - tail])
+        result[name] = (float(low), float(high))
+    return result
+
+
+def sharpe_of(returns: npt.NDArray[np.float64]) -> FloatArray:
+    """Annualised Sharpe ratio of each row of daily returns; 0 where nothing moved."""
+    spread = returns.std(axis=-1, ddof=1)
+    flat = spread < 1e-12
+    ratio: FloatArray = np.where(flat, 0.0, returns.mean(axis=-1) / np.where(flat, 1.0, spread))
+    scaled: FloatArray = ratio * np.sqrt(365.0)
+    return scaled
+
+
+def total_return_of(returns: npt.NDArray[np.float64]) -> FloatArray:
+    """Return over the whole row, as a fraction."""
+    whole: FloatArray = np.prod(1 + returns, axis=-1) - 1
+    return whole
+
+
+def max_drawdown_of(returns: npt.NDArray[np.float64]) -> FloatArray:
+    """Deepest fall of each row, as a fraction ≥ 0."""
+    worth = np.cumprod(1 + returns, axis=-1)
+    peak = np.maximum(np.maximum.accumulate(worth, axis=-1), 1.0)
+    fall: FloatArray = (1 - worth / peak).max(axis=-1)
+    return fall

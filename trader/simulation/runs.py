@@ -1,0 +1,183 @@
+"""What a run came to, read from its journal: curve, trades, costs and the digest.
+
+Backtest, paper replay and live write the same events, so all of this holds for each of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from trader.domain.candles import FloatArray, IntArray
+from trader.domain.events import (
+    EquityMarked,
+    Event,
+    OrderFilled,
+    OrderIntended,
+    SignalMade,
+    TradeApproved,
+    TradeRefused,
+)
+from trader.domain.orders import Fill, Liquidity, Purpose, Side
+from trader.domain.portfolio import ZERO, Portfolio, Position, Trade
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A fill with what it was for and why it was wanted."""
+
+    fill: Fill
+    purpose: Purpose
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostBreakdown:
+    """Where the money went, in quote: gross = net + fees + slippage."""
+
+    gross: float
+    fees: float
+    slippage: float
+    net: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AccountRun:
+    """One account over a run.
+
+    Attributes:
+        times: Unix seconds of the marks, strictly rising.
+        equity: worth of the account at each mark, in quote.
+        invested: share of it held in positions, in [0, 1].
+        trades: closed round trips and closed parts, in the order of their ends.
+        held: positions still open at the end.
+        decisions: signals made.
+        refused: signals a risk rule refused.
+        digest: sha256 over decisions, orders and fills.
+    """
+
+    name: str
+    cash: float
+    times: IntArray
+    equity: FloatArray
+    invested: FloatArray
+    trades: tuple[Trade, ...]
+    held: tuple[Position, ...]
+    executions: tuple[Execution, ...]
+    decisions: int
+    refused: int
+    digest: str
+
+    def costs(self, slippage: float) -> CostBreakdown:
+        """Gross result, fees, slippage and net result.
+
+        Args:
+            slippage: the fraction by which taker prices were worsened. It is taken out of the
+                paid price again; the rounding to the tick stays in.
+        """
+        slipped = sum(
+            float(e.fill.cost_quote) * slippage / _worsened(e.fill.side, slippage)
+            for e in self.executions
+            if e.fill.liquidity is Liquidity.TAKER
+        )
+        fees = sum(float(e.fill.fee_quote) for e in self.executions)
+        net = (float(self.equity[-1]) if len(self.equity) else self.cash) - self.cash
+        return CostBreakdown(net + fees + slipped, fees, slipped, net)
+
+
+def _worsened(side: Side, slippage: float) -> float:
+    return 1 + slippage if side is Side.BUY else 1 - slippage
+
+
+def account_run(name: str, quote: str, cash: Decimal, events: Iterable[Event]) -> AccountRun:
+    """Read a run from its events.
+
+    Args:
+        name: what to call it in tables.
+        quote: currency of the account.
+        cash: what it began with.
+        events: the journal, oldest first.
+    """
+    portfolio = Portfolio(quote, cash=ZERO)
+    marks: dict[int, tuple[float, float]] = {}
+    executions: list[Execution] = []
+    reasons: dict[str, str] = {}
+    decisions = refused = 0
+    kept = []
+    for event in events:
+        kept.append(event)
+        portfolio.apply(event)
+        match event:
+            case EquityMarked(at=at, equity=equity, cash=free):
+                marks[int(at.timestamp())] = (float(equity), float(free))
+            case OrderIntended(request=request, reason=reason):
+                reasons[request.order_id] = reason
+            case OrderFilled(fill=fill, purpose=purpose):
+                executions.append(Execution(fill, purpose, reasons.get(fill.order_id, "")))
+            case SignalMade():
+                decisions += 1
+            case TradeRefused():
+                refused += 1
+    times = np.array(sorted(marks), dtype=np.int64)
+    worth = np.array([marks[int(t)] for t in times], dtype=np.float64).reshape(-1, 2)
+    equity_array = worth[:, 0].copy()
+    invested = np.clip(1 - worth[:, 1] / np.where(equity_array > 0, equity_array, 1), 0, 1)
+    return AccountRun(
+        name, float(cash), times, equity_array, invested, tuple(portfolio.trades),
+        tuple(portfolio.positions.values()), tuple(executions), decisions, refused,
+        decisions_digest(kept),
+    )  # fmt: skip
+
+
+def decisions_digest(events: Iterable[Event]) -> str:
+    """sha256 over every decision, order and fill, in hex.
+
+    What an exchange names as it likes (its order and trade ids) is left out, and so is the moment
+    at which a fill was noticed: the same trading gives the same digest in a backtest, a replay
+    and at an exchange.
+    """
+    digest = hashlib.sha256()
+    for line in map(trading_line, events):
+        if line:
+            digest.update(line.encode())
+            digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def trading_line(event: Event) -> str:
+    """A decision, order or fill in one line of text; empty for any other event."""
+    match event:
+        case SignalMade(signal=s, price=price, snapshot_digest=seen):
+            return (
+                f"signal {s.pair} {s.closed_at:%Y-%m-%dT%H:%M:%S} {s.action} {s.confidence!r} "
+                f"{s.target_weight!r} {s.strategy} {price!r} {seen} {'; '.join(s.reasons)}"
+            )
+        case TradeApproved(approval=a):
+            return (
+                f"approved {a.pair} {a.closed_at:%Y-%m-%dT%H:%M:%S} {a.side} {a.order_type} "
+                f"{_exact(a.quantity)} {_exact(a.stop)} {_exact(a.take_profit)} "
+                f"{_exact(a.limit_price)}"
+            )
+        case TradeRefused(refusal=r):
+            return f"refused {r.pair} {r.closed_at:%Y-%m-%dT%H:%M:%S} {r.rule} {r.reason}"
+        case OrderIntended(request=q, purpose=purpose):
+            return (
+                f"order {q.order_id} {q.pair} {q.side} {q.type} {purpose} {_exact(q.quantity)} "
+                f"{_exact(q.price)} {q.post_only}"
+            )
+        case OrderFilled(fill=f, purpose=purpose):
+            return (
+                f"fill {f.order_id} {f.pair} {f.side} {purpose} {_exact(f.quantity)} "
+                f"{_exact(f.price)} {_exact(f.cost_quote)} {_exact(f.fee_quote)} {f.liquidity} "
+                f"{f.filled_at:%Y-%m-%dT%H:%M:%S}"
+            )
+    return ""
+
+
+def _exact(value: Decimal | None) -> str:
+    """The number itself, whatever zeros it was written with."""
+    return "-" if value is None else f"{value.normalize():f}"

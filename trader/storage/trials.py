@@ -1,0 +1,131 @@
+"""The trial ledger: every backtest, sweep and tuning run on the data, so that luck is counted.
+
+One line of JSON for each trial, chained by hashes: a line that was changed or taken out is found.
+The same settings on the same span are one trial however often they are run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trader.domain.errors import HistoryError
+
+_LOCK_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One variant that was tried.
+
+    Attributes:
+        kind: `backtest`, `sweep` or `tuning`.
+        data: the series it was tried on, such as `kraken:BTC/USD`.
+        settings: everything that makes it another variant, as plain values.
+        sharpe_daily: Sharpe ratio of its daily returns, not annualised.
+        digest: of its decisions, orders and fills.
+    """
+
+    kind: str
+    data: tuple[str, ...]
+    settings: dict[str, Any]
+    sharpe_daily: float
+    digest: str
+
+    @property
+    def key(self) -> str:
+        """The same for the same variant on the same data."""
+        text = json.dumps([sorted(self.data), self.settings], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+class TrialLedger:
+    """An append-only file of trials.
+
+    Args:
+        path: the file; made with its folder on the first record.
+        now: what is recorded as the time.
+    """
+
+    def __init__(
+        self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.path = path
+        self._now = now
+
+    def record(self, trials: Sequence[Trial]) -> int:
+        """Append the variants not seen before; how many they were.
+
+        Raises:
+            HistoryError: if the ledger was tampered with or cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path.with_suffix(".lock"), timeout=_LOCK_SECONDS):
+                return self._append(trials)
+        except Timeout:
+            raise HistoryError(f"another program holds the trial ledger {self.path}") from None
+        except OSError as fault:
+            raise HistoryError(
+                f"the trial ledger {self.path} cannot be written ({fault.strerror or fault})"
+            ) from fault
+
+    def sharpes(self, data: Sequence[str]) -> list[float]:
+        """Daily Sharpe ratios of all variants tried on any of these series, oldest first.
+
+        Raises:
+            HistoryError: if the chain of the ledger is broken.
+        """
+        wanted = set(data)
+        return [line["sharpe_daily"] for line in self._lines() if wanted & set(line["data"])]
+
+    def _append(self, trials: Sequence[Trial]) -> int:
+        lines = self._lines()
+        seen, last = {line["key"] for line in lines}, lines[-1]["hash"] if lines else ""
+        texts = []
+        for trial in trials:
+            if trial.key in seen:
+                continue
+            seen.add(trial.key)
+            body = {"at": self._now().isoformat(timespec="seconds"), "key": trial.key,
+                    **asdict(trial), "before": last}  # fmt: skip
+            last = _hash(body)
+            texts.append(json.dumps({**body, "hash": last}, default=str) + "\n")
+        if texts:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("".join(texts))
+                file.flush()
+                os.fsync(file.fileno())
+        return len(texts)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        lines: list[dict[str, Any]] = []
+        for number, text in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                line = json.loads(text)
+                body = {key: value for key, value in line.items() if key != "hash"}
+                whole = line["hash"] == _hash(body)
+            except (ValueError, KeyError, AttributeError):
+                whole = False
+            if not whole or line["before"] != (lines[-1]["hash"] if lines else ""):
+                raise HistoryError(
+                    f"{self.path}: line {number} was changed, cut off or taken out; the number "
+                    "of tries can no longer be trusted",
+                    "Restore the file from a backup, or move it aside to begin a new count.",
+                )
+            lines.append(line)
+        return lines
+
+
+def _hash(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
