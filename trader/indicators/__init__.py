@@ -1,1 +1,8 @@
-"""Indicators: one pure function each, found through a registry."""
+"""Indicators: pure functions of closed candles, found in one registry."""
+
+from trader.indicators import momentum, statistics, trend, volatility, volume
+from trader.indicators.registry import INDICATORS, Indicator, Unit, compute, indicator
+
+FAMILIES = (trend, momentum, volatility, volume, statistics)
+
+__all__ = ["FAMILIES", "INDICATORS", "Indicator", "Unit", "compute", "indicator"]
