@@ -21,7 +21,9 @@ LAYERS: list[set[str]] = [
     {"trader.simulation"},
     {"trader.strategies"},
     {"trader.learning", "trader.risk"},
-    {"trader.indicators", "trader.patterns", "trader.sentiment", "trader.performance"},
+    # Patterns are written in the language of the indicators (graph, registry): one layer above.
+    {"trader.patterns"},
+    {"trader.indicators", "trader.sentiment", "trader.performance"},
     {"trader.ports"},
     {"trader.domain"},
 ]  # fmt: skip
