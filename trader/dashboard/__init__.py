@@ -1,1 +1,5 @@
-"""The dashboard: reads, and asks for a stop."""
+"""The dashboard: a page that shows the bot and lets one stop it. It reads, and trades nothing."""
+
+from trader.dashboard.app import DashboardSettings, create_app
+
+__all__ = ["DashboardSettings", "create_app"]

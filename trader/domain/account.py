@@ -72,11 +72,17 @@ class OrderRecord:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The account's worth at one moment, in quote."""
+    """The account's worth at one moment, in quote.
+
+    Attributes:
+        hold: what 1 would be worth, had it been put in equal parts into the pairs at the first
+            mark and left alone.
+    """
 
     at: datetime
     equity: Decimal
     cash: Decimal
+    hold: float = 1.0
 
 
 @dataclass(slots=True)
@@ -217,10 +223,10 @@ class AccountView:
             case SessionEnded():
                 self.ended = event
             case EquityMarked(at=at, equity=equity, cash=cash, prices=prices):
-                self.marks.append(Mark(at, equity, cash))
                 self.prices.update(prices)
                 for pair, price in prices:
                     self.first_prices.setdefault(pair, price)
+                self.marks.append(Mark(at, equity, cash, self._hold()))
             case EmergencyStopped():
                 self.stopped = event
             case Resumed():
@@ -238,6 +244,10 @@ class AccountView:
                 self._remember(self.troubles, event)
             case Reconciled():
                 self.reconciled = event
+
+    def _hold(self) -> float:
+        grown = [float(self.prices[p] / first) for p, first in self.first_prices.items()]
+        return sum(grown) / len(grown) if grown else 1.0
 
     def _remember(self, kept: deque[_Item], item: _Item) -> None:
         kept.append(item)

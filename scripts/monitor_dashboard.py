@@ -1,0 +1,56 @@
+"""The dashboard by itself: shows the bot that runs, or that ran last."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from commands.common import guarded, say
+from config import load_config
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", help="Address to listen on.  [default: DASHBOARD_HOST, 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="[default: DASHBOARD_PORT, 5000]")
+def command(host: str | None, port: int | None) -> None:
+    r"""Show the bot in a browser.
+
+    \b
+    Example:
+      python scripts/monitor_dashboard.py --port 5001
+    """
+    from trader.clocks import SystemClock
+    from trader.dashboard import DashboardSettings, create_app
+    from trader.dashboard.serve import Served
+    from trader.domain.errors import UsageError
+
+    config = load_config()
+    where = host or config.dashboard_host
+    if where not in {"127.0.0.1", "localhost", "::1"} and not config.dashboard_password:
+        raise UsageError(
+            f"the dashboard would be open to everyone who reaches {where}",
+            "Set DASHBOARD_PASSWORD in .env, or listen on 127.0.0.1.",
+        )
+    app = create_app(
+        DashboardSettings(
+            data_dir=config.data_dir,
+            logs_dir=config.logs_dir,
+            now=SystemClock().now,
+            host=where,
+            password=config.dashboard_password,
+        )
+    )
+    served = Served(app, where, config.dashboard_port if port is None else port)
+    say(f"dashboard on {served.url} (Ctrl-C ends it; the bot goes on)")
+    try:
+        served.run()
+    except KeyboardInterrupt:
+        say("dashboard closed")
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(command))

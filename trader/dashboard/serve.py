@@ -1,0 +1,73 @@
+"""The dashboard on a port, in this process or beside the loop."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+from flask import Flask
+
+from trader.domain.errors import UsageError
+
+# Each open page keeps one thread for its live updates; they sleep nearly all the time.
+THREADS = 96
+
+
+class Served:
+    """A dashboard that listens.
+
+    Args:
+        app: the application.
+        host: address to listen on.
+        port: 0 picks a free one.
+
+    Raises:
+        UsageError: if the port is taken or the address is not this machine's.
+    """
+
+    def __init__(self, app: Flask, host: str, port: int) -> None:
+        import waitress.server
+
+        self._socket = _listen(host, port)
+        self.host, self.port = host, int(self._socket.getsockname()[1])
+        self._server: Any = waitress.server.create_server(
+            app, sockets=[self._socket], threads=THREADS, ident="", clear_untrusted_proxy_headers=True
+        )
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds it."""
+        name = "localhost" if self.host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else self.host  # noqa: S104
+        return f"http://{name}:{self.port}"
+
+    def run(self) -> None:
+        """Serve until interrupted."""
+        self._server.run()
+
+    def start(self) -> None:
+        """Serve in the background of this process."""
+        self._thread = threading.Thread(target=self._server.run, name="dashboard", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.close()
+        self._socket.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as fault:
+        listener.close()
+        raise UsageError(
+            f"the dashboard cannot listen on {host}:{port} ({fault.strerror})",
+            "Another program uses the port: choose one with DASHBOARD_PORT or --port, or start "
+            "with --no-dashboard.",
+        ) from fault
+    return listener

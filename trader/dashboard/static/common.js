@@ -1,0 +1,152 @@
+// What every page shares: fetching, formatting, live updates, the stop button.
+const $ = (id) => document.getElementById(id);
+const token = document.querySelector('meta[name="csrf"]').content;
+
+export async function get(path) {
+  const answer = await fetch(path, { headers: { Accept: "application/json" } });
+  if (answer.status === 401) { location.href = "/login"; return new Promise(() => {}); }
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body?.error?.message ?? `the page answered ${answer.status}`);
+  return body;
+}
+
+async function post(path, body) {
+  const answer = await fetch(path, {
+    method: "POST", body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json", "X-CSRF-Token": token },
+  });
+  if (!answer.ok) throw new Error(`the page answered ${answer.status}`);
+  return answer.json();
+}
+
+// Elements are built, never written as HTML: names and log lines are other people's text.
+export function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key === "class") node.className = value;
+    else if (key === "text") node.textContent = value;
+    else node.setAttribute(key, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export function fill(id, ...nodes) { $(id).replaceChildren(...nodes); }
+
+export const money = (value, quote = "", digits = 2) => {
+  const number = Number(value);
+  const text = number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return quote ? `${text} ${quote}` : text;
+};
+export const signed = (value, quote = "") => (Number(value) > 0 ? "+" : "") + money(value, quote);
+export const price = (value) => {
+  if (value === null || value === undefined) return "–";
+  const number = Number(value);
+  const digits = number >= 1000 ? 1 : number >= 10 ? 2 : number >= 0.1 ? 4 : 7;
+  return number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+};
+export const percent = (value, digits = 1) => `${(Number(value) * 100).toFixed(digits)} %`;
+export const when = (text) => (text ? text.replace("T", " ").slice(0, 16) : "–");
+export const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "bad" : "");
+
+export function table(columns, rows, empty) {
+  if (!rows.length) return el("p", { class: "empty", text: empty });
+  const head = el("tr", {}, ...columns.map((c) => el("th", { class: c.n ? "n" : "", scope: "col", text: c.title })));
+  const body = rows.map((row) => el("tr", {}, ...columns.map((c) => {
+    const value = c.show(row);
+    const cell = el("td", { class: [c.n ? "n" : c.t ? "t" : "", c.tone ? c.tone(row) : ""].join(" ").trim() });
+    cell.append(value instanceof Node ? value : document.createTextNode(value ?? "–"));
+    return cell;
+  })));
+  return el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
+}
+
+export const action = (name) => el("span", { class: `action ${name}`, text: name });
+
+export function verdict(row) {
+  if (row.verdict === "approved") {
+    const plan = row.plan;
+    const stop = plan.stop ? `, stop ${price(plan.stop)}` : "";
+    return `${plan.side} ${plan.quantity} at about ${price(plan.entry)}${stop}, ${money(plan.risk_quote)} at risk`;
+  }
+  if (row.verdict === "refused") return row.refusals.map((r) => `${r.rule}: ${r.reason}`).join("; ");
+  return "nothing to do";
+}
+
+export function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(`--${name}`).trim();
+  return { ink: of("muted"), line: of("line"), accent: of("accent"), good: of("good"), bad: of("bad"), warn: of("warn"), panel: of("panel") };
+}
+
+export function chartOptions() {
+  const c = colours();
+  return {
+    autoSize: true,
+    layout: { background: { color: "transparent" }, textColor: c.ink, attributionLogo: true },
+    grid: { vertLines: { color: c.line }, horzLines: { color: c.line } },
+    rightPriceScale: { borderColor: c.line },
+    timeScale: { borderColor: c.line, timeVisible: true, secondsVisible: false },
+  };
+}
+
+function banner(o) {
+  const mode = $("mode");
+  mode.textContent = o.mode ?? "NOT STARTED";
+  mode.className = `badge ${(o.mode ?? "").toLowerCase()}`;
+  const feed = $("feed");
+  feed.hidden = !o.feed;
+  feed.textContent = o.feed ? `Prices: ${o.feed} · strategy ${o.strategy} · ${o.timeframe} candles` : "";
+  feed.classList.toggle("unreal", /simulat|replay|not real/i.test(o.feed ?? ""));
+  const halt = $("halt");
+  halt.hidden = !o.stopped;
+  if (o.stopped) halt.textContent = `Trading is stopped since ${when(o.stopped.at)} UTC: ${o.stopped.reason} (${o.stopped.who})`;
+  $("resume").hidden = !o.stopped;
+}
+
+export function toast(text) {
+  const node = $("toast");
+  node.textContent = text;
+  node.classList.add("on");
+  setTimeout(() => node.classList.remove("on"), 4000);
+}
+
+function buttons() {
+  $("stop").addEventListener("click", () => $("confirm").showModal());
+  $("confirm").addEventListener("close", async () => {
+    if ($("confirm").returnValue !== "yes") return;
+    try {
+      const done = await post("/api/stop", { flatten: $("flatten").checked, reason: $("reason").value });
+      toast(done.running ? "Stop is set. The bot obeys within a second." : "Stop is set. The bot is not running; it will not trade when started.");
+    } catch (fault) { toast(`Stop could not be set: ${fault.message}. Use: run_trader.py stop`); }
+  });
+  $("resume").addEventListener("click", async () => {
+    if (!confirm("Let the bot trade again?")) return;
+    try { await post("/api/resume", {}); toast("Trading is allowed again."); } catch (fault) { toast(fault.message); }
+  });
+}
+
+// Shows the page now and again whenever the bot has something new.
+export function live(show) {
+  let busy = false, again = false;
+  const refresh = async () => {
+    if (busy) { again = true; return; }
+    busy = true;
+    try {
+      const overview = await get("/api/overview");
+      banner(overview);
+      await show(overview);
+      document.body.dataset.ready = "1";
+    } catch (fault) { toast(fault.message); }
+    busy = false;
+    if (again) { again = false; refresh(); }
+  };
+  buttons();
+  refresh();
+  const stream = new EventSource("/api/stream");
+  stream.addEventListener("change", refresh);
+  stream.onopen = () => { $("link").className = "dot on"; };
+  stream.onerror = () => { $("link").className = "dot off"; };
+  return refresh;
+}
