@@ -13,8 +13,8 @@ import click
 from trader.domain.errors import ExitStatus, TraderError, UsageError
 
 
-def guarded(group: click.Group, args: list[str] | None = None) -> int:
-    """Run a click group; every foreseen failure is one clear line and the right exit status.
+def guarded(group: click.Command, args: list[str] | None = None) -> int:
+    """Run a click command; every foreseen failure is one clear line and the right exit status.
 
     With `--json` among the arguments a failure is printed as the JSON document
     `{"error": {...}}` on stdout. `TRADER_DEBUG=1` or `--debug` shows the traceback.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,11 +79,11 @@ def _explained(fault: TraderError) -> tuple[dict[str, Any], int]:
 
 def _add_pages(app: Flask) -> None:
     @app.get("/")
-    def overview() -> str:
+    def overview_page() -> str:
         return render_template("overview.html", pages=PAGES, page="overview")
 
     @app.get("/<any(market, decisions, trades, log):page>")
-    def other(page: str) -> str:
+    def other_page(page: str) -> str:
         return render_template(f"{page}.html", pages=PAGES, page=page)
 
     @app.get("/favicon.ico")
@@ -189,8 +189,8 @@ def _add_actions(app: Flask, reader: AccountReader, settings: DashboardSettings)
 
 
 def _add_stream(app: Flask, reader: AccountReader, limit: int) -> None:
-    places = iter(range(limit))
-    free: list[int] = list(places)
+    free = list(range(limit))
+    closing = app.extensions["closing"] = threading.Event()
 
     @app.get("/api/stream")
     def stream() -> Response:
@@ -202,12 +202,12 @@ def _add_stream(app: Flask, reader: AccountReader, limit: int) -> None:
         def changes() -> Iterator[str]:
             last = ""
             try:
-                while True:
+                while not closing.is_set():
                     version = reader.version()
                     word = "change" if version != last else "beat"
                     last = version
                     yield f"event: {word}\ndata: {json.dumps(version)}\n\n"
-                    time.sleep(STREAM_SECONDS)
+                    closing.wait(STREAM_SECONDS)
             finally:
                 free.append(place)
 

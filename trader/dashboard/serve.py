@@ -31,8 +31,13 @@ class Served:
 
         self._socket = _listen(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
+        self._app = app
         self._server: Any = waitress.server.create_server(
-            app, sockets=[self._socket], threads=THREADS, ident="", clear_untrusted_proxy_headers=True
+            app,
+            sockets=[self._socket],
+            threads=THREADS,
+            ident="",
+            clear_untrusted_proxy_headers=True,
         )
         self._thread: threading.Thread | None = None
 
@@ -43,17 +48,26 @@ class Served:
         return f"http://{name}:{self.port}"
 
     def run(self) -> None:
-        """Serve until interrupted."""
-        self._server.run()
+        """Serve until interrupted or closed."""
+        try:
+            self._server.run()
+        except OSError:
+            # Closing takes the socket away under a loop that waits on it.
+            if not self._app.extensions["closing"].is_set():
+                raise
 
     def start(self) -> None:
         """Serve in the background of this process."""
-        self._thread = threading.Thread(target=self._server.run, name="dashboard", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="dashboard", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; open pages lose their live updates."""
+        self._app.extensions["closing"].set()
+        self._server.task_dispatcher.shutdown(timeout=3)
         self._server.close()
+        if self._thread is not None:
+            self._thread.join(3)
         self._socket.close()
 
 

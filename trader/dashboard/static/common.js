@@ -84,7 +84,7 @@ export function chartOptions() {
   const c = colours();
   return {
     autoSize: true,
-    layout: { background: { color: "transparent" }, textColor: c.ink, attributionLogo: true },
+    layout: { background: { color: "transparent" }, textColor: c.ink, attributionLogo: false },
     grid: { vertLines: { color: c.line }, horzLines: { color: c.line } },
     rightPriceScale: { borderColor: c.line },
     timeScale: { borderColor: c.line, timeVisible: true, secondsVisible: false },
