@@ -258,12 +258,15 @@ def decimals(low, high, places):
 
 @st.composite
 def wishes(draw):
-    tick, lot = D(1).scaleb(-draw(st.integers(0, 6))), D(1).scaleb(-draw(st.integers(0, 8)))
+    price = draw(decimals("0.001", 90000, 6))
+    # Grids as exchanges choose them: four to seven digits of the price, lots of small worth.
+    tick = D(1).scaleb(price.adjusted() - draw(st.integers(3, 6)))
+    lot = D(1).scaleb(-price.adjusted() - draw(st.integers(0, 6)))
     rules = replace(
         RULES, tick=tick, lot=lot, order_minimum=lot * draw(st.integers(1, 100)),
-        cost_minimum=draw(decimals("0.1", 20, 1)), base_decimals=draw(st.integers(2, 10)),
+        cost_minimum=draw(decimals("0.1", 20, 1)), base_decimals=10,
     )  # fmt: skip
-    price = rules.price_up(draw(decimals("0.001", 90000, 6)))
+    price = rules.price_up(price)
     taker = draw(decimals(0, "0.02", 4))
     market = replace(
         MARKET, rules=rules, price=price, fees=FeeRates(taker / 2, taker),
