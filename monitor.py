@@ -50,8 +50,11 @@ class Monitor:
     def observe(self, now: datetime, outlook: dict[str, Any] | None = None) -> None:
         """Tell of everything new and beat once.
 
-        `outlook` is what the journal does not hold: cycle number, when the next decision is
-        due, prices of this moment, progress of a training beside the loop.
+        `outlook` is what the journal does not hold. The dashboard and `status` read from it:
+        `book` (the journal's book), `history` (exchange name under which the candles are
+        stored), `cycle`, `next_decision_at`, `next_decision_in_seconds` (real seconds),
+        `limits` (rule, used, limit, tripped), `training` (stage, fraction) while a model is
+        trained beside the loop, and `ended` (why) at the last beat of an orderly end.
 
         Never raises for a sink or a disk that fails: the fault becomes a health entry.
         """
