@@ -1,0 +1,126 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from market_analyzer import MarketAnalyzer
+from tests.indicators.markets import market
+from trader.domain.candles import Candles, Timeframe
+from trader.domain.errors import HistoryError
+from trader.domain.markets import BookLevel, OrderBook, Pair, PublicTrade
+from trader.sentiment import MEANING, NAMES, sentiment
+
+BTC = Pair("BTC", "USD")
+NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
+
+
+def levels(*rows):
+    return tuple(BookLevel(Decimal(str(p)), Decimal(str(q))) for p, q in rows)
+
+
+def traded(seconds, price, quantity, side):
+    return PublicTrade(
+        NOON + timedelta(seconds=seconds), Decimal(str(price)), Decimal(str(quantity)), side
+    )
+
+
+BOOK = OrderBook(BTC, NOON, levels((99, 3), (98.5, 1), (90, 100)), levels((101, 1), (101.5, 1)))
+
+
+def test_a_prepared_history_gives_the_same_bits_as_an_unprepared_one():
+    candles = market(400)
+    analyzer = MarketAnalyzer()
+    analyzer.prepare(BTC, candles)
+    for count in (1, 2, 50, 260, 400):
+        prepared = analyzer.analyze(BTC, candles[:count])
+        fresh = MarketAnalyzer().analyze(BTC, candles[:count])
+        assert prepared.digest == fresh.digest
+        for name in fresh.analysis.indicators:
+            np.testing.assert_array_equal(prepared.history(name), fresh.history(name))
+
+
+def test_a_prepared_history_is_looked_up_not_computed_again():
+    candles = market(300)
+    analyzer = MarketAnalyzer()
+    analysis = analyzer.prepare(BTC, candles)
+    assert analyzer.analyze(BTC, candles[:200]).analysis is analysis
+
+
+def test_other_candles_of_the_same_pair_are_computed_afresh():
+    candles = market(300)
+    analyzer = MarketAnalyzer()
+    analysis = analyzer.prepare(BTC, candles)
+    other = replace(candles, close=candles.close * 1.0)
+    assert analyzer.analyze(BTC, other).analysis is not analysis
+    assert analyzer.analyze(BTC, candles[10:]).analysis is not analysis
+
+
+def test_the_snapshot_ends_with_its_candle():
+    candles = market(300)
+    analyzer = MarketAnalyzer()
+    analyzer.prepare(BTC, candles)
+    snapshot = analyzer.analyze(BTC, candles[:120])
+    assert snapshot.closed_at == candles[:120].closed_at
+    assert snapshot.price == candles.close[119]
+    assert len(snapshot.history("rsi_14")) == 120
+    assert len(snapshot.candles) == 120
+
+
+def test_what_was_computed_cannot_be_written_over():
+    snapshot = MarketAnalyzer().analyze(BTC, market(60))
+    with pytest.raises(ValueError, match="read-only"):
+        snapshot.history("rsi_14")[0] = 1.0
+
+
+def test_no_candle_is_an_error_that_says_what_to_do():
+    with pytest.raises(HistoryError, match="BTC/USD: there is no closed candle"):
+        MarketAnalyzer().analyze(BTC, Candles.empty(Timeframe(3600)))
+
+
+def test_the_leader_comes_along():
+    leader = MarketAnalyzer().analyze(BTC, market(60))
+    assert MarketAnalyzer().analyze(Pair("ETH", "USD"), market(60), leader=leader).leader is leader
+
+
+def test_what_is_unknown_is_none_not_zero():
+    found = sentiment(None, (), {})
+    assert set(found) == set(NAMES)
+    assert set(found.values()) == {None}
+    assert set(MEANING) == set(NAMES)
+
+
+def test_the_book_is_read_as_drawn():
+    found = sentiment(BOOK, (), {})
+    assert found["book_imbalance"] == pytest.approx((104 - 2) / 106)
+    # Within 1 % of 100 there are 3 at 99 and 1 at 101.
+    assert found["depth_quote"] == pytest.approx(99 * 3 + 101)
+    assert found["depth_imbalance"] == pytest.approx((297 - 101) / 398)
+    assert found["spread_bp"] == pytest.approx(200)
+    assert found["taker_flow"] is None
+
+
+def test_the_takers_are_weighed_by_their_money():
+    trades = (traded(0, 100, 1, "buy"), traded(30, 100, 2, "sell"), traded(60, 50, 2, "buy"))
+    found = sentiment(None, trades, {})
+    assert found["taker_flow"] == pytest.approx(0.0)
+    assert found["taker_count"] == pytest.approx(1 / 3)
+    assert found["trades_per_minute"] == pytest.approx(3)
+
+
+def test_an_empty_side_of_the_book_says_nothing():
+    assert sentiment(replace(BOOK, asks=()), (), {})["spread_bp"] is None
+
+
+def test_the_mood_is_the_mean_of_the_known_directions():
+    found = sentiment(None, (traded(0, 10, 1, "buy"),), {"signed_volume_24": 0.5})
+    assert found["mood"] == pytest.approx(0.75)
+    assert sentiment(None, (), {"vol_rank_100": 100.0})["volatility_regime"] == 1.0
+    assert sentiment(None, (), {"vol_rank_100": float("nan")})["volatility_regime"] is None
+
+
+def test_an_outside_source_speaks_under_its_own_name():
+    found = sentiment(None, (), {}, {"fear_and_greed": 0.2, "news": None})
+    assert found["fear_and_greed"] == 0.2
+    assert found["news"] is None
