@@ -628,19 +628,24 @@ def _wrapped(setting: Setting) -> list[str]:
 
 
 def markdown() -> str:
-    """The settings as a Markdown table, for the documentation."""
-    lines: list[str] = []
+    """The text of `docs/settings.md`: every setting by section."""
+    lines = [
+        "# Settings",
+        "",
+        "They stand in `.env`, one `NAME=value` a line; an environment variable wins, an empty",
+        "value means the default. Fractions are fractions: 0.01 is one percent.",
+    ]
     section = ""
     for setting in SETTINGS:
         if setting.section != section:
             section = setting.section
-            lines += ["", f"### {section}", "", "| setting | default | expects | |",
+            lines += ["", f"## {section}", "", "| setting | default | expects | |",
                       "|---|---|---|---|"]  # fmt: skip
         default = f"`{setting.default}`" if setting.default else ""
         lines.append(
             f"| `{setting.name}` | {default} | {setting.parser.expects} | {setting.help} |"
         )
-    return "\n".join(lines).lstrip() + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _main(words: list[str]) -> int:

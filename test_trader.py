@@ -13,7 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError:
+    sys.exit("pytest is missing. Install the test tools: pip install -r requirements-dev.txt")
 
 from config import KNOWN
 

@@ -1,7 +1,8 @@
 """The portfolio: what you get by replaying the journal.
 
-Only fills of our own orders move positions; what the user trades by hand shows up as a
-`CashAdjusted` and is otherwise left alone. All amounts are exact decimals in quote.
+Positions grow by fills of our own orders only; what the user trades or transfers by hand shows up
+as a `CashAdjusted` and is otherwise left alone, unless it takes away what a position stands on:
+then the position shrinks. All amounts are exact decimals.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class Portfolio:
     trades: list[Trade] = field(default_factory=list)
     fees_quote: Decimal = ZERO
     transfers_quote: Decimal = ZERO
+    outside: dict[str, Decimal] = field(default_factory=dict)
     equity_peak: Decimal = ZERO
     day: str = ""
     day_start_equity: Decimal = ZERO
@@ -105,6 +107,8 @@ class Portfolio:
                 self._plans[request.order_id] = (stop, target)
             case CashAdjusted(asset=asset, amount=amount) if asset == self.quote:
                 self._transfer(amount)
+            case CashAdjusted(asset=asset, amount=amount):
+                self._outside(asset, amount)
             case EquityMarked(at=at, equity=equity):
                 self._mark(at, equity)
             case Resumed():
@@ -115,6 +119,14 @@ class Portfolio:
     def position(self, pair: Pair) -> Position | None:
         """What is held of the pair, None if nothing."""
         return self.positions.get(pair)
+
+    def holdings(self) -> dict[str, Decimal]:
+        """Asset → what the account should hold of it: cash, positions and what is not ours."""
+        held = {self.quote: self.cash, **self.outside}
+        for position in self.positions.values():
+            base = position.pair.base
+            held[base] = held.get(base, ZERO) + position.quantity
+        return held
 
     def exposure(self, prices: Mapping[Pair, Decimal]) -> Decimal:
         """Value of all positions, in quote."""
@@ -148,6 +160,30 @@ class Portfolio:
         # Money moved in or out is neither profit nor loss: the marks move along.
         for name in ("equity_peak", "day_start_equity", "last_equity"):
             setattr(self, name, max(ZERO, getattr(self, name) + amount))
+
+    def _outside(self, asset: str, amount: Decimal) -> None:
+        left = self.outside.pop(asset, ZERO) + amount
+        for pair in [p for p in self.positions if p.base == asset and left < 0]:
+            held = self.positions[pair]
+            gone = min(held.quantity, -left)
+            left += gone
+            self._shrink(held, gone)
+            if pair not in self.positions:
+                self._realised.pop(pair, None)
+        if left:
+            self.outside[asset] = left
+
+    def _shrink(self, held: Position, quantity: Decimal) -> None:
+        if quantity == held.quantity:
+            del self.positions[held.pair]
+            return
+        share = quantity / held.quantity
+        self.positions[held.pair] = replace(
+            held,
+            quantity=held.quantity - quantity,
+            cost_quote=held.cost_quote * (1 - share),
+            entry_fees=held.entry_fees * (1 - share),
+        )
 
     def _mark(self, at: datetime, equity: Decimal) -> None:
         day = at.date().isoformat()
@@ -194,9 +230,12 @@ class Portfolio:
     def _sold(self, fill: Fill, purpose: Purpose) -> None:
         self.cash += fill.cost_quote - fill.fee_quote
         held = self.positions.get(fill.pair)
+        quantity = min(fill.quantity, held.quantity) if held else ZERO
+        if quantity < fill.quantity:
+            # More was sold than the position had: the rest came from what is not ours.
+            self._outside(fill.pair.base, quantity - fill.quantity)
         if held is None:
             return
-        quantity = min(fill.quantity, held.quantity)
         share = quantity / held.quantity
         cost, entry_fees = held.cost_quote * share, held.entry_fees * share
         profit = fill.cost_quote - fill.fee_quote - cost
@@ -204,16 +243,9 @@ class Portfolio:
             fill.pair, held.opened_at, held.entry_price, fill.filled_at, fill.price, quantity,
             entry_fees + fill.fee_quote, profit, purpose,
         ))  # fmt: skip
-        if quantity == held.quantity:
-            del self.positions[fill.pair]
+        self._shrink(held, quantity)
+        if held.pair not in self.positions:
             self._end_round_trip(fill.pair, fill.filled_at)
-            return
-        self.positions[fill.pair] = replace(
-            held,
-            quantity=held.quantity - quantity,
-            cost_quote=held.cost_quote - cost,
-            entry_fees=held.entry_fees - entry_fees,
-        )
 
     def _count(self, trade: Trade) -> None:
         self.trades.append(trade)

@@ -1,0 +1,234 @@
+"""The life of an order: which event may follow which, and what is known of each order by now.
+
+The table `MOVES` is the whole state machine; `docs/order-life.md` shows it to people and a test
+holds the two together. `OrderBookkeeping` is what you get by replaying the journal through it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from trader.domain.errors import JournalError
+from trader.domain.events import (
+    CancelIntended,
+    Event,
+    OrderAccepted,
+    OrderEnded,
+    OrderFilled,
+    OrderIntended,
+    OrderRefused,
+    OrderUnclear,
+)
+from trader.domain.markets import Pair
+from trader.domain.orders import OrderRequest, OrderState, Purpose, Side
+
+INTENDED, OPEN, UNKNOWN = OrderState.INTENDED, OrderState.OPEN, OrderState.UNKNOWN
+FILLED, CANCELLED, EXPIRED, REJECTED = (
+    OrderState.FILLED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED
+)  # fmt: skip
+
+# (state before, kind of event) -> state after; None stands for "not known before", and an
+# OrderEnded carries the final state itself. What is not here cannot happen.
+MOVES: dict[tuple[OrderState | None, type], OrderState | None] = {
+    (None, OrderIntended): INTENDED,
+    (INTENDED, OrderAccepted): OPEN,
+    (INTENDED, OrderRefused): REJECTED,
+    (INTENDED, OrderUnclear): UNKNOWN,
+    (UNKNOWN, OrderAccepted): OPEN,
+    (UNKNOWN, OrderRefused): REJECTED,
+    (UNKNOWN, OrderUnclear): UNKNOWN,
+    (UNKNOWN, OrderFilled): UNKNOWN,
+    (UNKNOWN, OrderEnded): None,
+    (OPEN, OrderFilled): OPEN,
+    (OPEN, CancelIntended): OPEN,
+    (OPEN, OrderUnclear): UNKNOWN,
+    (OPEN, OrderEnded): None,
+    # A fill is the truth whenever it is told of, even after the order was reported over.
+    (FILLED, OrderFilled): FILLED,
+    (CANCELLED, OrderFilled): CANCELLED,
+    (EXPIRED, OrderFilled): EXPIRED,
+    # Given up as never arrived, and then it turned up after all.
+    (REJECTED, OrderAccepted): OPEN,
+}
+_ORDER_EVENTS = tuple({kind for _, kind in MOVES})
+_BUYS = (Purpose.ENTRY, Purpose.MANUAL)
+
+
+@dataclass(slots=True)
+class TrackedOrder:
+    """One of our orders, as the journal knows it.
+
+    Attributes:
+        filled: base executed, the sum of the fills seen.
+        cancelling: a cancel has been sent, its outcome is not known yet.
+        changed_at: when the journal last told of it.
+    """
+
+    request: OrderRequest
+    purpose: Purpose
+    decided_for: datetime
+    intended_at: datetime
+    reason: str
+    changed_at: datetime
+    state: OrderState = INTENDED
+    exchange_id: str = ""
+    filled: Decimal = Decimal(0)
+    cancelling: bool = False
+
+    @property
+    def order_id(self) -> str:
+        """Our id."""
+        return self.request.order_id
+
+    @property
+    def pair(self) -> Pair:
+        """What it trades."""
+        return self.request.pair
+
+    @property
+    def remaining(self) -> Decimal:
+        """Base still to be executed."""
+        return self.request.quantity - self.filled
+
+    @property
+    def in_doubt(self) -> bool:
+        """The exchange must be asked whether it lives."""
+        return self.state in (INTENDED, UNKNOWN)
+
+
+class OrderBookkeeping:
+    """All our orders: the replay of the journal's order events.
+
+    `check` refuses an event that cannot happen, so that a fault shows before it is journalled.
+    """
+
+    def __init__(self) -> None:
+        self._orders: dict[str, TrackedOrder] = {}
+        self._live: dict[str, TrackedOrder] = {}
+        self._by_exchange_id: dict[str, str] = {}
+        self._attempts: Counter[tuple[Pair, datetime, Side, Purpose]] = Counter()
+        self._entries: dict[Pair, datetime] = {}
+        self._trade_ids: set[str] = set()
+        self.newest_fill_at: datetime | None = None
+
+    def check(self, event: Event) -> None:
+        """Demand that the event may follow what is known.
+
+        Raises:
+            JournalError: if it cannot.
+        """
+        if not isinstance(event, _ORDER_EVENTS):
+            return
+        before = self._state_before(event)
+        if (before, type(event)) not in MOVES:
+            raise JournalError(
+                f"order {_id_of(event)}: {type(event).__name__} cannot follow the state "
+                f"'{before or 'never heard of'}'",
+                "The journal and the program disagree; see docs/order-life.md.",
+            )
+
+    def apply(self, event: Event) -> None:
+        """Take in one event; those that are not about orders pass.
+
+        Raises:
+            JournalError: if the event cannot follow what is known.
+        """
+        if not isinstance(event, _ORDER_EVENTS):
+            return
+        self.check(event)
+        if isinstance(event, OrderIntended):
+            self._begin(event)
+            return
+        order = self._orders[_id_of(event)]
+        move = MOVES[order.state, type(event)]
+        match event:
+            case OrderFilled(fill=fill):
+                self._fill(order, fill.trade_id, fill.quantity, fill.filled_at)
+            case OrderAccepted(exchange_id=exchange_id):
+                order.exchange_id = exchange_id
+                order.cancelling = False
+                self._by_exchange_id[exchange_id] = order.order_id
+                self._live[order.order_id] = order
+            case CancelIntended():
+                order.cancelling = True
+            case OrderEnded(state=state):
+                move = state
+        order.state = move or order.state
+        order.changed_at = event.at
+        if order.state.is_final:
+            order.cancelling = False
+            self._live.pop(order.order_id, None)
+
+    def get(self, order_id: str) -> TrackedOrder | None:
+        """The order with our id."""
+        return self._orders.get(order_id)
+
+    def of_exchange(self, exchange_id: str) -> TrackedOrder | None:
+        """The order with the exchange's id, None if it is not ours."""
+        order_id = self._by_exchange_id.get(exchange_id)
+        return None if order_id is None else self._orders[order_id]
+
+    def live(self, pair: Pair | None = None, *purposes: Purpose) -> tuple[TrackedOrder, ...]:
+        """Orders that are not over, oldest first, of one pair and some purposes if given."""
+        return tuple(
+            order
+            for order in self._live.values()
+            if (pair is None or order.pair == pair) and (not purposes or order.purpose in purposes)
+        )
+
+    def all_orders(self) -> Iterator[TrackedOrder]:
+        """Every order ever intended, oldest first."""
+        return iter(self._orders.values())
+
+    def next_attempt(self, pair: Pair, decided_for: datetime, side: Side, purpose: Purpose) -> int:
+        """How many such orders there have been: the number of the next one."""
+        return self._attempts[pair, decided_for, side, purpose]
+
+    def entry_decided_for(self, pair: Pair) -> datetime | None:
+        """The candle on which the newest entry of the pair was decided."""
+        return self._entries.get(pair)
+
+    @property
+    def fill_count(self) -> int:
+        """How many fills were applied."""
+        return len(self._trade_ids)
+
+    def knows_fill(self, trade_id: str) -> bool:
+        """Whether the fill was applied."""
+        return trade_id in self._trade_ids
+
+    def _state_before(self, event: Any) -> OrderState | None:
+        order = self._orders.get(_id_of(event))
+        return None if order is None else order.state
+
+    def _begin(self, event: OrderIntended) -> None:
+        request = event.request
+        order = TrackedOrder(
+            request, event.purpose, event.decided_for, event.at, event.reason, event.at
+        )
+        self._orders[request.order_id] = self._live[request.order_id] = order
+        self._attempts[request.pair, event.decided_for, request.side, event.purpose] += 1
+        if request.side is Side.BUY and event.purpose in _BUYS:
+            self._entries[request.pair] = event.decided_for
+
+    def _fill(self, order: TrackedOrder, trade_id: str, quantity: Decimal, at: datetime) -> None:
+        if trade_id in self._trade_ids:
+            return
+        self._trade_ids.add(trade_id)
+        order.filled += quantity
+        self.newest_fill_at = max(at, self.newest_fill_at or at)
+
+
+def _id_of(event: Any) -> str:
+    match event:
+        case OrderIntended(request=request):
+            return request.order_id
+        case OrderFilled(fill=fill):
+            return fill.order_id
+        case _:
+            return str(event.order_id)

@@ -1,0 +1,626 @@
+"""From an approval to an order, its fills, and a position with a stop at the exchange.
+
+The order of things never changes: an intent is journalled before anything leaves the machine, a
+fill is applied once by its trade id, and a question without a clear answer is settled by asking
+again, never by sending again. `docs/order-life.md` has the states and moves.
+
+A failing read leaves everything as the journal knows it and is raised; the next `settle` goes on
+from there. So every method may be interrupted at any line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from trader.domain.errors import (
+    ExchangeError,
+    InsufficientFunds,
+    OrderNotFound,
+    OutcomeUnknown,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from trader.domain.events import (
+    CancelIntended,
+    CashAdjusted,
+    Event,
+    OrderAccepted,
+    OrderEnded,
+    OrderFilled,
+    OrderIntended,
+    OrderRefused,
+    OrderUnclear,
+    Reconciled,
+    TradeApproved,
+    TradeRefused,
+    Troubled,
+)
+from trader.domain.markets import Balance, Pair
+from trader.domain.order_life import OrderBookkeeping, TrackedOrder
+from trader.domain.orders import (
+    Order,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Purpose,
+    Side,
+    make_order_id,
+)
+from trader.domain.portfolio import Portfolio, Position
+from trader.domain.signals import Approval, Refusal
+from trader.ports import Exchange, Journal
+
+ZERO = Decimal(0)
+CENT = Decimal("0.01")
+_NO_CLEAR_ANSWER = (OutcomeUnknown, Unreachable, UnexpectedAnswer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """A sale on its way: `quantity` None means all there is."""
+
+    quantity: Decimal | None
+    purpose: Purpose
+    decided_for: datetime
+    reason: str
+    limit_price: Decimal | None = None
+
+
+class TradingExecutor:
+    """Keeps orders, fills, positions and their stops in step with the exchange.
+
+    Args:
+        portfolio: changed in place by every event that is recorded.
+        doubt: how long an order without a clear answer may still turn up at the exchange.
+        overlap: how far back before the last complete look fills are asked for again.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        journal: Journal,
+        portfolio: Portfolio,
+        *,
+        doubt: timedelta = timedelta(seconds=65),
+        overlap: timedelta = timedelta(seconds=120),
+    ) -> None:
+        self.exchange = exchange
+        self.journal = journal
+        self.portfolio = portfolio
+        self.orders = OrderBookkeeping()
+        self.foreign: tuple[Order, ...] = ()
+        self.unprotected: dict[Pair, str] = {}
+        self._doubt = doubt
+        self._overlap = overlap
+        self._exits: dict[Pair, _Exit] = {}
+        self._stop_failures: dict[Pair, tuple[int, datetime]] = {}
+        self._complete_until: datetime | None = None
+        self._begun = False
+
+    # -- the record ------------------------------------------------------------------------
+
+    def restore(self, watch: Callable[[Event], None] | None = None) -> int:
+        """Replay the journal into orders and portfolio; how many events there were.
+
+        Args:
+            watch: called with every event, for others who need to know the past.
+        """
+        count = 0
+        for _, event in self.journal.events():
+            self._take_in(event)
+            if watch is not None:
+                watch(event)
+            count += 1
+        return count
+
+    def record(self, event: Event) -> None:
+        """Journal an event, then let it take effect: never the other way round."""
+        self.orders.check(event)
+        self.journal.append(event)
+        self._take_in(event)
+
+    def _take_in(self, event: Event) -> None:
+        self.orders.apply(event)
+        self.portfolio.apply(event)
+        if isinstance(event, CashAdjusted):
+            self._begun = True
+
+    # -- every cycle -----------------------------------------------------------------------
+
+    def settle(self, now: datetime) -> None:
+        """Bring in what happened since the last time, then see that every position is guarded.
+
+        Raises:
+            ExchangeError: if the exchange could not be read; call again.
+        """
+        self._resolve_doubts(now)
+        self._sync(now)
+        self._watch_targets(now)
+        for pair in tuple(self._exits):
+            self._advance_exit(pair, now)
+        self._guard_positions(now)
+
+    def next_look(self, now: datetime) -> datetime | None:
+        """When `settle` should run again at the latest for orders on their way, None if idle."""
+        moments = [
+            order.changed_at + self._doubt for order in self.orders.live() if order.in_doubt
+        ]
+        hurried = any(o.request.type is OrderType.MARKET for o in self.orders.live())
+        if self._exits or hurried:
+            moments.append(now + timedelta(seconds=1))
+        return max(min(moments), now) if moments else None
+
+    def watched_targets(self) -> dict[Pair, Decimal]:
+        """Price of the target of each position that has one and is not being sold."""
+        return {
+            pair: position.take_profit
+            for pair, position in self.portfolio.positions.items()
+            if position.take_profit is not None and pair not in self._exits
+        }
+
+    # -- decisions -------------------------------------------------------------------------
+
+    def carry_out(
+        self,
+        verdict: Approval | Refusal | None,
+        now: datetime,
+        purpose: Purpose | None = None,
+    ) -> TrackedOrder | None:
+        """Turn an approval into an order; a refusal is journalled; None does nothing.
+
+        The same approval for the same candle is sent once, however often this is called.
+
+        Args:
+            verdict: what the risk rules said.
+            now: the present moment, UTC.
+            purpose: `MANUAL` for an order by hand; else entry or exit by its side.
+
+        Returns:
+            The order, None if none was sent (yet: a sale first waits for its stop's cancel).
+        """
+        match verdict:
+            case Refusal():
+                self.record(TradeRefused(now, verdict))
+            case Approval(side=Side.BUY):
+                return self._enter(verdict, purpose or Purpose.ENTRY, now)
+            case Approval():
+                return self._leave(verdict, purpose or Purpose.EXIT, now)
+        return None
+
+    def expire_entries(self, pair: Pair, closed_at: datetime, now: datetime) -> None:
+        """Cancel entries of the pair that were decided on an older candle and still wait."""
+        for order in self.orders.live(pair, Purpose.ENTRY):
+            if order.decided_for < closed_at:
+                self._cancel(order, "a newer candle has closed", now)
+
+    def stand_down(self, now: datetime, reason: str, *, flatten: bool) -> bool:
+        """Cancel all waiting entries and, if asked, sell all positions; call until it says done.
+
+        Protective stops stay at the exchange as long as there is something to protect.
+
+        Returns:
+            True when no entry waits and, with `flatten`, nothing is held.
+        """
+        for order in self.orders.live():
+            if order.request.side is Side.BUY:
+                self._cancel(order, reason, now)
+        if flatten:
+            for pair in tuple(self.portfolio.positions):
+                self._exits.setdefault(pair, _Exit(None, Purpose.FLATTEN, now, reason))
+                self._advance_exit(pair, now)
+        waiting = any(o.request.side is Side.BUY for o in self.orders.live())
+        return not waiting and not (flatten and (self._exits or self._anything_saleable()))
+
+    # -- at start --------------------------------------------------------------------------
+
+    def reconcile(self, now: datetime) -> Reconciled:
+        """Compare journal and exchange, take in every difference, and say what they were.
+
+        Call after `restore` and before anything is decided. Orders and money that are not ours
+        are seen, reported and left alone. On the very first call the account's content is
+        recorded as the first deposit.
+        """
+        notes: list[str] = []
+        fills_before = len(self.portfolio.trades)
+        known = self.orders.fill_count
+        self._resolve_doubts(now)
+        self._sync(now, thorough=True)
+        missed = self.orders.fill_count - known
+        if missed:
+            notes.append(f"{missed} fills took place that the journal did not have")
+            notes += [
+                f"{t.pair}: sold {t.quantity} at {t.exit_price} ({t.exit_purpose})"
+                for t in self.portfolio.trades[fills_before:]
+            ]
+        notes += [
+            f"order {o.exchange_id} ({o.side} {o.remaining} {o.pair}) is not ours: left alone"
+            for o in self.foreign
+        ]
+        notes += self.audit(now)
+        notes += [
+            f"order {o.order_id} ({o.request.side} {o.pair}): not known yet whether it arrived"
+            for o in self.orders.live()
+            if o.in_doubt
+        ]
+        self._guard_positions(now)
+        outcome = Reconciled(now, len(self.orders.live()), self.orders.fill_count, tuple(notes))
+        self.record(outcome)
+        return outcome
+
+    def audit(self, now: datetime) -> list[str]:
+        """Compare the exchange's balances with ours to the last decimal; journal differences.
+
+        While orders are on their way nothing can be said and nothing is done.
+
+        Returns:
+            What differed, in words; the first deposit is no difference.
+        """
+        for _ in range(3):
+            fills = self.orders.fill_count
+            balances = self.exchange.balances()
+            self._sync(now, thorough=True)
+            if fills == self.orders.fill_count:
+                return self._compare(balances, now)
+        return []
+
+    def _compare(self, balances: Mapping[str, Balance], now: datetime) -> list[str]:
+        first = not self._begun
+        quote = self.portfolio.quote
+        expected = self.portfolio.holdings()
+        notes = []
+        for asset in sorted({quote, *balances, *expected}):
+            actual = balances[asset].total if asset in balances else ZERO
+            amount = actual - expected.get(asset, ZERO)
+            if not amount and not (first and asset == quote):
+                continue
+            if first:
+                reason = "first deposit" if asset == quote else "held before the first start"
+            elif abs(amount) < CENT and asset == quote:
+                reason = "rounding of amounts at the exchange"
+            else:
+                reason = "a transfer or a trade by hand"
+                notes.append(f"{amount:+f} {asset} at the exchange: {reason}")
+            self.record(CashAdjusted(now, asset, amount, reason))
+        return notes
+
+    # -- asking the exchange ---------------------------------------------------------------
+
+    def _resolve_doubts(self, now: datetime) -> None:
+        for order in self.orders.live():
+            if not order.in_doubt:
+                continue
+            if order.exchange_id:
+                if not self.exchange.order(order.exchange_id).state.is_final:
+                    self.record(OrderAccepted(now, order.order_id, order.exchange_id))
+                continue
+            found = self.exchange.find_order(order.order_id, order.intended_at - self._overlap)
+            if found is not None:
+                self.record(OrderAccepted(now, order.order_id, found.exchange_id))
+            elif now - order.changed_at >= self._doubt:
+                why = f"the exchange has never heard of it after {self._doubt.seconds} s"
+                self.record(OrderRefused(now, order.order_id, "never_arrived", why))
+            elif order.state is OrderState.INTENDED:
+                # A crash came between the intent and the answer: it may still turn up.
+                self.record(OrderUnclear(now, order.order_id, "the program ended while sending"))
+
+    def _sync(self, now: datetime, *, thorough: bool = False) -> None:
+        """Take in new fills and the ends of orders.
+
+        Statuses only say where to look: an order whose executed quantity differs from the fills
+        we have makes us read the fills, and it is over only when its fills add up.
+        """
+        mine = [order for order in self.orders.live() if order.exchange_id]
+        if not mine and not thorough:
+            return
+        open_now = {order.exchange_id: order for order in self.exchange.open_orders()}
+        self._sort_out_strangers(open_now, now)
+        moved = [
+            order
+            for order in mine
+            if order.exchange_id not in open_now
+            or open_now[order.exchange_id].filled_quantity != order.filled
+        ]
+        if moved or thorough:
+            self._take_fills(self._fills_since(mine), now)
+        settled = [self._bring_up_to_date(o, open_now.get(o.exchange_id), now) for o in moved]
+        if all(settled):
+            self._complete_until = now
+
+    def _sort_out_strangers(self, open_now: Mapping[str, Order], now: datetime) -> None:
+        strangers = []
+        for order in open_now.values():
+            ours = self.orders.of_exchange(order.exchange_id) or self.orders.get(order.order_id)
+            if ours is None:
+                strangers.append(order)
+            elif ours.state is OrderState.REJECTED:
+                self.record(OrderAccepted(now, ours.order_id, order.exchange_id))
+        self.foreign = tuple(strangers)
+
+    def _fills_since(self, mine: Sequence[TrackedOrder]) -> datetime | None:
+        known = self._complete_until or self.orders.newest_fill_at
+        if known is None and mine:
+            known = min(order.intended_at for order in mine)
+        return None if known is None else known - self._overlap
+
+    def _take_fills(self, since: datetime | None, now: datetime) -> None:
+        if since is None:
+            return
+        for fill in self.exchange.fills(since):
+            if self.orders.knows_fill(fill.trade_id):
+                continue
+            order = self.orders.get(fill.order_id) or self.orders.of_exchange(fill.exchange_id)
+            if order is None or order.state is OrderState.INTENDED:
+                continue
+            if order.state is OrderState.REJECTED:
+                self.record(OrderAccepted(now, order.order_id, fill.exchange_id))
+            ours = replace(fill, order_id=order.order_id)
+            self.record(OrderFilled(now, ours, order.purpose))
+
+    def _bring_up_to_date(self, order: TrackedOrder, seen: Order | None, now: datetime) -> bool:
+        """Fetch what is missing of a moved order; whether its fills now add up."""
+        if order.state.is_final:
+            return True
+        if seen is None:
+            try:
+                seen = self.exchange.order(order.exchange_id)
+            except OrderNotFound as fault:
+                self.record(OrderUnclear(now, order.order_id, fault.message))
+                return False
+        if seen.filled_quantity != order.filled:
+            self._take_fills(order.intended_at - self._overlap, now)
+        complete = seen.filled_quantity == order.filled
+        if complete and seen.state.is_final:
+            self.record(OrderEnded(now, order.order_id, seen.state, order.filled, seen.reason))
+        return complete
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def _send(self, intent: OrderIntended) -> tuple[TrackedOrder, ExchangeError | None]:
+        """Journal the intent, send it once, journal the answer; the order and what was wrong."""
+        order_id = intent.request.order_id
+        self.record(intent)
+        order = self.orders.get(order_id)
+        if order is None:  # pragma: no cover - recording an intent makes it known
+            raise OrderNotFound(f"order {order_id} was not recorded")
+        try:
+            exchange_id = self.exchange.place(intent.request, intent.at)
+        except _NO_CLEAR_ANSWER as fault:
+            self.record(OrderUnclear(intent.at, order_id, fault.message))
+            return order, fault
+        except ExchangeError as fault:
+            self.record(OrderRefused(intent.at, order_id, fault.category, fault.message))
+            return order, fault
+        self.record(OrderAccepted(intent.at, order_id, exchange_id))
+        return order, None
+
+    def _cancel(self, order: TrackedOrder, reason: str, now: datetime) -> bool:
+        """Cancel and see how it ended; False while that is not certain."""
+        if order.state.is_final:
+            return True
+        if order.in_doubt:
+            return False
+        if not order.cancelling:
+            self.record(CancelIntended(now, order.order_id, reason))
+        try:
+            self.exchange.cancel(order.exchange_id)
+        except OrderNotFound:
+            pass  # over already: the look below tells how
+        except _NO_CLEAR_ANSWER as fault:
+            self.record(OrderUnclear(now, order.order_id, fault.message))
+            return False
+        self._sync(now)
+        return order.state.is_final
+
+    # -- in and out of positions -----------------------------------------------------------
+
+    def _enter(self, approval: Approval, purpose: Purpose, now: datetime) -> TrackedOrder | None:
+        pair, decided_for = approval.pair, approval.closed_at
+        attempt = self.orders.next_attempt(pair, decided_for, Side.BUY, purpose)
+        if attempt:
+            return None  # this decision has been carried out
+        if self._refuse_if_busy(approval, now):
+            return None
+        self.record(TradeApproved(now, approval))
+        request = OrderRequest(
+            make_order_id(pair, decided_for, Side.BUY, purpose, attempt),
+            pair, Side.BUY, approval.order_type, approval.quantity, approval.limit_price,
+        )  # fmt: skip
+        order, _ = self._send(OrderIntended(
+            now, request, purpose, decided_for, _in_words(approval),
+            approval.stop, approval.take_profit,
+        ))  # fmt: skip
+        self._sync(now)
+        self._guard(pair, now)
+        return order
+
+    def _leave(self, approval: Approval, purpose: Purpose, now: datetime) -> TrackedOrder | None:
+        pair, decided_for = approval.pair, approval.closed_at
+        if self.orders.next_attempt(pair, decided_for, Side.SELL, purpose):
+            return None
+        if self._refuse_if_busy(approval, now):
+            return None
+        self.record(TradeApproved(now, approval))
+        self._exits[pair] = _Exit(
+            approval.quantity, purpose, decided_for, _in_words(approval), approval.limit_price
+        )
+        order = self._advance_exit(pair, now)
+        self._guard(pair, now)
+        return order
+
+    def _refuse_if_busy(self, approval: Approval, now: datetime) -> bool:
+        pair = approval.pair
+        reason = ""
+        if pair in self._exits:
+            reason = f"a sale of {pair} is on its way"
+        elif any(order.in_doubt for order in self.orders.live(pair)):
+            reason = f"it is not known yet whether an order for {pair} arrived"
+        elif approval.side is Side.BUY and self._selling(pair):
+            reason = f"an order selling {pair} waits at the exchange"
+        if reason:
+            refusal = Refusal(pair, approval.closed_at, "order_in_flight", reason)
+            self.record(TradeRefused(now, refusal))
+        return bool(reason)
+
+    def _selling(self, pair: Pair) -> Decimal:
+        """Base that live orders other than the stop are about to sell."""
+        return sum(
+            (
+                order.remaining
+                for order in self.orders.live(pair)
+                if order.request.side is Side.SELL and order.purpose is not Purpose.STOP
+            ),
+            ZERO,
+        )
+
+    def _watch_targets(self, now: datetime) -> None:
+        for pair, target in self.watched_targets().items():
+            price = self.exchange.ticker(pair).last
+            if price >= target:
+                reason = f"target {target} reached at {price}"
+                decided_for = self.orders.entry_decided_for(pair) or now
+                self._exits[pair] = _Exit(None, Purpose.TARGET, decided_for, reason)
+
+    def _advance_exit(self, pair: Pair, now: datetime) -> TrackedOrder | None:
+        """One step of a sale: clear the way, confirm that it is clear, then sell.
+
+        The stop is cancelled and its end confirmed first; what it sold meanwhile is not sold
+        again. Kraken has no one-cancels-other, so this order of things is what keeps stop and
+        exit from both filling.
+        """
+        plan = self._exits.get(pair)
+        if plan is None or not self._clear_the_way(pair, plan, now):
+            return None
+        position = self.portfolio.position(pair)
+        quantity = ZERO if position is None else self._saleable(position, plan.quantity)
+        if not quantity:
+            del self._exits[pair]
+            return None
+        attempt = self.orders.next_attempt(pair, plan.decided_for, Side.SELL, plan.purpose)
+        kind = OrderType.MARKET if plan.limit_price is None else OrderType.LIMIT
+        request = OrderRequest(
+            make_order_id(pair, plan.decided_for, Side.SELL, plan.purpose, attempt),
+            pair, Side.SELL, kind, quantity, plan.limit_price,
+        )  # fmt: skip
+        order, fault = self._send(
+            OrderIntended(now, request, plan.purpose, plan.decided_for, plan.reason)
+        )
+        if fault is None or not fault.retryable:
+            del self._exits[pair]
+        self._sync(now)
+        return order
+
+    def _clear_the_way(self, pair: Pair, plan: _Exit, now: datetime) -> bool:
+        for order in self.orders.live(pair):
+            selling = order.request.side is Side.SELL and order.request.type is OrderType.MARKET
+            if selling or not self._cancel(order, f"to sell: {plan.reason}", now):
+                return False
+        return True
+
+    def _saleable(self, position: Position, wanted: Decimal | None) -> Decimal:
+        """How much of a position can be sold; a rest too small to sell later goes with it."""
+        rules = self.exchange.market_rules(position.pair)
+        whole = rules.quantity_down(position.quantity)
+        part = whole if wanted is None else min(rules.quantity_down(wanted), whole)
+        if whole - part < rules.order_minimum:
+            part = whole
+        return part if part >= rules.order_minimum else ZERO
+
+    def _anything_saleable(self) -> bool:
+        return any(self._saleable(p, None) for p in self.portfolio.positions.values())
+
+    # -- protection ------------------------------------------------------------------------
+
+    def _guard_positions(self, now: datetime) -> None:
+        """Hold the invariant: what is held has a live stop of its size, or a stated reason."""
+        stopped = (order.pair for order in self.orders.live(None, Purpose.STOP))
+        for pair in sorted({*self.portfolio.positions, *stopped}):
+            self._guard(pair, now)
+        for pair in [p for p in self.unprotected if p not in self.portfolio.positions]:
+            self._protected(pair)
+
+    def _guard(self, pair: Pair, now: datetime) -> None:
+        if any(order.in_doubt for order in self.orders.live(pair)):
+            if self.portfolio.position(pair) and not self.orders.live(pair, Purpose.STOP):
+                self.unprotected[pair] = "an order of the pair is in doubt"
+            return
+        wanted = self._wanted_stop(pair)
+        for stop in self.orders.live(pair, Purpose.STOP):
+            if wanted == (stop.remaining, stop.request.price) and not stop.cancelling:
+                self._protected(pair)
+                wanted = None
+            elif self._cancel(stop, "its size or price no longer fits", now):
+                wanted = self._wanted_stop(pair)
+            else:
+                return
+        if wanted is not None:
+            self._place_stop(pair, *wanted, now)
+
+    def _protected(self, pair: Pair) -> None:
+        self.unprotected.pop(pair, None)
+        self._stop_failures.pop(pair, None)
+
+    def _wanted_stop(self, pair: Pair) -> tuple[Decimal, Decimal] | None:
+        """Quantity and price of the stop the pair should have, None if it should have none."""
+        position = self.portfolio.position(pair)
+        if position is None:
+            return None
+        if position.stop is None:
+            self.unprotected[pair] = "its plan has no stop"
+            return None
+        rules = self.exchange.market_rules(pair)
+        quantity = rules.quantity_down(position.quantity - self._selling(pair))
+        price = rules.price_down(position.stop)
+        if quantity <= 0:
+            self.unprotected[pair] = "an order selling all of it is on its way"
+            return None
+        if quantity < rules.order_minimum or quantity * price < rules.cost_minimum:
+            self.unprotected[pair] = f"{quantity} {pair.base} is below the exchange's minimum"
+            return None
+        return quantity, price
+
+    def _place_stop(self, pair: Pair, quantity: Decimal, price: Decimal, now: datetime) -> None:
+        failures, again_at = self._stop_failures.get(pair, (0, now))
+        if now < again_at:
+            return
+        decided_for = self.orders.entry_decided_for(pair) or now
+        attempt = self.orders.next_attempt(pair, decided_for, Side.SELL, Purpose.STOP)
+        request = OrderRequest(
+            make_order_id(pair, decided_for, Side.SELL, Purpose.STOP, attempt),
+            pair, Side.SELL, OrderType.STOP_LOSS, quantity, price,
+        )  # fmt: skip
+        order, fault = self._send(
+            OrderIntended(now, request, Purpose.STOP, decided_for, f"protects {quantity} {pair}")
+        )
+        if fault is None:
+            self._protected(pair)
+            return
+        self.unprotected[pair] = f"the stop could not be placed: {fault.message}"
+        if order.state is not OrderState.REJECTED:
+            return
+        failures += 1
+        self._stop_failures[pair] = (failures, now + _pause(failures))
+        patience = 3 if fault.retryable or isinstance(fault, InsufficientFunds) else 1
+        if failures >= patience:
+            self._give_up_position(pair, fault, now)
+
+    def _give_up_position(self, pair: Pair, fault: ExchangeError, now: datetime) -> None:
+        """No stop can be had: tell someone and sell what cannot be guarded."""
+        message = f"{pair} has no stop ({fault.message}): the position is closed"
+        self.record(Troubled(now, "unprotected", message))
+        decided_for = self.orders.entry_decided_for(pair) or now
+        self._exits.setdefault(
+            pair, _Exit(None, Purpose.EXIT, decided_for, "its stop could not be placed")
+        )
+        self._advance_exit(pair, now)
+
+
+def _pause(failures: int) -> timedelta:
+    """How long to wait before the next try: 1, 2, 4 … up to 60 seconds."""
+    return timedelta(seconds=min(60, 2 ** (failures - 1)))
+
+
+def _in_words(approval: Approval) -> str:
+    return "; ".join(approval.reasons) or f"{approval.side} approved"
