@@ -231,11 +231,13 @@ class Portfolio:
         self.cash += fill.cost_quote - fill.fee_quote
         held = self.positions.get(fill.pair)
         quantity = min(fill.quantity, held.quantity) if held else ZERO
+        if held is not None:
+            self._close(held, quantity, fill, purpose)
         if quantity < fill.quantity:
             # More was sold than the position had: the rest came from what is not ours.
             self._outside(fill.pair.base, quantity - fill.quantity)
-        if held is None:
-            return
+
+    def _close(self, held: Position, quantity: Decimal, fill: Fill, purpose: Purpose) -> None:
         share = quantity / held.quantity
         cost, entry_fees = held.cost_quote * share, held.entry_fees * share
         profit = fill.cost_quote - fill.fee_quote - cost
