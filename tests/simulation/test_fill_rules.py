@@ -1,16 +1,11 @@
 """The fill rules, drawn by hand: prices to check in the head."""
 
-import sys
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from drawn_market import BTC, FREE, START, at, market_of, order
-
+from tests.drawn_market import BTC, FREE, START, at, market_of, order
 from trader.domain.errors import BelowMinimum, InsufficientFunds, OrderNotFound, OrderRejected
 from trader.simulation.costs import Costs
 

@@ -2,5 +2,6 @@
 
 from trader.exchanges.feeds.base import CandleFeed, Feed
 from trader.exchanges.feeds.replay import ReplayFeed
+from trader.exchanges.feeds.simulated import SimulatedFeed
 
-__all__ = ["CandleFeed", "Feed", "ReplayFeed"]
+__all__ = ["CandleFeed", "Feed", "ReplayFeed", "SimulatedFeed"]
