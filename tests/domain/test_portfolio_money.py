@@ -97,6 +97,13 @@ def test_losses_of_several_pairs_make_one_streak():
     assert replay("USD", events).losing_streak == 2
 
 
+def test_selling_more_than_was_held_ends_the_position_and_owes_the_rest_elsewhere():
+    held = replay("USD", [deposit(1000), filled(1, BUY, 1, 100), filled(2, SELL, "2.5", 100)])
+    assert held.positions == {}
+    assert held.outside == {"BTC": D("-1.5")}
+    assert held.trades[0].quantity == 1
+
+
 def test_drawdown_is_measured_from_the_highest_mark():
     held = replay("USD", [deposit(1000), marked(1200), marked(900)])
     assert held.drawdown == D("0.25")
