@@ -55,6 +55,8 @@ from trader.ports import Exchange, Journal
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
+_HURRY_S = 5
+"""An order younger than this is looked after every second: it may be filling."""
 _NO_CLEAR_ANSWER = (OutcomeUnknown, Unreachable, UnexpectedAnswer)
 
 
@@ -148,9 +150,9 @@ class TradingExecutor:
         moments = [
             order.changed_at + self._doubt for order in self.orders.live() if order.in_doubt
         ]
-        hurried = any(o.request.type is OrderType.MARKET for o in self.orders.live())
-        if self._exits or hurried:
-            moments.append(now + timedelta(seconds=1))
+        fresh = now - timedelta(seconds=_HURRY_S)
+        if self._exits or any(o.intended_at > fresh for o in self.orders.live()):
+            moments.append(now + timedelta(seconds=1 if not self._exits else 5))
         return max(min(moments), now) if moments else None
 
     def watched_targets(self) -> dict[Pair, Decimal]:
@@ -543,7 +545,8 @@ class TradingExecutor:
 
     def _guard(self, pair: Pair, now: datetime) -> None:
         if any(order.in_doubt for order in self.orders.live(pair)):
-            if self.portfolio.position(pair) and not self.orders.live(pair, Purpose.STOP):
+            stops = self.orders.live(pair, Purpose.STOP)
+            if self.portfolio.position(pair) and not any(s.exchange_id for s in stops):
                 self.unprotected[pair] = "an order of the pair is in doubt"
             return
         wanted = self._wanted_stop(pair)

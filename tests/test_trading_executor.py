@@ -1,0 +1,443 @@
+"""The executor on a real sandbox exchange: every order once, every fill once, every stop in place.
+
+Prices are drawn so that the amounts can be checked in the head: fee 1 %, no slippage.
+"""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.trading_box import BTC, CALM, START, Box
+from trader.domain.errors import (
+    ExchangeBusy,
+    InsufficientFunds,
+    OrderRejected,
+    OutcomeUnknown,
+    Unreachable,
+)
+from trader.domain.events import (
+    CashAdjusted,
+    OrderAccepted,
+    OrderEnded,
+    OrderFilled,
+    OrderIntended,
+    OrderRefused,
+    OrderUnclear,
+    Reconciled,
+    TradeApproved,
+    TradeRefused,
+    Troubled,
+)
+from trader.domain.orders import OrderRequest, OrderState, OrderType, Purpose, Side
+from trader.domain.signals import Refusal
+
+D = Decimal
+FALL = [(100, 101, 99, 100)] * 3 + [(100, 100, 85, 88)] + [(88, 89, 87, 88)] * 40
+RISE = [(100, 101, 99, 100)] * 3 + [(100, 121, 99, 118)] + [(118, 119, 117, 118)] * 40
+
+
+# -- entries and their stops ----------------------------------------------------------------
+
+
+def test_the_first_deposit_is_journalled_before_anything_else():
+    box = Box()
+    (deposit,) = box.events(CashAdjusted)
+    assert (deposit.asset, deposit.amount, deposit.reason) == ("USD", D(10000), "first deposit")
+
+
+def test_an_intent_is_journalled_before_the_order_is_sent():
+    box = Box()
+    seen = []
+    place = box.real.place
+
+    def watched(request, now):
+        seen.append(type(list(box.journal.events())[-1][1]))
+        return place(request, now)
+
+    box.real.place = watched
+    box.buy()
+    assert seen == [OrderIntended, OrderIntended]
+
+
+def test_an_entry_is_filled_paid_and_guarded_in_the_same_step():
+    box = Box()
+    box.buy("2", stop="90")
+    assert (box.position.quantity, box.portfolio.cash) == (D(2), D(10000) - 200 - 2)
+    assert box.stops() == [(D(2), D("90.0"))]
+    box.assert_agrees()
+
+
+def test_the_same_decision_is_sent_once():
+    box = Box()
+    assert box.buy() is not None
+    assert box.buy() is None
+    assert len(box.sent()) == 1
+
+
+def test_a_refusal_is_journalled_and_sends_nothing():
+    box = Box()
+    box.executor.carry_out(Refusal(BTC, box.now, "daily-loss", "3.1 %"), box.now)
+    assert [e.refusal.rule for e in box.events(TradeRefused)] == ["daily-loss"]
+    assert "place" not in box.exchange.calls
+
+
+def test_an_entry_the_exchange_refuses_is_over_and_the_money_is_untouched():
+    box = Box(cash=100)
+    order = box.buy("2")
+    assert (order.state, box.portfolio.cash, box.stops()) == (OrderState.REJECTED, D(100), [])
+
+
+def test_a_stop_follows_the_size_of_the_position():
+    box = Box()
+    box.buy("2")
+    box.pass_hours()
+    box.buy("1")
+    assert box.stops() == [(D(3), D("90.0"))]
+    box.pass_hours()
+    box.sell("1")
+    assert box.stops() == [(D(2), D("90.0"))]
+    box.assert_agrees()
+
+
+def test_a_partly_filled_entry_is_guarded_by_a_stop_of_that_part():
+    rows = [(100, 101, 99, 100)] * 2 + [(100, 101, 94, 100)] + [(100, 101, 99, 100)] * 9
+    box = Box(rows, volume=100)  # a tenth of the volume, 10, is ours
+    box.buy("50", stop="90", limit="95")
+    assert (box.position, box.stops()) == (None, [])
+    box.pass_hours(2)
+    assert box.position.quantity == D(10)
+    assert box.stops() == [(D(10), D("90.0"))]
+    box.assert_agrees()
+
+
+def test_an_entry_that_waits_is_cancelled_when_a_newer_candle_is_decided_on():
+    box = Box()
+    order = box.buy("2", limit="50")
+    box.pass_hours()
+    box.executor.expire_entries(BTC, box.now, box.now)
+    assert (order.state, box.real.open_orders()) == (OrderState.CANCELLED, ())
+
+
+# -- stops and targets ----------------------------------------------------------------------
+
+
+def test_a_stop_that_fills_closes_the_position_and_nothing_else_is_sold():
+    box = Box(FALL)
+    box.buy("2", stop="90")
+    box.pass_hours(5)
+    assert box.position is None
+    assert [t.exit_purpose for t in box.portfolio.trades] == [Purpose.STOP]
+    # bought for 202, sold at 90 less 1 %
+    assert box.portfolio.cash == D(10000) - 202 + D("180") - D("1.8")
+    box.assert_agrees()
+
+
+def test_a_target_that_is_reached_sells_once_and_leaves_no_stop_behind():
+    box = Box(RISE)
+    box.buy("2", stop="90", target="115")
+    box.pass_hours(5)
+    assert [t.exit_purpose for t in box.portfolio.trades] == [Purpose.TARGET]
+    assert box.real.open_orders() == ()
+    box.assert_agrees()
+
+
+def test_before_a_target_is_sold_the_stop_is_cancelled_and_its_end_seen():
+    box = Box(RISE)
+    box.buy("2", stop="90", target="115")
+    box.exchange.calls.clear()
+    box.pass_hours(5)
+    calls = [c for c in box.exchange.calls if c in ("cancel", "order", "place")]
+    assert calls == ["cancel", "order", "place", "order"]
+
+
+def test_what_a_stop_sold_while_it_was_being_cancelled_is_not_sold_again():
+    box = Box(FALL)
+    box.buy("2", stop="90")
+    box.clock.sleep_until(START + timedelta(hours=5))  # the stop has filled; nobody looked yet
+    box.sell("2")
+    assert [t.exit_purpose for t in box.portfolio.trades] == [Purpose.STOP]
+    assert (box.sent(Purpose.EXIT), box.position) == ([], None)
+    box.assert_agrees()
+
+
+def test_after_half_is_sold_the_rest_keeps_a_stop_of_its_size():
+    box = Box()
+    box.buy("2", stop="90")
+    box.pass_hours()
+    box.sell("0.5")
+    assert (box.position.quantity, box.stops()) == (D("1.5"), [(D("1.5"), D("90.0"))])
+    box.assert_agrees()
+
+
+def test_a_rest_too_small_to_sell_later_is_sold_with_the_others():
+    box = Box()
+    box.buy("2", stop="90")
+    box.pass_hours()
+    box.sell("1.99999")
+    assert (box.position, box.stops()) == (None, [])
+
+
+def test_a_stop_the_exchange_refuses_closes_the_position_and_tells_someone():
+    box = Box()
+    refused = OrderRejected("no stops today")
+    original = box.real.place
+
+    def no_stops(request, now):
+        if request.type is OrderType.STOP_LOSS:
+            raise refused
+        return original(request, now)
+
+    box.real.place = no_stops
+    box.buy("2", stop="90")
+    assert box.position is None
+    assert [e.category for e in box.events(Troubled)] == ["unprotected"]
+    box.assert_agrees()
+
+
+def test_a_stop_refused_for_funds_not_yet_booked_is_tried_again():
+    box = Box()
+    original = box.real.place
+    answers = [InsufficientFunds("not booked yet"), InsufficientFunds("not booked yet")]
+
+    def slow_booking(request, now):
+        if request.type is OrderType.STOP_LOSS and answers:
+            raise answers.pop()
+        return original(request, now)
+
+    box.real.place = slow_booking
+    box.buy("2", stop="90")
+    assert BTC in box.executor.unprotected
+    box.pass_hours(0.01)
+    box.pass_hours(0.01)
+    assert (box.stops(), box.executor.unprotected) == ([(D(2), D("90.0"))], {})
+
+
+def test_a_position_below_the_minimum_has_a_stated_reason_instead_of_a_stop():
+    box = Box()
+    box.buy("0.0055", stop="90")
+    assert box.stops() == []
+    assert "minimum" in box.executor.unprotected[BTC]
+
+
+def test_a_plan_without_a_stop_says_so():
+    box = Box()
+    box.buy("2", stop=None)
+    assert box.executor.unprotected == {BTC: "its plan has no stop"}
+
+
+# -- no clear answer ------------------------------------------------------------------------
+
+
+def test_an_order_whose_answer_was_lost_is_looked_up_and_never_sent_again():
+    box = Box()
+    box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), False))
+    order = box.buy("2")
+    assert order.state is OrderState.UNKNOWN
+    box.pass_hours(0.001)
+    assert (box.position.quantity, box.stops()) == (D(2), [(D(2), D("90.0"))])
+    assert [r.spec.type for r in box.real.records()] == [OrderType.MARKET, OrderType.STOP_LOSS]
+    box.assert_agrees()
+
+
+def test_an_order_that_never_arrived_is_given_up_only_after_the_time_of_doubt():
+    box = Box()
+    box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), True))
+    order = box.buy("2")
+    box.pass_hours(64 / 3600)
+    assert order.state is OrderState.UNKNOWN
+    box.pass_hours(1 / 3600)
+    assert order.state is OrderState.REJECTED
+    assert [e.category for e in box.events(OrderRefused)] == ["never_arrived"]
+
+
+def test_while_an_order_is_in_doubt_nothing_more_is_sent_for_its_pair():
+    box = Box()
+    box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), True))
+    box.buy("2")
+    box.pass_hours(0.001)
+    assert box.buy("1") is None
+    assert [e.refusal.rule for e in box.events(TradeRefused)] == ["order_in_flight"]
+    assert len(box.events(TradeApproved)) == 1
+
+
+def test_an_order_given_up_that_turns_up_later_is_taken_back_with_its_fills():
+    box = Box()
+    box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), True))
+    order = box.buy("2")
+    box.pass_hours(1)
+    assert order.state is OrderState.REJECTED
+    box.real.place(order.request, box.now)  # it had only been slow
+    box.executor.audit(box.now)
+    box.executor.settle(box.now)
+    assert (box.position.quantity, box.stops()) == (D(2), [(D(2), D("90.0"))])
+    box.assert_agrees()
+
+
+def test_a_stop_whose_answer_was_lost_is_found_and_not_doubled():
+    box = Box()
+    box.buy("2", stop="90")
+    box.pass_hours()
+    box.real.cancel_all()
+    box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), False))
+    box.pass_hours(0.001)  # notices that the stop is gone, places one, hears nothing
+    box.pass_hours(0.001)
+    assert (box.stops(), box.executor.unprotected) == ([(D(2), D("90.0"))], {})
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_cancel_without_an_answer_is_asked_about_before_anything_is_sold(lost):
+    box = Box()
+    box.buy("2")
+    box.pass_hours()
+    box.exchange.breaks.append(("cancel", OutcomeUnknown("time-out"), lost))
+    box.sell("2")
+    assert box.sent(Purpose.EXIT) == []
+    box.pass_hours(0.001)
+    box.pass_hours(0.001)
+    assert (box.position, box.real.open_orders()) == (None, ())
+    assert len(box.sent(Purpose.EXIT)) == 1
+    box.assert_agrees()
+
+
+def test_a_sale_the_exchange_is_too_busy_for_leaves_the_stop_in_place_and_is_tried_again():
+    box = Box()
+    box.buy("2")
+    box.pass_hours()
+    box.exchange.breaks.append(("place", ExchangeBusy("overload"), True))
+    box.sell("2")
+    assert box.stops() == [(D(2), D("90.0"))]
+    box.pass_hours(0.001)
+    assert (box.position, box.real.open_orders()) == (None, ())
+    box.assert_agrees()
+
+
+@pytest.mark.parametrize("call", ["open_orders", "order", "fills", "balances", "market_rules"])
+def test_a_read_that_fails_anywhere_loses_nothing(call):
+    box = Box(FALL)
+    box.exchange.breaks.append((call, Unreachable("no answer"), True))
+    for step in (lambda: box.buy("2", stop="90"), lambda: box.executor.audit(box.now)):
+        try:
+            step()
+        except Unreachable:
+            box.pass_hours(0.001)
+    box.pass_hours(6)
+    assert box.position is None
+    box.assert_agrees()
+
+
+# -- emergency ------------------------------------------------------------------------------
+
+
+def test_standing_down_cancels_what_waits_to_buy_and_keeps_the_stops():
+    box = Box()
+    box.buy("2")
+    box.pass_hours()
+    box.buy("1", limit="50")
+    assert box.executor.stand_down(box.now, "test", flatten=False)
+    assert box.stops() == [(D(2), D("90.0"))]
+    assert len(box.real.open_orders()) == 1
+
+
+def test_standing_down_flat_sells_everything_and_leaves_no_order():
+    box = Box()
+    box.buy("2")
+    box.pass_hours()
+    box.buy("1", limit="50")
+    assert box.executor.stand_down(box.now, "test", flatten=True)
+    assert (box.position, box.real.open_orders()) == (None, ())
+    assert [t.exit_purpose for t in box.portfolio.trades] == [Purpose.FLATTEN]
+    box.assert_agrees()
+
+
+# -- start and reconciliation ---------------------------------------------------------------
+
+
+def test_a_restart_finds_the_same_portfolio_and_no_difference():
+    box = Box()
+    box.buy("2")
+    before = (box.portfolio.cash, box.portfolio.positions)
+    box.restart()
+    assert (box.portfolio.cash, box.portfolio.positions) == before
+    assert box.events(Reconciled)[-1].differences == ()
+
+
+def test_a_stop_that_filled_while_the_program_was_away_is_taken_in_at_the_start():
+    box = Box(FALL)
+    box.buy("2", stop="90")
+    box.clock.sleep_until(START + timedelta(hours=6))
+    box.restart()
+    assert box.position is None
+    box.assert_agrees()
+
+
+def test_an_order_sent_by_a_program_that_died_before_the_answer_is_found_at_the_start():
+    box = Box()
+    box.journal.append(intent(box))
+    box.real.place(intent(box).request, box.now)
+    box.restart()
+    assert (box.position.quantity, box.stops()) == (D(2), [(D(2), D("90.0"))])
+    box.assert_agrees()
+
+
+def test_an_intent_of_a_program_that_died_before_sending_is_never_sent():
+    box = Box()
+    box.journal.append(intent(box))
+    box.restart()
+    assert len(box.events(OrderUnclear)) == 1
+    box.pass_hours(1)
+    assert [e.category for e in box.events(OrderRefused)] == ["never_arrived"]
+    assert (box.position, box.real.records()) == (None, ())
+
+
+def test_a_missing_stop_is_placed_at_the_start():
+    box = Box()
+    box.buy("2")
+    box.real.cancel_all()
+    box.restart()
+    assert box.stops() == [(D(2), D("90.0"))]
+
+
+def test_orders_money_and_coins_that_are_not_ours_are_seen_reported_and_left_alone():
+    box = Box()
+    box.buy("2")
+    by_hand = OrderRequest("", BTC, Side.BUY, OrderType.LIMIT, D(1), D(50))
+    box.real.place(by_hand, box.now)
+    box.real.place(OrderRequest("", BTC, Side.BUY, OrderType.MARKET, D(1)), box.now)
+    box.restart()
+    notes = "\n".join(box.events(Reconciled)[-1].differences)
+    assert "is not ours" in notes
+    assert "+1" in notes
+    assert "-101" in notes
+    assert (box.position.quantity, len(box.real.open_orders())) == (D(2), 2)
+    balances = {a: b.total for a, b in box.real.balances().items()}
+    assert box.portfolio.holdings() == balances
+
+
+def test_a_hand_sale_of_half_the_position_shrinks_it_and_its_stop():
+    box = Box()
+    box.buy("2")
+    box.real.cancel_all()
+    box.real.place(OrderRequest("", BTC, Side.SELL, OrderType.MARKET, D(1)), box.now)
+    box.restart()
+    assert (box.position.quantity, box.stops()) == (D(1), [(D(1), D("90.0"))])
+
+
+def test_every_order_has_one_intent_one_answer_and_one_end():
+    box = Box(FALL)
+    box.buy("2", stop="90")
+    box.pass_hours(6)
+    counts = [len(box.events(k)) for k in (OrderIntended, OrderAccepted, OrderFilled, OrderEnded)]
+    assert counts == [2, 2, 2, 2]
+
+
+def test_settling_with_nothing_open_asks_nothing():
+    box = Box(CALM)
+    box.exchange.calls.clear()
+    box.pass_hours()
+    assert box.exchange.calls == []
+
+
+def intent(box):
+    request = OrderRequest("ab" * 16, BTC, Side.BUY, OrderType.MARKET, D(2))
+    return OrderIntended(box.now, request, Purpose.ENTRY, box.now, "test", D(90), None)

@@ -1,0 +1,111 @@
+"""The candles a decision sees: a few thousand, closed, none from the future.
+
+Two sources of the same kind: `HeldCandles` for a market that goes on, `WholeHistory` for one
+whose future is on disk already (replays and backtests), where a view of shared arrays is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+from trader.domain.candles import Candles, Timeframe
+from trader.domain.errors import HistoryError
+from trader.domain.markets import Pair
+from trader.ports import Exchange, HistoryStore
+
+KEEP = 5000
+LONGEST_HOLE = 72
+"""A hole of more candles than this parts the history: what lies before it is forgotten."""
+
+
+class CandleSource(Protocol):
+    """Hands out the candles that were known at a moment."""
+
+    def candles(self, pair: Pair, now: datetime) -> Candles:
+        """Closed candles of the pair at `now`, oldest first; may be empty.
+
+        Raises:
+            ExchangeError: if the exchange is needed and does not answer.
+        """
+        ...
+
+
+class WholeHistory:
+    """Views of histories that lie in memory as a whole."""
+
+    def __init__(self, histories: Mapping[Pair, Candles]) -> None:
+        self.histories = dict(histories)
+
+    def candles(self, pair: Pair, now: datetime) -> Candles:
+        """The prefix that had closed at `now`; arrays are shared with the whole."""
+        return self.histories[pair].known_at(now)
+
+
+class HeldCandles:
+    """History from the store, continued with the exchange's newest candles.
+
+    The exchange is asked only while the newest closed candle is not here yet. What it adds goes
+    into the store too, if asked to, so that the history grows while the bot runs.
+
+    Args:
+        exchange: serves the newest closed candles (Kraken: at most 720).
+        store: the history on disk, None for none.
+        timeframe: of the candles.
+        keep: how many candles are held for a pair.
+        remember: whether new candles are added to the store.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        store: HistoryStore | None,
+        timeframe: Timeframe,
+        *,
+        keep: int = KEEP,
+        remember: bool = False,
+    ) -> None:
+        self._exchange = exchange
+        self._store = store
+        self._timeframe = timeframe
+        self._keep = keep
+        self._remember = remember
+        self._held: dict[Pair, Candles] = {}
+
+    def candles(self, pair: Pair, now: datetime) -> Candles:
+        """What had closed at `now`, at most `keep` candles and without a hole worth naming."""
+        held = self._held.get(pair)
+        if held is None:
+            held = self._from_store(pair, now)
+        if not len(held) or held.closed_at < self._timeframe.last_closed_at(now):
+            newest = self._exchange.candles(pair, self._timeframe).known_at(now)
+            held = self._continued(pair, held, newest)
+        self._held[pair] = held
+        return held.known_at(now)
+
+    def _from_store(self, pair: Pair, now: datetime) -> Candles:
+        if self._store is None:
+            return Candles.empty(self._timeframe)
+        start = now - self._keep * self._timeframe.delta
+        try:
+            stored = self._store.load(pair, self._timeframe, start=start)
+        except HistoryError:
+            return Candles.empty(self._timeframe)
+        return _after_last_hole(stored.known_at(now))
+
+    def _continued(self, pair: Pair, held: Candles, newest: Candles) -> Candles:
+        whole = held.followed_by(newest)
+        if len(whole) == len(held):
+            return held
+        if self._remember and self._store is not None:
+            self._store.append(pair, newest, self._exchange.name)
+        return _after_last_hole(whole)[-self._keep :]
+
+
+def _after_last_hole(candles: Candles) -> Candles:
+    """Drop what lies before the last hole too long for indicators to bridge."""
+    for gap in reversed(candles.gaps()):
+        if gap.candles > LONGEST_HOLE:
+            return candles.between(gap.last, None)
+    return candles
