@@ -56,7 +56,7 @@ from trader.ports import Exchange, Journal
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
 _HURRY_S = 5
-"""An order younger than this is looked after every second: it may be filling."""
+"""A market order younger than this is looked after every second: it may be filling."""
 _NO_CLEAR_ANSWER = (OutcomeUnknown, Unreachable, UnexpectedAnswer)
 
 
@@ -151,8 +151,12 @@ class TradingExecutor:
             order.changed_at + self._doubt for order in self.orders.live() if order.in_doubt
         ]
         fresh = now - timedelta(seconds=_HURRY_S)
-        if self._exits or any(o.intended_at > fresh for o in self.orders.live()):
-            moments.append(now + timedelta(seconds=1 if not self._exits else 5))
+        filling = any(
+            order.request.type is OrderType.MARKET and order.intended_at > fresh
+            for order in self.orders.live()
+        )
+        if filling or self._exits:
+            moments.append(now + timedelta(seconds=1 if filling else _HURRY_S))
         return max(min(moments), now) if moments else None
 
     def watched_targets(self) -> dict[Pair, Decimal]:
