@@ -5,8 +5,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
-from trader.exchanges.feeds.replay import ReplayFeed
-from trader.exchanges.sandbox import SandboxExchange
 
 from trader.clocks import ManualClock
 from trader.domain.candles import Candles, Timeframe
@@ -15,6 +13,8 @@ from trader.domain.markets import Pair
 from trader.domain.orders import OrderType, Purpose, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Approval
+from trader.exchanges.feeds.replay import ReplayFeed
+from trader.exchanges.sandbox import SandboxExchange
 from trader.simulation.costs import Costs
 from trader.storage.journal import MemoryJournal
 from trading_executor import TradingExecutor
