@@ -158,7 +158,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 def test_a_dashboard_is_well_when_it_answers(status, well):
     handler = type("H", (Answers,), {"status": status})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         assert dashboard_is_well(server.server_port) is well
         server.shutdown()
     assert not dashboard_is_well(server.server_port)
