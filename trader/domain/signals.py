@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.markets import Pair
@@ -101,15 +103,58 @@ class Snapshot:
     @property
     def digest(self) -> str:
         """A short fingerprint of all that was seen, for the journal."""
-        values = {**self.indicators, **{f"pattern:{k}": v for k, v in self.patterns.items()}}
+        rows = _packed.get(self.analysis)
+        if rows is None:
+            rows = _packed[self.analysis] = _PackedRows(self.analysis)
         seen = {
             "pair": str(self.pair),
             "closed_at": self.closed_at.isoformat(),
             "price": self.price,
-            "values": {k: None if math.isnan(v) else v for k, v in values.items()},
             "sentiment": dict(self.sentiment),
         }
-        return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps(seen, sort_keys=True).encode())
+        digest.update(rows.names)
+        digest.update(rows.row(self.index))
+        return digest.hexdigest()[:16]
+
+
+class _PackedRows:
+    """All indicators and patterns of one candle as bytes, made for many candles at a time."""
+
+    BLOCK = 2048
+
+    def __init__(self, analysis: Analysis) -> None:
+        names = [*analysis.indicators, "|", *analysis.patterns]
+        self.names = hashlib.sha256("\n".join(names).encode()).digest()
+        self._columns = [*analysis.indicators.values(), *analysis.patterns.values()]
+        self._length = len(analysis.candles)
+        self._start = -1
+        self._block: list[bytes] = []
+        self._asked = False
+
+    def row(self, index: int) -> bytes:
+        """The values at one candle; NaN and zero in one form each."""
+        if not self._asked:
+            # Live, an analysis is asked once: a whole block would be wasted.
+            self._asked = True
+            return self._rows(index, index + 1)[0]
+        start = index - index % self.BLOCK
+        if start != self._start:
+            self._block = self._rows(start, min(start + self.BLOCK, self._length))
+            self._start = start
+        return self._block[index - start]
+
+    def _rows(self, start: int, stop: int) -> list[bytes]:
+        values = np.empty((stop - start, len(self._columns)), dtype="<f8")
+        for number, column in enumerate(self._columns):
+            values[:, number] = column[start:stop]
+        values[np.isnan(values)] = np.nan
+        values += 0.0  # -0.0 becomes 0.0
+        return [row.tobytes() for row in values]
+
+
+# Keeps the columns alive no longer than the analysis: it holds them, not the analysis itself.
+_packed: WeakKeyDictionary[Analysis, _PackedRows] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
