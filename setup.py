@@ -36,6 +36,7 @@ setup(
     install_requires=requirements(),
     py_modules=sorted({path.stem for path in HERE.glob("*.py")} - NOT_INSTALLED),
     packages=find_packages(include=["trader", "trader.*", "commands", "commands.*", "scripts"]),
-    package_data={"": ["**/*.html", "**/*.css", "**/*.js", "**/*.json", "**/*.svg", "**/*.gz"]},
+    package_data={"": ["**/*.*"]},
+    exclude_package_data={"": ["**/__pycache__/*", "*.sh"]},
     entry_points={"console_scripts": ["kraken-ai-trader=run_trader:run"]},
 )
