@@ -31,7 +31,7 @@ from trader.simulation.book import book_around, ticker_around, trades_in
 from trader.simulation.costs import Costs
 from trader.simulation.matching import INFINITE, MatchingEngine
 from trader.simulation.orders import LedgerEntry, OrderRecord, OrderSpec, TradeRecord
-from trader.simulation.path import from_us, to_us
+from trader.simulation.path import first_touch, from_us, to_us
 
 NEWEST = 720
 _STATES = {
@@ -287,6 +287,34 @@ class SandboxExchange:
         """Traded in 30 days, in quote."""
         with self._lock:
             return self.engine.volume_30d(self._advance())
+
+    # ---- for a driver that makes time jump
+
+    def alarm(
+        self, now: datetime, until: datetime, targets: Mapping[Pair, Decimal]
+    ) -> datetime | None:
+        """The first moment in (now, until] at which an order executes or a price is reached.
+
+        A trader never asks this: it is how a clock that jumps from candle to candle knows where
+        a loop that looks every few seconds would have woken.
+
+        Args:
+            now: the clock's moment.
+            until: how far to look.
+            targets: prices looked for from below, by pair.
+        """
+        after, last = to_us(now), to_us(until)
+        with self._lock:
+            self._advance()
+            moments = [self.engine.next_moment(last, self.feed.stretches)]
+        for pair, level in targets.items():
+            for stretch in self.feed.stretches(pair, after, last, -INFINITE, float(level)):
+                touch = first_touch(stretch, level, rising=True, strict=False, after=after)
+                if touch is not None:
+                    moments.append(touch[0])
+                    break
+        found = [moment for moment in moments if moment is not None and after < moment <= last]
+        return from_us(min(found)) if found else None
 
     # ---- inside
 

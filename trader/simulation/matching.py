@@ -259,6 +259,17 @@ class MatchingEngine:
             self._happen(event)
         self.now = max(self.now, until)
 
+    def next_moment(self, until: int, source: Source) -> int | None:
+        """When the next thing will happen to an open order up to a moment; nothing is changed.
+
+        For a driver that makes time jump. None where nothing will, or where a trailing order is
+        open, whose stop depends on how far the path has been followed.
+        """
+        if any(_is_trailing(record) for record in self._open.values()):
+            return None
+        event = self._next_event(until, source)
+        return None if event is None else event.at
+
     def take_changes(self) -> Changes:
         """What changed since the last call."""
         changes, self.changes = self.changes, Changes()

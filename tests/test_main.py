@@ -1,0 +1,305 @@
+"""The loop body on a sandbox exchange: what is decided, when, and what a fault does."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from main import Trader
+from market_analyzer import MarketAnalyzer
+from risk_manager import RiskLimits, RiskManager
+from tests.trading_box import BTC, CALM, ETH, HOUR, START, Box, hours
+from trader.domain.candles import Candles
+from trader.domain.errors import Unreachable
+from trader.domain.events import (
+    EmergencyStopped,
+    EquityMarked,
+    HealthChanged,
+    ModelAdopted,
+    OrderIntended,
+    Resumed,
+    SignalMade,
+    TradeRefused,
+    Troubled,
+)
+from trader.domain.orders import Purpose
+from trader.domain.signals import Action, Signal
+from trader.exchanges.feeds.replay import ReplayFeed
+from trader.storage.held_candles import HeldCandles, WholeHistory
+from trader.storage.stop_switch import StopRequest
+
+D = Decimal
+
+
+class Scripted:
+    """Wants what was written down for the hour, else nothing."""
+
+    class strategy:  # noqa: N801 - stands where the registered strategy stands
+        learns = False
+
+    def __init__(self, script):
+        self.script = script
+        self.seen = []
+        self.weights = []
+
+    def decide(self, snapshot, held_weight, now):
+        hour = round((now - START).total_seconds() / 3600)
+        self.seen.append((snapshot.pair, hour, snapshot.leader))
+        self.weights.append(held_weight)
+        action = self.script.get((snapshot.pair, hour), Action.HOLD)
+        return Signal(snapshot.pair, snapshot.closed_at, action, 0.9, ("scripted",), "script")
+
+
+LIMITS = RiskLimits(max_data_age=D(2), stop_atr_multiple=D(2), max_position_fraction=D("0.25"))
+WARM = [(100, 101, 99, 100)] * 24 * 40
+
+
+class Floor:
+    """A box with a trader in it, after forty quiet days."""
+
+    def __init__(self, rows=None, script=None, *, eth=None, limits=LIMITS, warm=WARM):
+        self.box = Box(warm + (rows or CALM))
+        histories = {BTC: self.box.real.feed.base(BTC)}
+        if eth is not None:
+            histories[ETH] = hours(warm + eth)
+            self.box.real.feed = ReplayFeed(histories)
+        self.ai = Scripted(
+            {(pair, hour + len(warm)): action for (pair, hour), action in (script or {}).items()}
+        )
+        self.stop = None
+        self.histories = histories
+        self.box.clock.sleep_until(START + timedelta(hours=len(warm)))
+        self.trader = self.new_trader(limits)
+
+    def new_trader(self, limits=LIMITS):
+        trader = Trader(
+            clock=self.box.clock,
+            executor=self.box.new_executor(),
+            pairs=sorted(self.histories, reverse=True),
+            timeframe=HOUR,
+            candles=WholeHistory(self.histories),
+            analyzer=MarketAnalyzer(),
+            ai=self.ai,
+            risk=RiskManager(limits),
+            stop_request=lambda: self.stop,
+            audits=True,
+            alarm=self.box.real.alarm,
+            debug=True,
+        )
+        for pair, candles in self.histories.items():
+            trader.analyzer.prepare(pair, candles)
+        trader.recover()
+        self.box.executor = trader.executor
+        return trader
+
+    def run(self, count):
+        """So many candles, the first one now."""
+        reports = []
+        for _ in range(count):
+            reports.append(self.trader.step())
+            self.trader.approach(self.box.now + timedelta(hours=1))
+        return reports
+
+    def events(self, kind):
+        return self.box.events(kind)
+
+
+BUY_AT_1 = {(BTC, 1): Action.BUY}
+
+
+def test_each_closed_candle_is_decided_on_once_however_often_the_loop_looks():
+    floor = Floor()
+    floor.trader.step()
+    floor.box.clock.sleep_until(floor.box.now + timedelta(minutes=5))
+    report = floor.trader.step()
+    assert len(floor.events(SignalMade)) == 1
+    assert (report.pairs[0].note, report.decided) == ("decided already", False)
+    assert report.next_close_at == START + timedelta(hours=len(WARM) + 1)
+
+
+def test_an_approved_signal_becomes_a_guarded_position_in_the_same_step():
+    floor = Floor(script=BUY_AT_1)
+    floor.run(2)
+    assert floor.box.position.quantity > 0
+    assert floor.box.stops() == [(floor.box.position.quantity, floor.box.position.stop)]
+    floor.box.assert_agrees()
+
+
+def test_the_leading_market_is_decided_first_and_shown_to_the_others():
+    floor = Floor(eth=CALM)
+    floor.run(1)
+    (first, _, _), (second, _, leader) = floor.ai.seen
+    assert (first, second, leader.pair) == (BTC, ETH, BTC)
+
+
+def test_the_account_is_marked_at_the_close_before_the_decision_on_it():
+    floor = Floor(script=BUY_AT_1)
+    floor.run(3)
+    marks = floor.events(EquityMarked)
+    assert [mark.equity for mark in marks[:2]] == [D(10000), D(10000)]
+    position = floor.box.position
+    assert marks[2].equity == marks[2].cash + position.quantity * 100
+    assert [type(e) for _, e in floor.box.journal.events()].count(EquityMarked) == 3
+
+
+def test_a_weight_already_held_is_told_to_the_strategy():
+    floor = Floor(script=BUY_AT_1)
+    floor.run(3)
+    assert floor.ai.weights[:2] == [0.0, 0.0]
+    assert 0 < floor.ai.weights[2] < 0.26
+
+
+def test_a_fault_in_one_pair_is_journalled_and_the_others_go_on():
+    floor = Floor(eth=CALM, script={(BTC, 0): Action.BUY})
+    floor.trader.executor.exchange.breaks.append(("ticker", Unreachable("no answer"), True))
+    report = floor.trader.step()
+    assert [event.category for event in floor.events(Troubled)] == ["unreachable"]
+    assert [event.signal.pair for event in floor.events(SignalMade)] == [ETH]
+    assert report.troubles == ("BTC/USD: no answer",)
+
+
+def test_a_pair_that_failed_is_decided_in_the_next_pass():
+    floor = Floor(script={(BTC, 0): Action.BUY})
+    floor.trader.executor.exchange.breaks.append(("ticker", Unreachable("no answer"), True))
+    floor.trader.step()
+    floor.trader.step()
+    assert len(floor.events(SignalMade)) == 1
+
+
+def test_nothing_is_decided_while_the_account_cannot_be_brought_up_to_date():
+    floor = Floor(script=BUY_AT_1)
+    floor.run(2)
+    floor.trader.executor.exchange.breaks.append(("open_orders", Unreachable("no answer"), True))
+    report = floor.trader.step()
+    assert (report.decided, len(floor.events(SignalMade))) == (False, 2)
+
+
+def test_a_candle_that_closed_long_ago_is_not_acted_on():
+    floor = Floor([CALM[0], CALM[0], None, None, *CALM], script={(BTC, 3): Action.BUY})
+    reports = floor.run(5)
+    assert [report.decided for report in reports] == [True, True, True, False, False]
+    assert [event.state for event in floor.events(HealthChanged)] == ["warn"]
+    assert floor.events(OrderIntended) == []
+
+
+def test_a_target_touched_inside_a_candle_is_sold_there_and_the_stop_is_gone():
+    rows = [(100, 101, 99, 100)] * 2 + [(100, 160, 99, 100)] + CALM
+    limits = RiskLimits(risk_reward=D(2), stop_atr_multiple=D(2))
+    floor = Floor(rows, script=BUY_AT_1, limits=limits)
+    floor.run(2)
+    target = floor.box.position.take_profit
+    assert target < 160
+    floor.run(1)
+    (trade,) = floor.box.portfolio.trades
+    assert trade.exit_purpose is Purpose.TARGET
+    assert abs(trade.exit_price - target) <= D("0.1")
+    assert floor.box.real.open_orders() == ()
+    floor.box.assert_agrees()
+
+
+def test_in_one_candle_that_touches_stop_and_target_the_stop_came_first():
+    rows = [(100, 101, 99, 100)] * 2 + [(100, 160, 50, 100)] + CALM
+    limits = RiskLimits(risk_reward=D(2), stop_atr_multiple=D(2))
+    floor = Floor(rows, script=BUY_AT_1, limits=limits)
+    floor.run(4)
+    assert [t.exit_purpose for t in floor.box.portfolio.trades] == [Purpose.STOP]
+
+
+def test_a_stopped_trader_buys_nothing_and_says_why():
+    floor = Floor(script={(BTC, 0): Action.BUY})
+    floor.stop = StopRequest("enough", False, "test", "")
+    floor.run(2)
+    assert [e.reason for e in floor.events(EmergencyStopped)] == ["enough"]
+    assert [e.refusal.rule for e in floor.events(TradeRefused)] == ["emergency-stop"]
+    assert floor.box.position is None
+
+
+def test_a_stop_with_flatten_sells_within_one_pass_and_a_lifted_one_lets_trade_again():
+    floor = Floor(script={**BUY_AT_1, (BTC, 5): Action.BUY})
+    floor.run(3)
+    floor.stop = StopRequest("enough", True, "test", "")
+    floor.trader.settle()
+    assert (floor.box.position, floor.box.real.open_orders()) == (None, ())
+    assert floor.trader.outlook["stop_done"]
+    floor.stop = None
+    floor.run(3)
+    assert len(floor.events(Resumed)) == 1
+    assert floor.box.position.quantity > 0
+
+
+def test_a_restarted_trader_does_not_decide_the_same_candle_again():
+    floor = Floor(script={(BTC, 0): Action.BUY})
+    floor.trader.step()
+    before = len(floor.events(SignalMade))
+    report = floor.new_trader().step()
+    assert (len(floor.events(SignalMade)), report.decided) == (before, False)
+    floor.box.assert_agrees()
+
+
+def test_twice_the_same_run_gives_the_same_journal_to_the_byte():
+    rows = [(100, 101, 99, 100), (100, 109, 98, 108), (108, 110, 70, 72), *CALM]
+    digests = []
+    for _ in range(2):
+        floor = Floor(rows, script={**BUY_AT_1, (BTC, 6): Action.BUY, (BTC, 9): Action.SELL})
+        floor.run(12)
+        digests.append(floor.box.journal.digest())
+    assert digests[0] == digests[1]
+
+
+def test_an_unforeseen_error_is_journalled_and_raised_only_when_debugging():
+    floor = Floor()
+
+    def broken(*_args, **_kwargs):
+        raise ZeroDivisionError("surprise")
+
+    floor.ai.decide = broken
+    with pytest.raises(ZeroDivisionError):
+        floor.trader.step()
+    floor.trader.debug = False
+    floor.trader.step()
+    assert [event.category for event in floor.events(Troubled)] == ["internal"]
+
+
+def test_a_learning_strategy_without_a_model_says_so_once():
+    floor = Floor()
+    floor.ai.strategy = type("learning", (), {"learns": True})
+    floor.run(3)
+    assert [e.reason for e in floor.events(ModelAdopted)] == ["no model: plain trend rule"]
+
+
+# -- held candles ---------------------------------------------------------------------------
+
+
+def test_held_candles_continue_the_store_with_the_exchanges_newest():
+    box = Box(CALM)
+
+    class Store:
+        def load(self, pair, timeframe, start=None, end=None):
+            return hours(CALM[:10])
+
+    box.clock.sleep_until(START + timedelta(hours=20))
+    held = HeldCandles(box.exchange, Store(), HOUR).candles(BTC, box.now)
+    assert (len(held), held.closed_at) == (20, box.now)
+
+
+def test_held_candles_ask_the_exchange_only_when_a_candle_has_closed_since():
+    box = Box(CALM)
+    source = HeldCandles(box.exchange, None, HOUR)
+    box.exchange.calls.clear()
+    for minutes in (0, 20, 20, 20):
+        box.clock.sleep_until(box.now + timedelta(minutes=minutes))
+        source.candles(BTC, box.now)
+    assert box.exchange.calls == ["candles", "candles"]
+
+
+def test_held_candles_never_show_what_closes_later():
+    box = Box(CALM)
+    whole: Candles = hours(CALM)
+    assert len(WholeHistory({BTC: whole}).candles(BTC, box.now)) == 1
+
+
+def test_what_lies_before_a_long_hole_is_forgotten():
+    rows = [CALM[0]] * 5 + [None] * 100 + [CALM[0]] * 5
+    box = Box(rows)
+    box.clock.sleep_until(START + timedelta(hours=110))
+    assert len(HeldCandles(box.exchange, None, HOUR).candles(BTC, box.now)) == 5
