@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 from trader.domain.candles import Candle, Candles, Timeframe
-from trader.domain.errors import OrderNotFound, Unreachable
+from trader.domain.errors import OrderNotFound, TraderError, Unreachable
 from trader.domain.markets import (
     Balance,
     FeeRates,
@@ -24,7 +26,8 @@ from trader.domain.markets import (
     Ticker,
 )
 from trader.domain.orders import Fill, Order, OrderRequest, OrderState, OrderType
-from trader.exchanges.feeds.base import Feed
+from trader.exchanges.account_store import AccountStore, Written
+from trader.exchanges.feeds.base import US, Feed
 from trader.exchanges.markets import Market, market, markets
 from trader.ports import Clock
 from trader.simulation.book import book_around, ticker_around, trades_in
@@ -53,6 +56,11 @@ class SandboxExchange:
         costs: fees, slippage, share of the volume.
         seed: of ids and made-up book quantities.
         stops_hold: whether resting stops hold their funds.
+        directory: where the account is kept; without it the account ends with this object. An
+            account found there is continued, and `balances` do not count then.
+
+    Raises:
+        JournalError: if a stored account is damaged.
     """
 
     name = "sandbox"
@@ -66,6 +74,7 @@ class SandboxExchange:
         costs: Costs | None = None,
         seed: int = 0,
         stops_hold: bool = True,
+        directory: Path | None = None,
     ) -> None:
         self.feed = feed
         self.costs = costs or Costs()
@@ -81,9 +90,13 @@ class SandboxExchange:
             now=now,
             stops_hold=stops_hold,
         )
+        self._store = None if directory is None else AccountStore(directory)
+        self._stored_at = 0
         begin = {"USD": Decimal(10_000)} if balances is None else balances
-        for asset, amount in begin.items():
-            self.engine.deposit(asset, amount, now)
+        with self._session():
+            if not self.engine.ledger:
+                for asset, amount in begin.items():
+                    self.engine.deposit(asset, amount, now)
 
     # ---- market data
 
@@ -103,8 +116,8 @@ class SandboxExchange:
     def fee_rates(self, pair: Pair) -> FeeRates:
         """What this account pays on the pair now."""
         self._market(pair)
-        with self._lock:
-            return self.engine.rates(pair, self._advance())
+        with self._session() as at:
+            return self.engine.rates(pair, at)
 
     def candles(self, pair: Pair, timeframe: Timeframe) -> Candles:
         """The newest closed candles, at most 720."""
@@ -150,8 +163,7 @@ class SandboxExchange:
 
     def balances(self) -> Mapping[str, Balance]:
         """Asset → balance."""
-        with self._lock:
-            self._advance()
+        with self._session():
             engine = self.engine
             return {a: Balance(a, engine.total(a), engine.held(a)) for a in engine.assets()}
 
@@ -180,13 +192,13 @@ class SandboxExchange:
         Raises:
             OrderNotFound: if it is not open.
         """
-        with self._lock:
-            self.engine.cancel(exchange_id, self._advance())
+        with self._session() as at:
+            self.engine.cancel(exchange_id, at)
 
     def cancel_all(self) -> int:
         """Cancel every open order; how many."""
-        with self._lock:
-            return self.engine.cancel_all(self._advance())
+        with self._session() as at:
+            return self.engine.cancel_all(at)
 
     def order(self, exchange_id: str) -> Order:
         """One order as it is now.
@@ -208,8 +220,7 @@ class SandboxExchange:
 
     def open_orders(self) -> tuple[Order, ...]:
         """Every open order, oldest first."""
-        with self._lock:
-            self._advance()
+        with self._session():
             return tuple(as_order(record) for record in self.engine.open_orders)
 
     def closed_orders(self, since: datetime) -> tuple[Order, ...]:
@@ -220,8 +231,7 @@ class SandboxExchange:
 
     def fills(self, since: datetime) -> tuple[Fill, ...]:
         """Every fill at or after that moment, oldest first."""
-        with self._lock:
-            self._advance()
+        with self._session():
             trades = list(self.engine.trades.values())
             first = bisect_left(trades, to_us(since), key=lambda trade: trade.at)
             return tuple(as_fill(trade) for trade in trades[first:])
@@ -240,8 +250,7 @@ class SandboxExchange:
             UnknownPair: if it is not traded here.
         """
         self._market(spec.pair)
-        with self._lock:
-            at = self._advance()
+        with self._session() as at:
             price = self.feed.price(spec.pair, at)
             reference = self.feed.last_price(spec.pair, at)
             return self.engine.submit(spec, at, price, reference=reference, validate=validate)
@@ -252,8 +261,7 @@ class SandboxExchange:
         Raises:
             OrderNotFound: if there never was one of this id.
         """
-        with self._lock:
-            self._advance()
+        with self._session():
             found = self.engine.orders.get(exchange_id)
             if found is None:
                 raise OrderNotFound(f"there is no order {exchange_id}")
@@ -261,32 +269,40 @@ class SandboxExchange:
 
     def records(self) -> tuple[OrderRecord, ...]:
         """All orders ever, oldest first."""
-        with self._lock:
-            self._advance()
+        with self._session():
             return tuple(self.engine.orders.values())
 
     def open_records(self) -> tuple[OrderRecord, ...]:
         """Open orders in full, oldest first."""
-        with self._lock:
-            self._advance()
+        with self._session():
             return self.engine.open_orders
 
     def trades(self) -> tuple[TradeRecord, ...]:
         """All trades of the account, oldest first."""
-        with self._lock:
-            self._advance()
+        with self._session():
             return tuple(self.engine.trades.values())
 
     def ledger(self) -> tuple[LedgerEntry, ...]:
         """All movements of the account, oldest first."""
-        with self._lock:
-            self._advance()
+        with self._session():
             return tuple(self.engine.ledger)
 
     def volume_30d(self) -> Decimal:
         """Traded in 30 days, in quote."""
-        with self._lock:
-            return self.engine.volume_30d(self._advance())
+        with self._session() as at:
+            return self.engine.volume_30d(at)
+
+    @property
+    def stored_now(self) -> datetime:
+        """The moment the account has reached; after a restart, where it stopped."""
+        return from_us(self.engine.now)
+
+    def close(self) -> None:
+        """Store the account and let go of its file."""
+        if self._store is not None:
+            with self._session():
+                pass
+            self._store.close()
 
     # ---- for a driver that makes time jump
 
@@ -317,6 +333,41 @@ class SandboxExchange:
         return from_us(min(found)) if found else None
 
     # ---- inside
+
+    @contextmanager
+    def _session(self) -> Iterator[int]:
+        """One call: the account as it is now, brought up to the clock and stored afterwards."""
+        with self._lock:
+            if self._store is None:
+                yield self._advance()
+                return
+            if self._store.begin():
+                state = self._store.load()
+                if state is not None:
+                    self.engine.restore(state)
+            try:
+                yield self._advance()
+            except TraderError:
+                self._save(self._store)
+                raise
+            except BaseException:
+                self._store.rollback()
+                raise
+            self._save(self._store)
+
+    def _save(self, store: AccountStore) -> None:
+        engine, changes = self.engine, self.engine.take_changes()
+        moved = abs(engine.now - self._stored_at) >= US
+        if changes or moved:
+            first = len(engine.ledger) - len(changes.ledger) + 1
+            written = Written(
+                tuple(engine.orders[name] for name in sorted(changes.orders)),
+                tuple(engine.trades[name] for name in changes.trades),
+                tuple(enumerate(changes.ledger, first)),
+            )
+            store.write(written, engine.now, engine.used)
+            self._stored_at = engine.now
+        store.commit(durable=bool(changes))
 
     def _advance(self) -> int:
         """Let the market run up to the clock; that moment."""

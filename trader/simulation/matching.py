@@ -79,6 +79,23 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineState:
+    """Everything needed to go on where an engine stopped.
+
+    Attributes:
+        now: microseconds.
+        orders: all of them, oldest first; likewise trades and ledger.
+        used: pair → start of the candle and base its resting orders already got of it.
+    """
+
+    now: int
+    orders: tuple[OrderRecord, ...]
+    trades: tuple[TradeRecord, ...]
+    ledger: tuple[LedgerEntry, ...]
+    used: Mapping[Pair, tuple[int, Decimal]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Event:
     """Something that happens to one order at one moment."""
 
@@ -126,9 +143,26 @@ class MatchingEngine:
         self._balances: dict[str, Decimal] = {}
         self._held: dict[str, Decimal] = {}
         self._decimals = _decimals_of(rules)
-        self._used: dict[Pair, tuple[int, Decimal]] = {}
+        self.used: dict[Pair, tuple[int, Decimal]] = {}
         self._volumes: list[tuple[int, Decimal]] = []
         self._orders_made = 0
+
+    def restore(self, state: EngineState) -> None:
+        """Take over a stored account in place of this one."""
+        self.now = state.now
+        self.orders = {record.id: record for record in state.orders}
+        self.trades = {trade.id: trade for trade in state.trades}
+        self.ledger = list(state.ledger)
+        self.changes = Changes()
+        self.used = dict(state.used)
+        self._open = {record.id: record for record in state.orders if record.is_open}
+        self._balances = {entry.asset: entry.balance for entry in state.ledger}
+        self._orders_made = max((record.seq for record in state.orders), default=0)
+        self._held = {}
+        for record in self._open.values():
+            if record.held:
+                self._held[record.held_asset] = self.held(record.held_asset) + record.held
+        self._volumes = [(t.at, t.cost) for t in state.trades if t.pair.base not in STABLE_BASES]
 
     # ---- the account
 
@@ -447,11 +481,11 @@ class MatchingEngine:
         if quantity <= 0 or record.limit is None:
             return
         start, used = stretch.start, self._used_in(record.spec.pair, stretch)
-        self._used[record.spec.pair] = (start, used + quantity)
+        self.used[record.spec.pair] = (start, used + quantity)
         self._execute(record, quantity, record.limit, at, Liquidity.MAKER)
 
     def _used_in(self, pair: Pair, stretch: Stretch) -> Decimal:
-        start, used = self._used.get(pair, (0, ZERO))
+        start, used = self.used.get(pair, (0, ZERO))
         return used if start == stretch.start else ZERO
 
     def _volume_left(self, pair: Pair, stretch: Stretch) -> Decimal:
