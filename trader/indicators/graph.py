@@ -121,9 +121,8 @@ class Node:
 
 
 def _ratio(a: Any, b: Any, otherwise: Any) -> FloatArray:
-    a, b = np.broadcast_arrays(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
-    result = np.full(a.shape, float(otherwise))
-    np.divide(a, b, out=result, where=b != 0)
+    result = np.full(np.shape(a) or np.shape(b), float(otherwise))
+    np.divide(a, b, out=result, where=np.not_equal(b, 0.0))
     return result
 
 
@@ -500,45 +499,78 @@ def order_of(roots: Iterable[Node]) -> list[Node]:
     return order
 
 
-def evaluate(
-    roots: Mapping[str, Node],
-    inputs: Mapping[str, FloatArray],
-    visit: Callable[[Node, list[Any]], None] | None = None,
-) -> dict[str, FloatArray]:
-    """The arrays of these nodes; a part is let go as soon as nothing needs it any more.
+class Plan:
+    """The order in which named nodes are computed, made once and run often.
 
     Args:
         roots: name → node.
-        inputs: column → array, all of one length.
-        visit: is shown every node with the arrays of its arguments (the stream starts so).
+
+    Attributes:
+        order: every node needed, arguments first; a node's place is its slot.
+        slots: name → slot.
     """
-    order = order_of(roots.values())
-    uses: dict[int, int] = {}
-    for node in [*roots.values(), *(a for n in order for a in n.args if isinstance(a, Node))]:
-        uses[id(node)] = uses.get(id(node), 0) + 1
-    values: dict[int, Any] = {}
-    names: dict[int, list[str]] = {}
-    for name, node in roots.items():
-        names.setdefault(id(node), []).append(name)
-    results: dict[str, FloatArray] = {}
-    for node in order:
-        args = [values[id(a)] if isinstance(a, Node) else a for a in node.args]
-        values[id(node)] = _value(node, args, inputs)
-        if visit is not None:
-            visit(node, args)
-        for name in names.get(id(node), ()):
-            results[name] = values[id(node)]
-        for argument in node.args:
-            if isinstance(argument, Node):
-                uses[id(argument)] -= 1
-                if not uses[id(argument)]:
-                    del values[id(argument)]
-    return {name: results[name] for name in roots}
+
+    def __init__(self, roots: Mapping[str, Node]) -> None:
+        self.order = order_of(roots.values())
+        place = {id(node): slot for slot, node in enumerate(self.order)}
+        self.slots = {name: place[id(node)] for name, node in roots.items()}
+        self._start: list[Any] = [None] * len(self.order)
+        self._arguments: list[list[int]] = []
+        for node in self.order:
+            self._arguments.append([self._slot(a, place) for a in node.args])
+        self._release = self._last_uses()
+
+    def _slot(self, argument: Any, place: Mapping[int, int]) -> int:
+        if isinstance(argument, Node):
+            return place[id(argument)]
+        self._start.append(argument)
+        return len(self._start) - 1
+
+    def _last_uses(self) -> list[list[int]]:
+        release: list[list[int]] = [[] for _ in self.order]
+        seen = set(self.slots.values())
+        for slot in reversed(range(len(self.order))):
+            for argument in self._arguments[slot]:
+                if argument < len(self.order) and argument not in seen:
+                    seen.add(argument)
+                    release[slot].append(argument)
+        return release
+
+    def run(
+        self,
+        inputs: Mapping[str, FloatArray],
+        visit: Callable[[int, list[Any]], None] | None = None,
+    ) -> dict[str, FloatArray]:
+        """The arrays of the named nodes; a part is let go when nothing needs it any more.
+
+        Args:
+            inputs: column → array, all of one length.
+            visit: is shown every slot with the arrays of its arguments (the stream starts so).
+        """
+        values = self._start.copy()
+        for slot, node in enumerate(self.order):
+            arguments = [values[a] for a in self._arguments[slot]]
+            op = node.op
+            if type(op) is Item:
+                values[slot] = arguments[0][op.index]
+            elif type(op) is Input:
+                values[slot] = inputs[op.name]
+            else:
+                values[slot] = op.batch(*arguments)
+            if visit is not None:
+                visit(slot, arguments)
+            for old in self._release[slot]:
+                values[old] = None
+        return {name: values[slot] for name, slot in self.slots.items()}
 
 
-def _value(node: Node, args: list[Any], inputs: Mapping[str, FloatArray]) -> Any:
-    if isinstance(node.op, Input):
-        return inputs[node.op.name]
-    if isinstance(node.op, Item):
-        return args[0][node.op.index]
-    return node.op.batch(*args)
+_PLANS: dict[tuple[tuple[str, int], ...], Plan] = {}
+
+
+def evaluate(roots: Mapping[str, Node], inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """The arrays of these nodes over whole columns."""
+    # Nodes live as long as the program, so their identity names them.
+    key = tuple((name, id(node)) for name, node in roots.items())
+    if key not in _PLANS:
+        _PLANS[key] = Plan(roots)
+    return _PLANS[key].run(inputs)
