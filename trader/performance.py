@@ -1,0 +1,272 @@
+"""What a run was worth: every figure defined once, for backtest, monitor and dashboard. Pure.
+
+Returns are simple returns of whole UTC days; a year has 365 of them, for this market never
+closes. Ratios are annualised with √365 unless their name says daily. A figure that cannot be
+computed (no days, no swings, no trades) is NaN, never a zero that looks like a result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from trader.domain.candles import FloatArray, IntArray
+from trader.domain.portfolio import Trade
+
+DAY = 86400
+DAYS_PER_YEAR = 365
+EULER_GAMMA = 0.5772156649015329
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The figures of one run; fractions are fractions (0.1 is 10 %).
+
+    Attributes:
+        max_drawdown: largest fall from a peak, ≥ 0.
+        hit_rate: share of closed trades that earned money.
+        profit_factor: gains / losses of closed trades; infinite without a loss.
+        exposure: mean share of equity in positions.
+        turnover: bought and sold value a year, in mean equities.
+        psr: probability that the true Sharpe ratio is above 0.
+        dsr: probability that it is above what the best of all trials gets by luck.
+    """
+
+    total_return: float
+    cagr: float
+    volatility: float
+    sharpe: float
+    sortino: float
+    calmar: float
+    max_drawdown: float
+    trades: int
+    hit_rate: float
+    profit_factor: float
+    exposure: float
+    turnover: float
+    fees_quote: float
+    psr: float
+    dsr: float
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """The figures by name; None where there is no finite number."""
+        plain: dict[str, Any] = asdict(self)
+        return {name: value if math.isfinite(value) else None for name, value in plain.items()}
+
+
+def measure(
+    times: IntArray,
+    equity: FloatArray,
+    start_equity: float,
+    *,
+    invested: FloatArray | None = None,
+    trades: Sequence[Trade] = (),
+    traded_quote: float = 0.0,
+    fees_quote: float = 0.0,
+    trial_sharpes: Sequence[float] = (),
+) -> Metrics:
+    """All figures of a run.
+
+    Args:
+        times: Unix seconds of the marks, rising; the first mark ends the first candle.
+        equity: the account's worth at each mark, quote, shape of `times`.
+        start_equity: what it began with, quote.
+        invested: share of equity in positions at each mark; None counts as nothing.
+        trades: closed trades.
+        traded_quote: value of all fills, both sides.
+        fees_quote: all fees paid.
+        trial_sharpes: daily Sharpe ratios of everything tried on this data, this run's included
+            or not; see `deflated_sharpe`.
+    """
+    returns = daily_returns(times, equity, start_equity)
+    path = np.concatenate([[start_equity], equity])
+    yearly = cagr(start_equity, float(path[-1]), _years(times))
+    depth = max_drawdown(path)
+    return Metrics(
+        total_return=float(path[-1] / start_equity - 1) if start_equity > 0 else math.nan,
+        cagr=yearly,
+        volatility=volatility(returns),
+        sharpe=sharpe(returns),
+        sortino=sortino(returns),
+        calmar=yearly / depth if depth > 0 else math.nan,
+        max_drawdown=depth,
+        trades=len(trades),
+        hit_rate=hit_rate(trades),
+        profit_factor=profit_factor(trades),
+        exposure=float(invested.mean()) if invested is not None and len(invested) else 0.0,
+        turnover=turnover(traded_quote, equity, _years(times)),
+        fees_quote=fees_quote,
+        psr=probabilistic_sharpe(returns),
+        dsr=deflated_sharpe(returns, trial_sharpes),
+    )
+
+
+def daily_returns(times: IntArray, equity: FloatArray, start_equity: float) -> FloatArray:
+    """Simple returns of the UTC days from the first mark's to the last's, one each.
+
+    A mark at midnight ends the day before. A day without a mark returned nothing; the first day
+    counts from the start equity, the last is whole or not.
+    """
+    if not len(times):
+        return np.empty(0)
+    days = (np.asarray(times, dtype=np.int64) - 1) // DAY
+    ends = np.searchsorted(days, np.arange(days[0], days[-1] + 1), side="right") - 1
+    worth = np.concatenate([[start_equity], np.asarray(equity, dtype=np.float64)[ends]])
+    before = np.where(worth[:-1] > 0, worth[:-1], np.nan)
+    result: FloatArray = np.nan_to_num(worth[1:] / before - 1, nan=0.0)
+    return result
+
+
+def cagr(start: float, end: float, years: float) -> float:
+    """Growth a year, compounded: (end / start)^(1 / years) − 1; −1 when all is lost."""
+    if start <= 0 or years <= 0:
+        return math.nan
+    if end <= 0:
+        return -1.0
+    exponent = math.log(end / start) / years
+    return math.expm1(exponent) if exponent < 700 else math.inf
+
+
+def volatility(returns: FloatArray) -> float:
+    """Standard deviation of daily returns (n − 1), annualised."""
+    if len(returns) < 2:
+        return math.nan
+    return float(np.std(returns, ddof=1)) * math.sqrt(DAYS_PER_YEAR)
+
+
+def daily_sharpe(returns: FloatArray) -> float:
+    """Mean over standard deviation (n − 1) of daily returns, not annualised; cash earns nothing.
+
+    Source: Sharpe (1994), The Sharpe Ratio.
+    """
+    if len(returns) < 2:
+        return math.nan
+    spread = float(np.std(returns, ddof=1))
+    # Equal returns differ by rounding only: that is no risk, and the ratio has no meaning.
+    if spread <= 1e-14 * max(1.0, float(np.abs(returns).max())):
+        return math.nan
+    return float(np.mean(returns)) / spread
+
+
+def sharpe(returns: FloatArray) -> float:
+    """`daily_sharpe` × √365."""
+    return daily_sharpe(returns) * math.sqrt(DAYS_PER_YEAR)
+
+
+def sortino(returns: FloatArray) -> float:
+    """Mean daily return over its downside deviation, × √365.
+
+    The downside deviation is √(mean of min(r, 0)²) over *all* days, target 0; dividing by the
+    losing days only, as some tools do, gives smaller figures.
+
+    Source: Sortino & van der Meer (1991), Downside Risk.
+    """
+    if not len(returns):
+        return math.nan
+    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
+    if downside == 0:
+        return math.nan
+    return float(np.mean(returns)) / downside * math.sqrt(DAYS_PER_YEAR)
+
+
+def drawdowns(equity: FloatArray) -> FloatArray:
+    """How far below its peak so far the account is at each mark, a fraction ≥ 0."""
+    peak = np.maximum.accumulate(equity)
+    result: FloatArray = 1 - equity / np.where(peak > 0, peak, np.nan)
+    return np.nan_to_num(result, nan=0.0)
+
+
+def max_drawdown(equity: FloatArray) -> float:
+    """The deepest of `drawdowns`; 0 for an account that never fell."""
+    return float(drawdowns(equity).max()) if len(equity) else 0.0
+
+
+def hit_rate(trades: Sequence[Trade]) -> float:
+    """Share of closed trades that earned money after fees."""
+    if not trades:
+        return math.nan
+    return sum(t.profit_quote > 0 for t in trades) / len(trades)
+
+
+def profit_factor(trades: Sequence[Trade]) -> float:
+    """Sum of gains over sum of losses, after fees; infinite without a loss."""
+    gains = float(sum(t.profit_quote for t in trades if t.profit_quote > 0))
+    losses = -float(sum(t.profit_quote for t in trades if t.profit_quote < 0))
+    if losses == 0:
+        return math.inf if gains > 0 else math.nan
+    return gains / losses
+
+
+def turnover(traded_quote: float, equity: FloatArray, years: float) -> float:
+    """Value bought and sold a year over mean equity: in and out once a year is 2."""
+    mean = float(equity.mean()) if len(equity) else 0.0
+    return traded_quote / mean / years if mean > 0 and years > 0 else math.nan
+
+
+def probabilistic_sharpe(returns: FloatArray, benchmark: float = 0.0) -> float:
+    """Probability that the true daily Sharpe ratio is above a benchmark.
+
+    PSR = Φ((SR − SR*) √(T − 1) / √(1 − skew · SR + (kurtosis − 1) / 4 · SR²)), with the moments
+    of the daily returns and a kurtosis of 3 for the normal distribution.
+
+    Args:
+        returns: daily returns.
+        benchmark: SR*, a *daily* Sharpe ratio.
+
+    Source: Bailey & López de Prado (2012), The Sharpe Ratio Efficient Frontier.
+    """
+    ratio = daily_sharpe(returns)
+    if math.isnan(ratio):
+        return math.nan
+    centred = returns - returns.mean()
+    second = float(np.mean(centred**2))
+    skew = float(np.mean(centred**3)) / second**1.5
+    kurtosis = float(np.mean(centred**4)) / second**2
+    variance = 1 - skew * ratio + (kurtosis - 1) / 4 * ratio**2
+    if variance <= 0:
+        return math.nan
+    return _NORMAL.cdf((ratio - benchmark) * math.sqrt(len(returns) - 1) / math.sqrt(variance))
+
+
+def expected_best_sharpe(trials: int, variance: float) -> float:
+    """The Sharpe ratio the best of so many trials gets by luck alone, in the unit of √variance.
+
+    √V · ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))), γ Euler's constant; 0 for a single trial.
+
+    Source: Bailey & López de Prado (2014), The Deflated Sharpe Ratio.
+    """
+    if trials < 2 or not variance > 0:
+        return 0.0
+    first = _NORMAL.inv_cdf(1 - 1 / trials)
+    second = _NORMAL.inv_cdf(1 - 1 / (trials * math.e))
+    return math.sqrt(variance) * ((1 - EULER_GAMMA) * first + EULER_GAMMA * second)
+
+
+def deflated_sharpe(returns: FloatArray, trial_sharpes: Sequence[float]) -> float:
+    """`probabilistic_sharpe` against what the best of all trials gets by luck.
+
+    Args:
+        returns: daily returns of the run that was chosen.
+        trial_sharpes: *daily* Sharpe ratios of every variant tried, the chosen one among them;
+            NaN (a variant that never traded) counts as a trial of 0. With fewer than two this is
+            the plain probability.
+
+    Source: Bailey & López de Prado (2014), The Deflated Sharpe Ratio.
+    """
+    known = [0.0 if math.isnan(s) else s for s in trial_sharpes]
+    variance = float(np.var(known, ddof=1)) if len(known) > 1 else 0.0
+    return probabilistic_sharpe(returns, expected_best_sharpe(len(known), variance))
+
+
+def _years(times: IntArray) -> float:
+    """Days of the run, the first and the last whole, in years."""
+    if not len(times):
+        return 0.0
+    days = (int(times[-1]) - 1) // DAY - (int(times[0]) - 1) // DAY + 1
+    return days / DAYS_PER_YEAR
