@@ -7,6 +7,7 @@ neither invented nor filled, and `Candles.gaps` names them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -217,14 +218,15 @@ class Candles:
 
     def count_known_at(self, now: datetime) -> int:
         """How many of the candles have closed at `now`."""
-        return int(
-            np.searchsorted(self.opened_at, now.timestamp() - self.timeframe.seconds, side="right")
-        )
+        # A whole number: numpy would turn the whole column into floats to look up a float.
+        newest = math.floor(now.timestamp()) - self.timeframe.seconds
+        return int(self.opened_at.searchsorted(newest, side="right"))
 
     def between(self, start: datetime | None, end: datetime | None) -> Candles:
         """Candles that open at or after `start` and before `end`."""
-        first = 0 if start is None else int(np.searchsorted(self.opened_at, start.timestamp()))
-        last = len(self) if end is None else int(np.searchsorted(self.opened_at, end.timestamp()))
+        times = self.opened_at
+        first = 0 if start is None else int(times.searchsorted(math.ceil(start.timestamp())))
+        last = len(self) if end is None else int(times.searchsorted(math.ceil(end.timestamp())))
         return self[first:last]
 
     def row(self, index: int) -> Candle:

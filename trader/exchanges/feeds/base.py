@@ -140,8 +140,8 @@ class CandleFeed:
         base = self.base(pair)
         span = base.timeframe.seconds
         # A candle overlaps (after, until] if it ends after `after` and opens by `until`.
-        first = int(np.searchsorted(base.opened_at, after / US - span, side="right"))
-        last = int(np.searchsorted(base.opened_at, until / US, side="right"))
+        first = int(base.opened_at.searchsorted(after // US - span, side="right"))
+        last = int(base.opened_at.searchsorted(until // US, side="right"))
         if last - first > 8:
             low, high = base.low[first:last], base.high[first:last]
             wanted = np.flatnonzero((low <= falls_to) | (high >= rises_to)) + first
@@ -185,7 +185,7 @@ class CandleFeed:
 
     def _stretch_at(self, pair: Pair, at: int) -> Stretch | None:
         base = self.base(pair)
-        index = int(np.searchsorted(base.opened_at, at / US, side="right")) - 1
+        index = int(base.opened_at.searchsorted(at // US, side="right")) - 1
         if index < 0 or at >= (int(base.opened_at[index]) + base.timeframe.seconds) * US:
             return None
         return _stretch(base, index)
