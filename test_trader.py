@@ -6,10 +6,15 @@ for example `python test_trader.py -k history -x`.
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +26,42 @@ except ModuleNotFoundError:
 from config import KNOWN
 
 ROOT = Path(__file__).resolve().parent
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing answers there
+PAPER = {"SANDBOX_FEED": "simulated", "POLL_SECONDS": "0.1", "KRAKEN_API_URL": NOBODY}
 
 
 class Project:
     """A user's folder: its own `.env`, data, models and logs; commands run there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.settings(**settings)
 
     def settings(self, **values: str) -> None:
+        """Write `.env`."""
         lines = [f"{name}={value}\n" for name, value in values.items()]
         (self.folder / ".env").write_text("".join(lines), encoding="utf-8")
+        (self.folder / ".env").chmod(0o600)
 
-    def run(self, *words: str | Path, program: str = "run_trader.py", timeout: float = 120,
-            **environ: str) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    def start(self, *words: str | Path, program: str = "run_trader.py") -> subprocess.Popen[str]:
+        """Begin a command and leave it running."""
         mine = {name: text for name, text in os.environ.items() if name not in KNOWN}
         command = [sys.executable, str(ROOT / program), *map(str, words)]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True,
-                              timeout=timeout, env=mine | environ, check=False)  # fmt: skip
+        return subprocess.Popen(command, cwd=self.folder, text=True, env=mine,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+    def run(self, *words: str | Path, program: str = "run_trader.py",
+            timeout: float = 150) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Run a command to its end."""
+        process = self.start(*words, program=program)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"{words} did not end:\n{out[-2000:]}\n{err[-2000:]}")
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def answer(self, *words: str | Path, status: int = 0, **more: Any) -> Any:
         """The one JSON document that the command prints."""
@@ -49,27 +72,234 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+    return Project(tmp_path, **PAPER)
 
 
-def test_help_lists_every_command_and_each_has_help_with_an_example(project: Project) -> None:
+def real(name: str) -> Path:
+    """A file of recorded candles; skips the test where there are none."""
+    beside = Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared"))
+    path = beside / "data" / "ohlcvt" / name
+    if not path.exists():
+        pytest.skip(f"recorded market data not here: {name} (set SHARED_DIR)")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with ten years of real hourly candles and a model trained on them."""
+    history = real("XBTUSD_60.csv.gz")
+    project = Project(tmp_path_factory.mktemp("trained"), PAIRS="BTC/USD", SANDBOX_FEED="replay",
+                      KRAKEN_API_URL=NOBODY)  # fmt: skip
+    assert project.run("history", "import", history).returncode == 0
+    project.answer("train", "BTC/USD")
+    return project
+
+
+# ---------------------------------------------------------------- looking around
+
+
+def test_help_lists_every_command_at_once(project: Project) -> None:
     from run_trader import COMMANDS
 
+    began = time.perf_counter()
     listed = project.run("--help").stdout
-    assert all(f"  {name}" in listed for name in COMMANDS)
+    assert [name for name in COMMANDS if f"\n  {name} " not in listed] == []
+    assert time.perf_counter() - began < 1.5
 
 
-def test_a_word_that_is_no_command_is_misuse_without_a_traceback(project: Project) -> None:
-    done = project.run("strat")
+def test_the_doctor_finds_a_fresh_folder_fit(project: Project) -> None:
+    found = project.answer("doctor")
+    assert found["mode"] == "PAPER"
+    assert found["counts"]["fail"] == 0
+
+
+# ---------------------------------------------------------------- the first start
+
+
+def test_the_first_start_decides_on_paper_without_network_and_the_status_tells_of_it(
+    project: Project,
+) -> None:
+    project.settings(**{**PAPER, "SANDBOX_FEED": "auto"})
+    done = project.run("start", "--cycles", "3", "--no-dashboard")
+    assert done.returncode == 0, done.stderr
+    assert "PAPER" in done.stdout.splitlines()[0]
+    assert "simulated" in done.stdout + done.stderr
+    status = project.answer("status")
+    assert status["mode"] == "PAPER"
+    assert status["pairs"] == ["BTC/USD", "ETH/USD", "SOL/USD"]
+    assert float(status["equity"]) > 0
+    assert status["last_decision"] is not None
+
+
+def test_every_decision_can_be_explained_afterwards(project: Project) -> None:
+    project.run("start", "--cycles", "2", "--no-dashboard")
+    told = project.answer("why", "BTC/USD")
+    assert "BTC/USD" in json.dumps(told)
+
+
+@pytest.fixture
+def running(project: Project) -> Iterator[subprocess.Popen[str]]:
+    """A bot that runs until told otherwise, past its first sign of life."""
+    process = project.start("start", "--no-dashboard")
+    deadline = time.monotonic() + 60
+    while not (project.folder / "data" / "trader.db").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(3)
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def test_a_running_bot_is_stopped_and_resumed_from_another_terminal_and_ended_cleanly(
+    project: Project, running: subprocess.Popen[str]
+) -> None:
+    assert project.run("stop", "--flatten", "--reason", "storm warning").returncode == 0
+    assert project.answer("status")["stopped"]["reason"] == "storm warning"
+    refused = project.run("trade", "BTC/USD", "buy", "0.001", "--yes")
+    assert refused.returncode == 3
+    assert project.run("resume").returncode == 0
+    assert project.answer("status")["stopped"] is None
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(20) == 0
+
+
+def test_after_a_kill_the_next_start_finds_the_same_account(
+    project: Project, running: subprocess.Popen[str]
+) -> None:
+    running.kill()
+    running.wait(10)
+    before = project.answer("status")
+    done = project.run("start", "--cycles", "1", "--no-dashboard")
+    assert done.returncode == 0, done.stderr
+    after = project.answer("status")
+    assert after["mode"] == before["mode"]
+    assert {p["pair"] for p in before["positions"]} <= {p["pair"] for p in after["positions"]} | {
+        o["pair"] for o in after["open_orders"]
+    } or before["positions"] == []
+
+
+# ---------------------------------------------------------------- one order by hand
+
+
+def test_an_order_by_hand_shows_its_cost_and_ends_in_the_account(project: Project) -> None:
+    project.run("start", "--cycles", "1", "--no-dashboard")
+    done = project.run("trade", "BTC/USD", "buy", "0.001", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "PAPER" in done.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["trade", "BTC/USD", "buy", "0", "--yes"], 2),
+        (["trade", "BTC/USD", "buy", "-1", "--yes"], 2),
+        (["trade", "BTC/USD", "buy", "0.00000001", "--yes"], 3),
+        (["trade", "BTC/USD", "buy", "1000", "--yes"], 3),
+        (["trade", "NOPE/USD", "buy", "1", "--yes"], 2),
+        (["analyze", "NOPE/USD"], 2),
+        (["analyze", "BTC/USD", "--at", "someday"], 2),
+        (["analyze", "BTC/USD", "--timeframe", "7x"], 2),
+        (["why", "BTC/USD", "--at", "someday"], 2),
+        (["history", "import", "nowhere.csv"], 2),
+        (["start", "--cycles", "-1"], 2),
+        (["start", "--pairs", "BTC/USD,ETH/EUR"], 2),
+        (["strat"], 2),
+    ],
+    ids=lambda told: " ".join(told) if isinstance(told, list) else "",
+)  # fmt: skip
+def test_bad_input_is_one_clear_line_and_the_right_status(
+    project: Project, words: list[str], status: int
+) -> None:
+    done = project.run(*words)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert done.stderr.strip()
+
+
+def test_a_wrong_line_in_the_settings_stops_everything_and_says_which(project: Project) -> None:
+    project.settings(PAIRS="BTC/USD", RISK_PER_TRADE="2.5")
+    done = project.run("start", "--cycles", "1", "--no-dashboard")
     assert done.returncode == 2
-    assert "strat" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "RISK_PER_TRADE=2.5 in .env line 2" in done.stderr
+    assert "For 2.5 % write 0.025." in done.stderr
+
+
+def test_real_money_needs_keys(project: Project) -> None:
+    project.settings(SANDBOX="false")
+    assert project.run("start", "--cycles", "1", "--no-dashboard").returncode == 2
+
+
+# ---------------------------------------------------------------- real history
+
+
+def test_history_is_imported_whole_and_importing_again_changes_nothing(project: Project) -> None:
+    told = project.answer("history", "import", real("XBTUSD_60.csv.gz"))
+    first = told["imported"][0]
+    again = project.answer("history", "import", real("XBTUSD_60.csv.gz"))["imported"][0]
+    assert (first["candles"], first["new"], again["new"]) == (70_099, 70_099, 0)
+
+
+def test_a_cut_off_file_is_refused_with_its_line_and_changes_nothing(project: Project) -> None:
+    file = project.folder / "XBTUSD_60.csv"
+    file.write_text("1609459200,1,2,1,2,5,1\n1609462800,1,2,1,")
+    done = project.run("history", "import", file)
+    assert done.returncode == 1
+    assert "line 2" in done.stderr
+    assert project.answer("history", "check")["series"] == []
+
+
+def test_an_analysis_of_the_past_does_not_know_what_came_after(
+    trained: Project, tmp_path: Path
+) -> None:
+    words = ("analyze", "BTC/USD", "--timeframe", "4h", "--at", "2022-06-01T00:00Z")
+    whole = trained.answer(*words)
+    assert sum(math.isfinite(v) for v in whole["indicators"].values() if v is not None) >= 50
+    assert whole["signal"]["reasons"]
+    assert whole["plan"] or whole["refusals"] or whole["signal"]["action"] == "hold"
+
+    import gzip
+
+    cut = tmp_path / "XBTUSD_60.csv"
+    with gzip.open(real("XBTUSD_60.csv.gz"), "rt") as lines:
+        cut.write_text("".join(row for row in lines if int(row.split(",")[0]) < 1654041600))
+    short = Project(tmp_path / "short", PAIRS="BTC/USD", SANDBOX_FEED="replay",
+                    KRAKEN_API_URL=NOBODY)  # fmt: skip
+    short.run("history", "import", cut)
+    told = short.answer(*words)
+    assert (told["indicators"], told["patterns"]) == (whole["indicators"], whole["patterns"])
+
+
+@pytest.mark.slow
+def test_the_same_replay_twice_is_the_same_run(trained: Project) -> None:
+    runs = [trained.run("start", "--cycles", "200", "--speed", "max", "--no-dashboard")
+            for _ in range(2)]  # fmt: skip
+    assert [run.returncode for run in runs] == [0, 0]
+    books = trained.folder / "data" / "trader.db"
+    from trader.storage.journal import SqliteJournal, list_books
+
+    names = [book.name for book in list_books(books) if book.name.startswith("replay")]
+    digests = {SqliteJournal.reader(books, name).digest() for name in names}
+    assert (len(names), len(digests)) == (2, 1)
+
+
+def test_a_backtest_shows_holding_beside_it_and_leaves_its_files(trained: Project) -> None:
+    result = trained.answer("--pair", "BTC/USD", "--start", "2021-01-01", "--end", "2021-12-31",
+                            "--out", "report", program="scripts/backtest.py")  # fmt: skip
+    assert result["metrics"]["trades"] > 0
+    assert result["metrics"]["fees_quote"] > 0
+    assert result["baselines"]["buy_and_hold"]["total_return"] > 0.5
+    files = {path.name for path in (trained.folder / "report").iterdir()}
+    assert files >= {"report.html", "result.json", "trades.csv", "equity.csv"}
+    with (trained.folder / "report" / "equity.csv").open() as rows:
+        assert len(list(csv.DictReader(rows))) == result["candles"]
+
+
+# ---------------------------------------------------------------- running all
 
 
 def main(words: list[str]) -> int:
     """Run pytest over this file and `tests/`, from the project's folder."""
-    command = [sys.executable, "-m", "pytest", *words]
-    return subprocess.call(command, cwd=ROOT)
+    return subprocess.call([sys.executable, "-m", "pytest", *words], cwd=ROOT)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ from trader.domain.errors import ExitStatus, TraderError, UsageError
 
 
 def guarded(group: click.Command, args: list[str] | None = None) -> int:
-    """Run a click command; every foreseen failure is one clear line and the right exit status.
+    """Run a click command; every failure is one clear line and the right exit status.
 
     With `--json` among the arguments a failure is printed as the JSON document
-    `{"error": {...}}` on stdout. `TRADER_DEBUG=1` or `--debug` shows the traceback.
+    `{"error": {...}}` on stdout. `TRADER_DEBUG=1` or `--debug` shows the traceback; without it
+    even a fault nobody has foreseen is one line, so that stdout stays one document.
     """
     words = sys.argv[1:] if args is None else args
     debug = "--debug" in words or os.environ.get("TRADER_DEBUG") == "1"
@@ -41,6 +42,15 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.DONE
+    except Exception as fault:  # the one catch-all of the command line
+        if debug:
+            raise
+        body = {
+            "category": "internal",
+            "message": f"{type(fault).__name__}: {fault}",
+            "hint": "This is a bug. Run it again with --debug and report what it prints.",
+        }
+        return _report(body, as_json, ExitStatus.FAILED)
 
 
 def _report(body: dict[str, Any], as_json: bool, status: int) -> int:

@@ -1,0 +1,84 @@
+"""What all commands share: failures, statuses, JSON."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import click
+import pytest
+
+from commands.common import guarded, parse_time, print_json
+from trader.domain.errors import ExitStatus, RuleError, Unreachable, UsageError
+
+
+def program(fault: BaseException | None = None, status: int | None = None) -> click.Command:
+    @click.command()
+    @click.option("--json", "as_json", is_flag=True)
+    @click.option("--number", type=int)
+    @click.pass_context
+    def command(context, as_json, number):
+        if fault is not None:
+            raise fault
+        if status is not None:
+            context.exit(status)
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (UsageError("wrong"), ExitStatus.MISUSED),
+        (RuleError("exposure", "too much"), ExitStatus.REFUSED),
+        (Unreachable("nobody there"), ExitStatus.UNREACHABLE),
+        (ZeroDivisionError("oh"), ExitStatus.FAILED),
+        (KeyboardInterrupt(), ExitStatus.FAILED),
+        (click.ClickException("wrong"), ExitStatus.MISUSED),
+    ],
+)
+def test_a_failure_is_one_line_and_its_status(capsys, fault, status):
+    assert guarded(program(fault), []) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.strip().startswith("error: ")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("fault", [UsageError("wrong", "do right"), ZeroDivisionError("oh")])
+def test_with_json_a_failure_is_one_document(capsys, fault):
+    guarded(program(fault), ["--json"])
+    out, err = capsys.readouterr()
+    assert set(json.loads(out)["error"]) == {"category", "message", "hint", "retryable"}
+    assert err == ""
+
+
+@pytest.mark.parametrize("fault", [UsageError("wrong"), ZeroDivisionError("oh")])
+def test_debug_shows_where_it_happened(fault):
+    with pytest.raises(type(fault)):
+        guarded(program(fault), ["--debug"])
+
+
+def test_an_option_that_is_none_points_to_the_help(capsys):
+    assert guarded(program(), ["--nmber", "1"]) == ExitStatus.MISUSED
+    assert "--help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [0, 1, 3])
+def test_the_status_that_a_command_chooses_is_the_status(status):
+    assert guarded(program(status=status), []) == status
+
+
+def test_json_has_no_nan_and_keeps_the_digits_of_decimals(capsys):
+    print_json({"a": float("nan"), "b": Decimal("1.10"), "c": datetime(2024, 3, 1, tzinfo=UTC)})
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"a": None, "b": "1.10", "c": "2024-03-01T00:00:00Z"}
+
+
+def test_a_time_without_an_offset_is_utc():
+    assert parse_time("2024-03-01") == datetime(2024, 3, 1, tzinfo=UTC)
+    assert parse_time("2024-03-01T13:00+01:00") == datetime(2024, 3, 1, 12, tzinfo=UTC)
+
+
+def test_a_time_that_is_none_says_what_was_expected():
+    with pytest.raises(UsageError, match="--at 'someday': expected a date such as 2024-03-01"):
+        parse_time("someday", "--at")
