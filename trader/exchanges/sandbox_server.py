@@ -1,0 +1,200 @@
+"""The sandbox exchange under Kraken's paths: what other people's clients talk to unchanged.
+
+`KrakenWire.handle` is the whole exchange as a function from request to answer, without sockets.
+`create_app` puts it behind Flask, `Server` behind a port.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flask
+import waitress
+import waitress.server
+
+from trader.domain.errors import ExchangeError, UsageError
+from trader.exchanges.kraken_limits import DecayingCounter, Tier
+from trader.exchanges.sandbox import SandboxExchange
+from trader.exchanges.transport import Handler
+from trader.exchanges.wire.account import AccountMethods
+from trader.exchanges.wire.forms import MAX_BODY_BYTES, Form, Refused
+from trader.exchanges.wire.keys import ApiKey, KeyRing
+from trader.exchanges.wire.public import PublicMethods
+from trader.exchanges.wire.trading import TradingMethods
+
+JSON = "application/json"
+_NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
+_PUBLIC = "/0/public/"
+_PRIVATE = "/0/private/"
+_log = logging.getLogger(__name__)
+
+
+class KrakenWire:
+    """Kraken's REST interface over a sandbox.
+
+    Args:
+        exchange: the market and the account.
+        keys: who may use the private methods.
+        tier: limits of the account; None for none, which suits fast replays.
+    """
+
+    def __init__(
+        self, exchange: SandboxExchange, keys: Iterable[ApiKey] = (), tier: Tier | None = None
+    ) -> None:
+        self.exchange = exchange
+        self.public = PublicMethods(exchange)
+        self._keys = KeyRing(keys, tier)
+        account = AccountMethods(exchange, self.public, self._keys)
+        self.trading = TradingMethods(exchange, self.public, account, tier)
+        self._private: Mapping[str, Callable[[Form, ApiKey], Any]] = {
+            **account.methods,
+            **self.trading.methods,
+        }
+        self._public_calls = DecayingCounter(1.0) if tier else None
+
+    def handle(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, str, bytes]:
+        """Answer one request: status, content type, body. Never raises."""
+        if not path.startswith((_PUBLIC, _PRIVATE)):
+            return 404, "text/html", _NOT_FOUND
+        try:
+            answer = {"error": [], "result": self._result(method, path, query, headers, body)}
+        except Refused as refusal:
+            answer = {"error": [refusal.text]}
+        except ExchangeError as fault:
+            _log.info("sandbox_unavailable path=%s reason=%s", path, fault.message)
+            answer = {"error": ["EService:Unavailable"]}
+        except Exception:  # noqa: BLE001 - whatever a request does, the exchange goes on
+            _log.exception("sandbox_internal_error path=%s", path)
+            answer = {"error": ["EGeneral:Internal error"]}
+        return 200, JSON, json.dumps(answer, separators=(",", ":")).encode()
+
+    def _result(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Any:
+        self.trading.let_switch_act()
+        if path.startswith(_PUBLIC):
+            return self._public_result(method, path.removeprefix(_PUBLIC), query)
+        call = path.removeprefix(_PRIVATE)
+        found = self._private.get(call)
+        if found is None or method != "POST":
+            raise Refused("EGeneral:Unknown method")
+        form = Form.of_body(_header(headers, "Content-Type"), body)
+        plain = {name: _header(headers, name) for name in ("API-Key", "API-Sign")}
+        return found(form, self._keys.admit(call, path, plain, form, body, self._now_s()))
+
+    def _public_result(self, method: str, call: str, query: str) -> Any:
+        found = self.public.methods.get(call)
+        if found is None or method != "GET":
+            raise Refused("EGeneral:Unknown method")
+        if self._public_calls is not None and self._public_calls.add(1, self._now_s()) > 20:
+            raise Refused("EAPI:Rate limit exceeded")
+        return found(Form.of_query(query))
+
+    def _now_s(self) -> float:
+        return self.exchange.server_time().timestamp()
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    found = headers.get(name) or headers.get(name.lower()) or ""
+    return found.decode("latin-1") if isinstance(found, bytes) else found
+
+
+def create_app(handler: Handler) -> flask.Flask:
+    """A WSGI application around a handler."""
+    app = flask.Flask("sandbox", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+
+    def answer(path: str) -> flask.Response:
+        request = flask.request
+        status, content_type, body = handler.handle(
+            request.method,
+            request.path,
+            request.query_string.decode("latin-1"),
+            request.headers,  # type: ignore[arg-type]
+            request.get_data(cache=False),
+        )
+        return flask.Response(body, status=status, content_type=content_type)
+
+    methods = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+    app.add_url_rule("/", "root", answer, methods=methods, defaults={"path": ""})
+    app.add_url_rule("/<path:path>", "any", answer, methods=methods)
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The base address for clients."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+class Server:
+    """A handler behind a port; also a context manager that serves from a thread.
+
+    Args:
+        handler: answers the requests.
+        host: address to listen on.
+        port: 0 for any free one.
+        threads: requests answered at the same time.
+
+    Raises:
+        UsageError: if the port cannot be used.
+    """
+
+    def __init__(
+        self, handler: Handler, host: str = "127.0.0.1", port: int = 0, threads: int = 8
+    ) -> None:
+        logging.getLogger("waitress").setLevel(logging.ERROR)
+        try:
+            self._server = waitress.server.create_server(
+                create_app(handler), host=host, port=port, threads=threads, clear_untrusted_proxy_headers=True
+            )
+        except (OSError, OverflowError, ValueError) as fault:
+            reason = getattr(fault, "strerror", None) or str(fault)
+            raise UsageError(
+                f"cannot listen on {host} port {port}: {reason}",
+                "Choose another one with --port; 0 takes any that is free.",
+            ) from fault
+        self.address = Address(host, int(self._server.effective_port))
+        self._thread: threading.Thread | None = None
+
+    def run(self) -> None:
+        """Serve until closed or interrupted."""
+        self._server.run()
+
+    def close(self) -> None:
+        """Stop listening and end the threads."""
+        self._server.close()
+        self._server.task_dispatcher.shutdown()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def __enter__(self) -> Address:
+        self._thread = threading.Thread(target=self._serve, name="sandbox", daemon=True)
+        self._thread.start()
+        return self.address
+
+    def _serve(self) -> None:
+        try:
+            self._server.run()
+        except OSError:
+            _log.debug("sandbox_server_closed")
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
