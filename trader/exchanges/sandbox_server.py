@@ -161,7 +161,10 @@ class Server:
         logging.getLogger("waitress").setLevel(logging.ERROR)
         try:
             self._server = waitress.server.create_server(
-                create_app(handler), host=host, port=port, threads=threads, clear_untrusted_proxy_headers=True
+                create_app(handler),
+                host=host,
+                port=port,
+                threads=threads,
             )
         except (OSError, OverflowError, ValueError) as fault:
             reason = getattr(fault, "strerror", None) or str(fault)
@@ -196,5 +199,3 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-

@@ -1,4 +1,4 @@
-"""What a request says: form or JSON bodies, query strings, Kraken's forms of true, lists, times."""
+"""What a request says: form or JSON bodies, query strings, Kraken's booleans, lists, times."""
 
 from __future__ import annotations
 

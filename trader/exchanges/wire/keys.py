@@ -130,7 +130,13 @@ class KeyRing:
         self._lock = threading.Lock()
 
     def admit(
-        self, call: str, path: str, headers: Mapping[str, str], form: Form, body: bytes, now_s: float
+        self,
+        call: str,
+        path: str,
+        headers: Mapping[str, str],
+        form: Form,
+        body: bytes,
+        now_s: float,
     ) -> ApiKey:
         """The key of a request that may go on.
 
@@ -155,9 +161,7 @@ class KeyRing:
         """The highest nonce accepted from a key, -1 before the first."""
         return self._guards[key].highest
 
-    def _authentic(
-        self, path: str, headers: Mapping[str, str], form: Form, body: bytes
-    ) -> _Guard:
+    def _authentic(self, path: str, headers: Mapping[str, str], form: Form, body: bytes) -> _Guard:
         guard = self._guards.get(headers.get("API-Key", ""))
         if guard is None:
             raise Refused("EAPI:Invalid key")

@@ -38,9 +38,7 @@ class PublicMethods:
         self._exchange = exchange
         self.status = "online"
         self._by_name = {
-            name.upper(): market
-            for market in exchange.markets.values()
-            for name in market.names
+            name.upper(): market for market in exchange.markets.values() for name in market.names
         }
         self.methods: Mapping[str, Callable[[Form], Any]] = {
             "Time": self.time,
@@ -328,7 +326,16 @@ def _ohlc_row(time: int, candle: Candle | None, before: Decimal, decimals: int) 
     """One row; an interval in which nothing traded repeats the close before it."""
     if candle is None or not (candle.volume or candle.trades):
         close = fixed(before, decimals)
-        return [time, close, close, close, close, fixed(Decimal(0), decimals), fixed(Decimal(0), 8), 0]
+        return [
+            time,
+            close,
+            close,
+            close,
+            close,
+            fixed(Decimal(0), decimals),
+            fixed(Decimal(0), 8),
+            0,
+        ]
     prices = (candle.open, candle.high, candle.low, candle.close, _mean(candle))
     return [time, *(fixed(p, decimals) for p in prices), fixed(candle.volume, 8), candle.trades]
 

@@ -185,9 +185,7 @@ class TradingMethods:
             close=self._close(form, market, side),
         )
 
-    def _prices(
-        self, form: Form, market: Market, side: Side, kind: OrderType
-    ) -> _Prices:
+    def _prices(self, form: Form, market: Market, side: Side, kind: OrderType) -> _Prices:
         if kind in TRAILING_TYPES:
             return _trailing_prices(form, kind)
         price = self._price(form, "price", market, side, kind)
@@ -333,7 +331,7 @@ class TradingMethods:
             if due is None or self._exchange.server_time() < due:
                 return
             self._switch_at = None
-            self._exchange.cancel_all_at(due)
+            self._exchange.cancel_all()
 
     def _cancels_taken(self) -> None:
         if self._public.status == "maintenance":
@@ -391,7 +389,9 @@ def _description(spec: OrderSpec, market: Market) -> dict[str, str]:
 def _in_krakens_words(refusal: OrderRejected, market: Market) -> str:
     words = refusal.code or "EOrder:Invalid order"
     # Kraken names the pair by its id in this text.
-    return words.replace(f"EOrder:Invalid price:{market.pair} ", f"EOrder:Invalid price:{market.id} ")
+    return words.replace(
+        f"EOrder:Invalid price:{market.pair} ", f"EOrder:Invalid price:{market.id} "
+    )
 
 
 def _word(form: Form, name: str, kind: Any, shown: str = "") -> Any:
@@ -421,7 +421,9 @@ def _references(form: Form) -> tuple[int | None, str]:
     userref = None
     if "userref" in form:
         userref = form.integer("userref", 0, -(1 << 31), (1 << 31) - 1)
-    if own_id and (userref is not None or not (_UUID.fullmatch(own_id) or _FREE_ID.fullmatch(own_id))):
+    if own_id and (
+        userref is not None or not (_UUID.fullmatch(own_id) or _FREE_ID.fullmatch(own_id))
+    ):
         raise invalid("cl_ord_id")
     return userref, own_id
 
@@ -495,5 +497,3 @@ def _moment(form: Form, name: str, now: datetime) -> int | None:
             raise invalid(name)
         return to_us(now) + int(seconds * _MICROSECOND) if seconds else None
     return form.moment(name)
-
-

@@ -1,4 +1,4 @@
-"""Records of the sandbox in Kraken's words: order objects, trades, ledger entries, descriptions."""
+"""Records of the sandbox in Kraken's words: orders, trades, ledger entries, descriptions."""
 
 from __future__ import annotations
 
