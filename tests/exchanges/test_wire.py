@@ -457,6 +457,7 @@ def test_a_conditional_close_is_read_and_described(box: Box, encode: bool) -> No
     if encode:
         text = text.replace("[", "%5B").replace("]", "%5D")
     answer = box.send("AddOrder", text.encode(), "9")
+    box.nonce = 9
     assert answer["result"]["descr"]["close"] == (
         "close position @ stop loss 27000.0 -> limit 26000.0"
     )
