@@ -237,6 +237,7 @@ class MatchingEngine:
         rules = self._rules_for(spec.pair)
         expected = reference if price is None else price
         check_order(spec, rules, expected)
+        _check_times(spec, at)
         self._check_client_id(spec)
         record = self._new_record(spec, at)
         self._set_prices(record, price)
@@ -461,7 +462,7 @@ class MatchingEngine:
         self._release(record)
         quantity = self._affordable(record, paid, self.rates(spec.pair, at).taker)
         if quantity > 0:
-            self._execute(record, quantity, paid, at, Liquidity.TAKER)
+            self._execute(record, quantity, paid, at, Liquidity.TAKER, price)
         if record.is_open:
             self._finish(record, "canceled", at, "Insufficient funds")
 
@@ -482,7 +483,8 @@ class MatchingEngine:
             return
         start, used = stretch.start, self._used_in(record.spec.pair, stretch)
         self.used[record.spec.pair] = (start, used + quantity)
-        self._execute(record, quantity, record.limit, at, Liquidity.MAKER)
+        path_price = record.through or record.limit
+        self._execute(record, quantity, record.limit, at, Liquidity.MAKER, path_price)
 
     def _used_in(self, pair: Pair, stretch: Stretch) -> Decimal:
         start, used = self.used.get(pair, (0, ZERO))
@@ -493,7 +495,13 @@ class MatchingEngine:
         return self.rules[pair].quantity_down(share) - self._used_in(pair, stretch)
 
     def _execute(
-        self, record: OrderRecord, quantity: Decimal, price: Decimal, at: int, as_: Liquidity
+        self,
+        record: OrderRecord,
+        quantity: Decimal,
+        price: Decimal,
+        at: int,
+        as_: Liquidity,
+        path_price: Decimal,
     ) -> None:
         spec, rules = record.spec, self.rules[record.spec.pair]
         rates = self.rates(spec.pair, at)
@@ -514,7 +522,7 @@ class MatchingEngine:
                 record.misc.append("partial")
             self._hold(record, record.limit)
         if spec.close is not None:
-            self._open_closing_order(record, quantity, price, at)
+            self._open_closing_order(record, quantity, path_price, at)
 
     def _book_trade(
         self,
@@ -629,6 +637,8 @@ class MatchingEngine:
                 self._set_prices(record, price)
             self._activate(record, event.at, price)
         elif record.spec.type in TRIGGERED_TYPES and record.triggered_at is None:
+            if record.spec.type in TRAILING_TYPES and event.stretch is not None:
+                self._walk_trailing(record, event.stretch, event.at)
             self._trigger(record, event.at, event.price)
         elif record.limit is None:
             self._take(record, event.at, event.price)
@@ -710,7 +720,6 @@ class MatchingEngine:
         probe = replace(record)
         touch = self._walk_trailing(probe, stretch, stretch.end)
         if touch is not None:
-            record.stop = probe.stop
             yield touch
 
     def _begin_trailing(self, record: OrderRecord, stretch: Stretch) -> None:
@@ -742,7 +751,8 @@ class MatchingEngine:
 def _legs(stretch: Stretch, after: int, until: int) -> Iterable[tuple[Knot, Knot]]:
     """The straight pieces of the path in (after, until], the opening as a piece of no length."""
     knots = path(stretch)
-    if after < stretch.start <= until:
+    # What has seen the last candle's close at this moment has not yet seen the opening.
+    if after <= stretch.start <= until:
         yield knots[0], knots[0]
     for start, end in pairwise(knots):
         if end[0] <= after or start[0] >= until:
@@ -822,6 +832,14 @@ def _check_numbers(spec: OrderSpec) -> None:
                 "",
                 f"EGeneral:Invalid arguments:{name}",
             )
+
+
+def _check_times(spec: OrderSpec, at: int) -> None:
+    begins = max(at, spec.starts_at or at)
+    if spec.expires_at is not None and spec.expires_at <= begins:
+        raise OrderRejected(
+            "the order would expire before it begins", "", "EGeneral:Invalid arguments:expiretm"
+        )
 
 
 def _check_status(spec: OrderSpec, rules: MarketRules) -> None:

@@ -1,0 +1,156 @@
+"""What must hold of the matching engine whatever the market does and whoever trades."""
+
+import contextlib
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.drawn_market import BTC, START, at, market_of
+from trader.domain.errors import OrderRejected
+from trader.domain.orders import OrderType, Side
+from trader.simulation.costs import Costs
+from trader.simulation.orders import CloseSpec, OrderSpec
+from trader.simulation.path import to_us
+
+COSTS = Costs(slippage=Decimal("0.002"))
+HOURS = 6
+START_US = to_us(START)
+
+prices = st.integers(80, 120)
+hours = st.floats(0, HOURS, allow_nan=False).map(lambda h: round(h, 4))
+
+
+@st.composite
+def rows(draw):
+    found = []
+    for _ in range(HOURS):
+        if found and draw(st.integers(0, 7)) == 0:
+            found.append(None)
+            continue
+        four = [draw(prices) for _ in range(4)]
+        volume = draw(st.sampled_from([0, 5, 30, 1000]))
+        found.append((four[0], max(four), min(four), four[3], volume))
+    return found
+
+
+@st.composite
+def specs(draw):
+    kind = draw(st.sampled_from(list(OrderType)))
+    side = draw(st.sampled_from(list(Side)))
+    quantity = Decimal(draw(st.integers(1, 60))) / 10
+    price, price2 = Decimal(draw(prices)), Decimal(draw(prices))
+    more = {}
+    if kind is OrderType.MARKET:
+        price = price2 = None
+        more["quantity_in_quote"] = side is Side.BUY and draw(st.booleans())
+    elif kind in (OrderType.TRAILING_STOP, OrderType.TRAILING_STOP_LIMIT):
+        price, price2 = Decimal(draw(st.integers(1, 15))), Decimal(draw(st.integers(-9, 9)))
+        more["percent"] = draw(st.booleans())
+    elif kind is OrderType.LIMIT:
+        more["post_only"] = draw(st.booleans())
+        more["time_in_force"] = draw(st.sampled_from(["GTC", "IOC", "FOK"]))
+    if draw(st.integers(0, 4)) == 0:
+        more["expires_at"] = to_us(at(draw(hours)))
+    if draw(st.integers(0, 4)) == 0:
+        more["starts_at"] = to_us(at(draw(hours)))
+    if draw(st.integers(0, 4)) == 0:
+        more["close"] = CloseSpec(OrderType.STOP_LOSS, Decimal(draw(prices)))
+    more["fee_in_base"] = draw(st.booleans())
+    return OrderSpec(BTC, side, kind, quantity, price, price2, **more)
+
+
+actions = st.lists(st.tuples(hours, st.one_of(specs(), st.just("cancel"))), max_size=8)
+
+
+def run(candles, todo, stops=(), look=None):
+    """Carry the actions out in time order, calling on the exchange at the stops besides."""
+    exchange, clock = market_of(candles, COSTS, usd=2000, btc=20)
+    moments = sorted([(h, 0, i) for i, (h, _) in enumerate(todo)] + [(h, 1, -1) for h in stops])
+    for hour, _, index in moments:
+        clock.sleep_until(at(hour))
+        if index < 0:
+            exchange.balances()
+        elif todo[index][1] == "cancel":
+            exchange.cancel_all()
+        else:
+            with contextlib.suppress(OrderRejected):
+                exchange.submit(todo[index][1])
+        if look is not None:
+            look(exchange)
+    clock.sleep_until(at(HOURS))
+    exchange.balances()
+    return exchange
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows(), actions, st.lists(hours, max_size=30))
+def test_how_finely_the_clock_steps_changes_nothing(candles, todo, stops):
+    whole, stepped = run(candles, todo), run(candles, todo, stops)
+    assert whole.trades() == stepped.trades()
+    assert whole.ledger() == stepped.ledger()
+    assert [(r.id, r.status, r.held, r.stop, r.peak, r.closed_at) for r in whole.records()] == [
+        (r.id, r.status, r.held, r.stop, r.peak, r.closed_at) for r in stepped.records()
+    ]
+
+
+def balance_sheet(exchange):
+    """Every amount agrees with every other."""
+    ledger = exchange.ledger()
+    for asset, balance in exchange.balances().items():
+        entries = [entry for entry in ledger if entry.asset == asset]
+        assert balance.total == entries[-1].balance
+        assert balance.total == sum(entry.amount - entry.fee for entry in entries)
+        open_holds = [r.held for r in exchange.open_records() if r.held_asset == asset]
+        assert balance.held == sum(open_holds)
+        assert 0 <= balance.held <= balance.total
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows(), actions, st.lists(hours, max_size=10))
+def test_balances_holds_and_ledger_agree_at_every_moment(candles, todo, stops):
+    run(candles, todo, stops, balance_sheet)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows(), actions)
+def test_cash_and_base_change_by_the_fills_and_their_fees_alone(candles, todo):
+    exchange = run(candles, todo)
+    usd, btc = Decimal(2000), Decimal(20)
+    for trade in exchange.trades():
+        sign = 1 if trade.side is Side.BUY else -1
+        usd -= sign * trade.cost + (0 if trade.fee_base else trade.fee)
+        btc += sign * trade.quantity - trade.fee_base
+    cent = Decimal("0.0001") * (1 + len(exchange.trades()))
+    assert abs(exchange.balances()["USD"].total - usd) <= cent
+    assert exchange.balances()["BTC"].total == btc
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows(), actions)
+def test_an_order_is_what_its_trades_are(candles, todo):
+    exchange = run(candles, todo)
+    trades = {trade.id: trade for trade in exchange.trades()}
+    for record in exchange.records():
+        own = [trades[name] for name in record.trades]
+        assert record.filled == sum(trade.quantity for trade in own)
+        assert record.cost == sum(trade.cost for trade in own)
+        assert record.filled <= record.quantity
+        assert (record.status == "closed") == (record.filled == record.quantity)
+        assert all(trade.at > START_US or trade.at == record.opened_at for trade in own)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows(), actions)
+def test_every_fill_is_at_a_price_the_market_had_or_worse(candles, todo):
+    exchange = run(candles, todo)
+    for trade in exchange.trades():
+        row = candles[min(HOURS - 1, (trade.at - START_US) // 3_600_000_000)]
+        before = candles[max(0, (trade.at - 1 - START_US) // 3_600_000_000)]
+        low = min(r[2] for r in (row, before) if r)
+        high = max(r[1] for r in (row, before) if r)
+        buys = trade.side is Side.BUY
+        if trade.liquidity == "taker":
+            assert trade.price > low if buys else trade.price < high
+        else:
+            assert trade.price >= low if buys else trade.price <= high
