@@ -1,6 +1,7 @@
 """The installer, with an interpreter that only writes down what it was asked to do."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -127,3 +128,38 @@ def test_the_shell_scripts_are_clean(script):
         pytest.skip("shellcheck has no package for this platform")
     done = subprocess.run([tool, script], capture_output=True, text=True, check=False)
     assert done.stdout == ""
+
+
+USERS_LIST = {"krakenex", "pandas", "numpy", "ta", "scikit-learn", "joblib", "python-dotenv",
+              "requests", "click", "flask"}  # fmt: skip
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package → its line, the marker included."""
+    lines = (ROOT / name).read_text().splitlines()
+    return {re.split("[=<>~ ;]", line)[0].lower() + line.partition(";")[2]: line for line in lines}
+
+
+def test_what_tests_holds_what_runs_in_the_same_versions():
+    run, test = locked("requirements.txt"), locked("requirements-dev.txt")
+    assert {name: line for name, line in run.items() if test.get(name) != line} == {}
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_everything_that_is_asked_for_is_locked(name):
+    lines = (ROOT / f"{name}.in").read_text().splitlines()
+    asked = {line.split(";")[0].strip().lower() for line in lines if line[:1].isalnum()}
+    held = {line.split("==")[0] for line in locked(f"{name}.txt").values()}
+    assert asked - held == set()
+
+
+def test_the_locks_are_exact_and_name_no_other_place():
+    lines = [*locked("requirements.txt").values(), *locked("requirements-dev.txt").values()]
+    assert [line for line in lines if "==" not in line or "://" in line] == []
+
+
+def test_the_packages_of_the_design_are_there_and_pytest_only_where_tests_run():
+    run = {line.split("==")[0] for line in locked("requirements.txt").values()}
+    test = {line.split("==")[0] for line in locked("requirements-dev.txt").values()}
+    assert USERS_LIST - run == set()
+    assert "pytest" in test - run
