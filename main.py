@@ -205,6 +205,14 @@ class Trader:
             self.monitor.observe(now, self._outlook(next_close))
         return report
 
+    def mark(self) -> None:
+        """Settle and journal what the account is worth, without deciding: the end of a run."""
+        now = self.clock.now()
+        self._troubles = []
+        if self.settle():
+            found = {pair: self._look(pair, now) for pair in self._watched()}
+            self._mark({p: c for p, c in found.items() if isinstance(c, Candles)}, now)
+
     def settle(self) -> bool:
         """Bring orders, fills and stops up to date and obey the stop switch; False on a fault."""
         now = self.clock.now()

@@ -46,7 +46,7 @@ def account(name: str, factor: float = 1.0) -> AccountRun:
                     entry_fees=Decimal("8.0"))  # fmt: skip
     return AccountRun(
         name, 10000.0, history.opened_at + 3600, equity, np.full(HOURS, 0.4), (trade,), (held,),
-        (execution(Side.BUY, 5, "30100.5"), execution(Side.SELL, 100, "31000")), HOURS, 2,
+        (execution(Side.BUY, 5, "30100.5"), execution(Side.SELL, 100, "31000")), HOURS, {},
         "ab" * 32,
     )  # fmt: skip
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.reports.sample import account, candles, result
+from trader.performance import drawdowns
 from trader.reports.figures import (
-    drawdowns,
     monthly_returns,
     rolling_sharpe_figure,
     shown_candles,

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from trader.domain.candles import Candles, FloatArray, IntArray, Timeframe
 from trader.domain.markets import Pair
 from trader.domain.orders import Side
+from trader.performance import daily_returns, drawdowns
 from trader.simulation.runs import AccountRun, CostBreakdown, Execution
 
 Figure: TypeAlias = dict[str, Any]
@@ -111,12 +112,6 @@ def equity_figure(runs: Mapping[str, AccountRun], quote: str) -> Figure:
         yaxis={"domain": [0.36, 1], "tickformat": ",.3~s", "title": {"text": quote}},
         yaxis2={"domain": [0, 0.3], "tickformat": ".0%", "title": {"text": "below peak"}},
     )}  # fmt: skip
-
-
-def drawdowns(equity: FloatArray) -> FloatArray:
-    """Fall from the highest worth so far, as a fraction ≥ 0."""
-    peak = np.maximum.accumulate(equity) if len(equity) else equity
-    return np.where(peak > 0, 1 - equity / np.where(peak > 0, peak, 1), 0.0)
 
 
 def trades_figure(pair: Pair, candles: Candles, executions: Sequence[Execution]) -> Figure:
@@ -269,7 +264,7 @@ def rolling_sharpe_figure(run: AccountRun, days: int = 90) -> Figure | None:
     The band is ± 1.96 standard errors of a Sharpe ratio over so many independent days (Lo 2002,
     without the small term in the ratio itself). None when the run is too short.
     """
-    daily_times, returns = daily_returns(run)
+    returns = daily_returns(run.times, run.equity, run.cash)
     if len(returns) < days + 20:
         return None
     sums = np.concatenate([[0.0], np.cumsum(returns)])
@@ -280,7 +275,8 @@ def rolling_sharpe_figure(run: AccountRun, days: int = 90) -> Figure | None:
     flat = spread < 1e-9
     sharpe = np.where(flat, np.nan, mean / np.where(flat, 1, spread) * np.sqrt(365))
     error = 1.96 * np.sqrt(365 / days)
-    times = moments(daily_times[days - 1 :])
+    first_day = (int(run.times[0]) - 1) // 86400 + 1
+    times = moments((first_day + np.arange(days - 1, len(returns))) * 86400)
     hidden = {"type": "scatter", "mode": "lines", "x": times, "line": {"width": 0},
               "hoverinfo": "skip", "showlegend": False}  # fmt: skip
     return {"data": [
@@ -292,16 +288,6 @@ def rolling_sharpe_figure(run: AccountRun, days: int = 90) -> Figure | None:
     ], "layout": layout(
         height=260, showlegend=False, xaxis={"type": "date"}, yaxis={"tickformat": ".1f"},
     )}  # fmt: skip
-
-
-def daily_returns(run: AccountRun) -> tuple[IntArray, FloatArray]:
-    """(end of each UTC day in Unix seconds, return of that day)."""
-    if not len(run.times):
-        return np.empty(0, dtype=np.int64), np.empty(0)
-    day = (run.times - 1) // 86400
-    last = np.concatenate([np.flatnonzero(np.diff(day)), [len(day) - 1]])
-    worth = np.concatenate([[run.cash], run.equity[last]])
-    return (day[last] + 1) * 86400, worth[1:] / np.where(worth[:-1] > 0, worth[:-1], 1) - 1
 
 
 def outcomes_figure(run: AccountRun) -> Figure | None:

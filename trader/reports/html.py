@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trader.domain.portfolio import Trade
+from trader.performance import drawdowns
 from trader.reports import figures as fig
 from trader.simulation.backtest import BacktestResult
 from trader.simulation.runs import AccountRun
@@ -192,7 +193,7 @@ def _table(head: str, rows: list[str], *, long: bool = False) -> str:
 
 def worst_falls(run: AccountRun, most: int = 5) -> list[tuple[int, int, int | None, float]]:
     """(peak, bottom, recovery or None, depth) of the deepest falls; moments in Unix seconds."""
-    under = fig.drawdowns(run.equity)
+    under = drawdowns(run.equity)
     edges = np.diff(np.concatenate([[0], (under > 0).astype(np.int8), [0]]))
     falls: list[tuple[int, int, int | None, float]] = []
     starts, ends = np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist()

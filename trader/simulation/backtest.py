@@ -18,10 +18,9 @@ import numpy as np
 from trader.domain.candles import Candles, IntArray, Timeframe
 from trader.domain.errors import HistoryError, UsageError
 from trader.domain.markets import Pair
-from trader.ports import Clock, HistoryStore
+from trader.ports import HistoryStore
 from trader.simulation.runs import AccountRun
 
-WARM_UP_DAYS = 400
 _PROGRESS_EVERY = 256
 
 
@@ -30,6 +29,14 @@ class Stepper(Protocol):
 
     def step(self) -> object:
         """Settle fills, decide on candles that have newly closed, mark the account."""
+        ...
+
+    def approach(self, moment: datetime) -> None:
+        """Let time pass up to the moment, acting on what happens in between."""
+        ...
+
+    def mark(self) -> None:
+        """Settle and mark the account without deciding anything."""
         ...
 
 
@@ -152,22 +159,24 @@ def _extent(store: HistoryStore, pair: Pair, timeframe: Timeframe) -> str:
 
 
 def drive(
-    stepper: Stepper,
-    clock: Clock,
-    moments: IntArray,
-    progress: Callable[[int], None] = lambda _: None,
+    stepper: Stepper, moments: IntArray, progress: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Step at every moment, in order.
+    """Step at every moment but the last, in order; at the last only mark the account.
+
+    What is decided at the close of a candle trades in the next one, so after the last close
+    there is nothing left to decide.
 
     Args:
-        stepper: what trades.
-        clock: a clock that stands still, shared with the exchange.
+        stepper: what trades, on a clock that stands still.
         moments: Unix seconds, rising.
         progress: called now and then with how many steps are done.
     """
-    for count, second in enumerate(moments.tolist()):
-        clock.sleep_until(datetime.fromtimestamp(second, UTC))
+    for count, second in enumerate(moments[:-1].tolist()):
+        stepper.approach(datetime.fromtimestamp(second, UTC))
         stepper.step()
         if count % _PROGRESS_EVERY == 0:
             progress(count)
+    if len(moments):
+        stepper.approach(datetime.fromtimestamp(int(moments[-1]), UTC))
+        stepper.mark()
     progress(len(moments))

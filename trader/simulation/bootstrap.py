@@ -86,3 +86,11 @@ def max_drawdown_of(returns: npt.NDArray[np.float64]) -> FloatArray:
     peak = np.maximum(np.maximum.accumulate(worth, axis=-1), 1.0)
     fall: FloatArray = (1 - worth / peak).max(axis=-1)
     return fall
+
+
+FIGURES: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "sharpe": sharpe_of,
+    "total_return": total_return_of,
+    "max_drawdown": max_drawdown_of,
+}
+"""What a report shows a range for."""

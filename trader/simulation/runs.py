@@ -6,8 +6,9 @@ Backtest, paper replay and live write the same events, so all of this holds for 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 import numpy as np
@@ -56,7 +57,7 @@ class AccountRun:
         trades: closed round trips and closed parts, in the order of their ends.
         held: positions still open at the end.
         decisions: signals made.
-        refused: signals a risk rule refused.
+        refusals: risk rule → (how often it said no, when first).
         digest: sha256 over decisions, orders and fills.
     """
 
@@ -69,7 +70,7 @@ class AccountRun:
     held: tuple[Position, ...]
     executions: tuple[Execution, ...]
     decisions: int
-    refused: int
+    refusals: Mapping[str, tuple[int, datetime]]
     digest: str
 
     def costs(self, slippage: float) -> CostBreakdown:
@@ -93,7 +94,13 @@ def _worsened(side: Side, slippage: float) -> float:
     return 1 + slippage if side is Side.BUY else 1 - slippage
 
 
-def account_run(name: str, quote: str, cash: Decimal, events: Iterable[Event]) -> AccountRun:
+def account_run(
+    name: str,
+    quote: str,
+    cash: Decimal,
+    events: Iterable[Event],
+    start: datetime | None = None,
+) -> AccountRun:
     """Read a run from its events.
 
     Args:
@@ -101,18 +108,20 @@ def account_run(name: str, quote: str, cash: Decimal, events: Iterable[Event]) -
         quote: currency of the account.
         cash: what it began with.
         events: the journal, oldest first.
+        start: marks up to this moment are left out: nothing could have changed yet.
     """
     portfolio = Portfolio(quote, cash=ZERO)
     marks: dict[int, tuple[float, float]] = {}
     executions: list[Execution] = []
     reasons: dict[str, str] = {}
-    decisions = refused = 0
+    refusals: dict[str, tuple[int, datetime]] = {}
+    decisions = 0
     kept = []
     for event in events:
         kept.append(event)
         portfolio.apply(event)
         match event:
-            case EquityMarked(at=at, equity=equity, cash=free):
+            case EquityMarked(at=at, equity=equity, cash=free) if start is None or at > start:
                 marks[int(at.timestamp())] = (float(equity), float(free))
             case OrderIntended(request=request, reason=reason):
                 reasons[request.order_id] = reason
@@ -120,15 +129,16 @@ def account_run(name: str, quote: str, cash: Decimal, events: Iterable[Event]) -
                 executions.append(Execution(fill, purpose, reasons.get(fill.order_id, "")))
             case SignalMade():
                 decisions += 1
-            case TradeRefused():
-                refused += 1
+            case TradeRefused(at=at, refusal=refusal):
+                count, first = refusals.get(refusal.rule, (0, at))
+                refusals[refusal.rule] = (count + 1, first)
     times = np.array(sorted(marks), dtype=np.int64)
     worth = np.array([marks[int(t)] for t in times], dtype=np.float64).reshape(-1, 2)
     equity_array = worth[:, 0].copy()
     invested = np.clip(1 - worth[:, 1] / np.where(equity_array > 0, equity_array, 1), 0, 1)
     return AccountRun(
         name, float(cash), times, equity_array, invested, tuple(portfolio.trades),
-        tuple(portfolio.positions.values()), tuple(executions), decisions, refused,
+        tuple(portfolio.positions.values()), tuple(executions), decisions, refusals,
         decisions_digest(kept),
     )  # fmt: skip
 

@@ -1,0 +1,372 @@
+"""Puts the parts of a backtest together and turns what happened into a result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from ai_trader import AITrader
+from config import Config
+from main import LEADER, Trader
+from market_analyzer import MarketAnalyzer
+from risk_manager import MarketView, RiskLimits, RiskManager
+from trader import performance
+from trader.clocks import ManualClock
+from trader.domain.candles import Candles, Timeframe
+from trader.domain.errors import HistoryError
+from trader.domain.markets import Pair
+from trader.domain.orders import OrderType, Side
+from trader.domain.portfolio import Portfolio
+from trader.domain.signals import Action, Approval, Refusal, Signal
+from trader.exchanges.feeds.replay import ReplayFeed
+from trader.exchanges.sandbox import SandboxExchange
+from trader.ports import ModelSource
+from trader.simulation import bootstrap
+from trader.simulation.backtest import BacktestResult, Span, drive, load_histories
+from trader.simulation.costs import Costs, fee_table
+from trader.simulation.runs import AccountRun, account_run
+from trader.storage.held_candles import WholeHistory
+from trader.storage.history import HistoryStore
+from trader.storage.journal import MemoryJournal
+from trader.storage.trials import Trial, TrialLedger
+from trader.strategies.registry import StrategySettings, find_strategy
+from trading_executor import TradingExecutor
+
+TOO_GOOD = 3.0
+"""A Sharpe ratio above this is almost always a mistake."""
+_TRADING_SETTINGS = (
+    "risk_per_trade", "max_position_fraction", "stop_atr_multiple", "risk_reward",
+    "max_daily_loss", "max_drawdown", "max_consecutive_losses", "max_open_positions",
+    "confidence_threshold", "model_type", "retrain_hours", "training_window_days",
+)  # fmt: skip
+
+
+class Shown(Protocol):
+    """Whoever shows how far a run has come."""
+
+    def begin(self, title: str, total: int) -> None:
+        """A part of so many steps begins."""
+        ...
+
+    def at(self, count: int) -> None:
+        """So many of its steps are done."""
+        ...
+
+    def end(self) -> None:
+        """All is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Everything that decides what a run does."""
+
+    config: Config
+    store: HistoryStore
+    pairs: tuple[Pair, ...]
+    timeframe: Timeframe
+    span: Span
+    strategy: str
+    costs: Costs
+    cash: Decimal
+
+    @property
+    def quote(self) -> str:
+        """Currency of the account."""
+        return self.pairs[0].quote
+
+    def variant(self) -> dict[str, Any]:
+        """What makes this run another try than the next, as plain values."""
+        costs = self.costs
+        return {
+            "strategy": self.strategy,
+            "timeframe": str(self.timeframe),
+            "start": self.span.start.isoformat(),
+            "end": self.span.end.isoformat(),
+            "costs": [str(costs.maker), str(costs.taker), str(costs.slippage)],
+            **{name: str(getattr(self.config, name)) for name in _TRADING_SETTINGS},
+        }
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds spent, by phase."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count what happens inside towards the phase."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - began
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
+
+
+class FullWeight(RiskManager):
+    """What a yardstick is judged by: it may put its whole share in, without a stop."""
+
+    def review(
+        self, signal: Signal, portfolio: Portfolio, market: MarketView, now: datetime
+    ) -> Approval | Refusal | None:
+        """Buy the wanted weight with what cash there is, fees and slippage set aside."""
+        if signal.action is not Action.BUY or signal.target_weight is None:
+            return None
+        equity = portfolio.equity({**market.prices, signal.pair: market.price})
+        price = (market.ask or market.price) * (1 + market.slippage)
+        unit = price * (1 + market.fees.taker)
+        # A tick of rounding on either side must not make the order unaffordable.
+        money = min(equity * Decimal(str(signal.target_weight)), portfolio.cash) * Decimal("0.999")
+        quantity = market.rules.quantity_down(money / unit)
+        if quantity < market.rules.order_minimum:
+            return None
+        return Approval(
+            signal.pair, signal.closed_at, Side.BUY, OrderType.MARKET, quantity, market.price,
+            None, None, None, Decimal(0), quantity * unit, None, signal.reasons,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Arena:
+    """The history of a run, analysed once, on which any number of accounts trade."""
+
+    settings: RunSettings
+    histories: Mapping[Pair, Candles]
+    analyzer: MarketAnalyzer
+    leader: Pair | None
+
+    @classmethod
+    def open(cls, settings: RunSettings, watch: Stopwatch) -> Arena:
+        """Load and analyse the history.
+
+        Raises:
+            HistoryError: if a pair has none inside the span.
+        """
+        with watch.phase("load"):
+            histories = load_histories(
+                settings.store, settings.pairs, settings.timeframe, settings.span
+            )
+            leader = _leader(settings, histories)
+        with watch.phase("analyze"):
+            analyzer = MarketAnalyzer()
+            for pair, candles in histories.items():
+                analyzer.prepare(pair, candles)
+        return cls(settings, histories, analyzer, leader)
+
+    def trade(
+        self, name: str, strategy: str, risk: RiskManager, models: ModelSource | None, shown: Shown
+    ) -> AccountRun:
+        """Let one account trade through the span."""
+        settings = self.settings
+        moments = settings.span.moments(settings.timeframe)
+        clock = ManualClock(settings.span.start)
+        exchange = SandboxExchange(
+            ReplayFeed(self.histories), clock, balances={settings.quote: settings.cash},
+            costs=settings.costs,
+        )  # fmt: skip
+        journal = MemoryJournal()
+        trader = Trader(
+            clock=clock,
+            executor=TradingExecutor(exchange, journal, Portfolio(settings.quote)),
+            pairs=settings.pairs,
+            timeframe=settings.timeframe,
+            candles=WholeHistory(self.histories),
+            analyzer=self.analyzer,
+            ai=AITrader(strategy, models, strategy_settings(settings)),
+            risk=risk,
+            slippage=settings.costs.slippage,
+            leader=self.leader,
+            alarm=exchange.alarm,
+        )
+        trader.recover()
+        shown.begin(name, len(moments))
+        drive(trader, moments, shown.at)
+        shown.end()
+        events = (event for _, event in journal.events())
+        return account_run(name, settings.quote, settings.cash, events, settings.span.start)
+
+
+def _leader(settings: RunSettings, histories: dict[Pair, Candles]) -> Pair | None:
+    """BTC in the account's currency, loaded too if it is stored and not traded itself."""
+    leader = Pair(LEADER, settings.quote)
+    if leader in histories:
+        return leader
+    try:
+        candles = settings.store.load(leader, settings.timeframe, None, settings.span.end)
+    except HistoryError:
+        return None
+    if not len(candles):
+        return None
+    histories[leader] = candles
+    return leader
+
+
+def strategy_settings(settings: RunSettings) -> StrategySettings:
+    """What the strategies are told of the account."""
+    fees = settings.costs.rates(settings.span.start.date(), settings.pairs[0].base)
+    return StrategySettings(
+        share=1 / len(settings.pairs),
+        confidence_threshold=settings.config.confidence_threshold,
+        maker_fee=float(fees.maker),
+        taker_fee=float(fees.taker),
+        slippage=float(settings.costs.slippage),
+    )
+
+
+def risk_limits(config: Config) -> RiskLimits:
+    """The limits of the settings."""
+    return RiskLimits(
+        risk_per_trade=config.risk_per_trade,
+        max_position_fraction=config.max_position_fraction,
+        stop_atr_multiple=config.stop_atr_multiple,
+        risk_reward=config.risk_reward,
+        max_daily_loss=config.max_daily_loss,
+        max_drawdown=config.max_drawdown,
+        max_consecutive_losses=config.max_consecutive_losses,
+        max_open_positions=config.max_open_positions,
+        confidence_threshold=config.confidence_threshold,
+    )
+
+
+def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
+    """Trade the strategy and its yardsticks over the span.
+
+    Raises:
+        TraderError: if history, strategy or models do not allow it.
+    """
+    entry = find_strategy(settings.strategy)
+    watch = Stopwatch()
+    arena = Arena.open(settings, watch)
+    risk = RiskManager(risk_limits(settings.config))
+    with watch.phase("trade"):
+        run = arena.trade(entry.name, entry.name, risk, None, shown)
+    with watch.phase("baselines"):
+        baselines = _baselines(arena, run, risk, shown)
+    with watch.phase("measure"):
+        window = {
+            pair: arena.histories[pair].between(settings.span.start, settings.span.end)
+            for pair in settings.pairs
+        }
+        trials = _count_trials(settings, run)
+        document = _document(settings, run, baselines, trials)
+    document["candles"] = sum(len(candles) for candles in window.values())
+    document["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 3)}
+    return BacktestResult(
+        settings.pairs, settings.timeframe, settings.span, entry.name, window, run, baselines,
+        document, float(settings.costs.slippage), (), _notes(settings, run, window, document),
+    )  # fmt: skip
+
+
+def _baselines(
+    arena: Arena, run: AccountRun, risk: RiskManager, shown: Shown
+) -> dict[str, AccountRun]:
+    """The yardsticks through the same engine; the strategy's own run where it is one of them."""
+    free = FullWeight(risk.limits)
+    hold = arena.trade("buy and hold", "buy-and-hold", free, None, shown)
+    if run.name == "trend":
+        return {"buy_and_hold": hold, "trend": run}
+    return {
+        "buy_and_hold": hold,
+        "trend": arena.trade("plain trend rule", "trend", risk, None, shown),
+    }
+
+
+def _count_trials(settings: RunSettings, run: AccountRun) -> list[float]:
+    """Put this run into the ledger; the daily Sharpe ratios of all that was tried on its data."""
+    series = [f"{settings.store.exchange}:{pair}" for pair in settings.pairs]
+    returns = performance.daily_returns(run.times, run.equity, run.cash)
+    ratio = performance.daily_sharpe(returns)
+    ledger = TrialLedger(settings.config.data_dir / "trials.jsonl")
+    variant = settings.variant()
+    value = 0.0 if math.isnan(ratio) else ratio
+    ledger.record([Trial("backtest", tuple(series), variant, value, run.digest)])
+    return ledger.sharpes(series)
+
+
+def _figures(run: AccountRun, trials: list[float]) -> dict[str, float | int | None]:
+    return performance.measure(
+        run.times,
+        run.equity,
+        run.cash,
+        invested=run.invested,
+        trades=run.trades,
+        traded_quote=sum(float(e.fill.cost_quote) for e in run.executions),
+        fees_quote=sum(float(e.fill.fee_quote) for e in run.executions),
+        trial_sharpes=trials,
+    ).as_dict()
+
+
+def _document(
+    settings: RunSettings,
+    run: AccountRun,
+    baselines: Mapping[str, AccountRun],
+    trials: list[float],
+) -> dict[str, Any]:
+    fees = settings.costs.rates(settings.span.start.date(), settings.pairs[0].base)
+    last = settings.span.end - timedelta(seconds=1)
+    returns = performance.daily_returns(run.times, run.equity, run.cash)
+    return {
+        "pairs": [str(pair) for pair in settings.pairs],
+        "timeframe": str(settings.timeframe),
+        "start": settings.span.start.date().isoformat(),
+        "end": last.date().isoformat(),
+        "strategy": settings.strategy,
+        "candles": 0,
+        "trials": len(trials),
+        "costs": {
+            "maker_bp": float(fees.maker * 10_000),
+            "taker_bp": float(fees.taker * 10_000),
+            "slippage_bp": float(settings.costs.slippage * 10_000),
+        },
+        "metrics": _figures(run, trials),
+        "baselines": {name: _figures(account, []) for name, account in baselines.items()},
+        "intervals": bootstrap.intervals(returns, bootstrap.FIGURES, seed=0),
+        "calibration": None,
+        "licence": None,
+        "seconds": {},
+        "digest": run.digest,
+    }
+
+
+def _notes(
+    settings: RunSettings,
+    run: AccountRun,
+    window: Mapping[Pair, Candles],
+    document: Mapping[str, Any],
+) -> tuple[str, ...]:
+    notes = []
+    if "drawdown" in run.refusals:
+        count, first = run.refusals["drawdown"]
+        notes.append(
+            f"from {first:%Y-%m-%d} on the drawdown limit of {settings.config.max_drawdown:.0%} "
+            f"forbade {count:,} purchases (MAX_DRAWDOWN)"
+        )
+    if _tables_change(settings):
+        notes.append("Kraken changed its fees within this time; each trade paid those of its day")
+    for pair, candles in window.items():
+        gaps = candles.gaps()
+        if gaps:
+            notes.append(
+                f"{pair}: {sum(gap.candles for gap in gaps):,} candles are absent in "
+                f"{len(gaps):,} runs; nothing was decided or filled in them"
+            )
+    if (document["metrics"]["sharpe"] or 0) > TOO_GOOD:
+        notes.append(
+            f"a Sharpe ratio above {TOO_GOOD:g} is too good: look for the mistake before believing"
+        )
+    return tuple(notes)
+
+
+def _tables_change(settings: RunSettings) -> bool:
+    costs, span = settings.costs, settings.span
+    if costs.maker is not None and costs.taker is not None:
+        return False
+    return fee_table(span.start.date()) is not fee_table(span.end.date())

@@ -1,0 +1,210 @@
+"""Claims about scripts/backtest.py, on a small made-up history."""
+
+import csv
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands.common import guarded
+from scripts.backtest import command
+from trader.domain.candles import Candles, Timeframe
+from trader.domain.markets import Pair
+from trader.storage.history import HistoryStore
+
+HOUR = Timeframe(3600)
+BTC, ETH = Pair("BTC", "USD"), Pair("ETH", "USD")
+BEGIN = datetime(2021, 1, 1, tzinfo=UTC)
+DAYS = ["--start", "2021-03-01", "--end", "2021-03-10"]
+METRICS = {
+    "total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown", "trades",
+    "hit_rate", "profit_factor", "exposure", "turnover", "fees_quote", "psr", "dsr",
+}  # fmt: skip
+
+
+def history(hours: int, seed: int, first: datetime = BEGIN, price: float = 30_000) -> Candles:
+    """A wavy market; hour 1500 is absent."""
+    generator = np.random.default_rng(seed)
+    wave = 0.1 * np.sin(np.arange(hours) / 8)
+    close = price * np.exp(wave + np.cumsum(generator.normal(0, 0.004, hours)))
+    open_ = np.concatenate([[price], close[:-1]])
+    spread = 1 + np.abs(generator.normal(0, 0.002, hours))
+    high, low = np.maximum(open_, close) * spread, np.minimum(open_, close) / spread
+    times = int(first.timestamp()) + 3600 * np.arange(hours)
+    volume = generator.uniform(50, 500, hours)
+    columns = [times, open_, high, low, close, volume, np.full(hours, 9)]
+    t, o, h, low, c, v, n = (np.delete(column, 1500) for column in columns)
+    return Candles(HOUR, t, *(np.round(x, 1) for x in (o, h, low, c)), v, n)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    store = HistoryStore(tmp_path / "data")
+    store.append(BTC, history(24 * 90, 1), "test")
+    later = datetime(2021, 1, 10, tzinfo=UTC)
+    store.append(ETH, history(24 * 80, 2, later, 1500), "test")
+    return tmp_path
+
+
+def run(*words: str) -> int:
+    return guarded(command, list(words))
+
+
+def result(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    assert run(*words, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_document_has_every_field_of_the_contract(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = result(capsys, "--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
+    assert {
+        "pairs", "timeframe", "start", "end", "strategy", "candles", "trials", "costs", "metrics",
+        "baselines", "calibration", "licence", "seconds", "digest",
+    } <= set(document)  # fmt: skip
+    assert set(document["metrics"]) == METRICS
+    assert {name: set(m) for name, m in document["baselines"].items()} == {
+        "buy_and_hold": METRICS, "trend": METRICS,
+    }  # fmt: skip
+    assert (document["start"], document["end"]) == ("2021-03-01", "2021-03-10")
+    assert document["costs"] == {"maker_bp": 16.0, "taker_bp": 26.0, "slippage_bp": 5.0}
+
+
+def test_the_same_run_twice_has_the_same_digest_and_is_one_trial(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
+    first, second = result(capsys, *words), result(capsys, *words)
+    assert first["digest"] == second["digest"]
+    assert (first["trials"], second["trials"]) == (1, 1)
+    assert result(capsys, *words, "--taker", "10")["trials"] == 2
+
+
+def test_there_is_an_equity_row_for_every_candle_and_the_end_day_is_included(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = result(capsys, "--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross", "--out", "o")
+    marks = rows(home / "o" / "equity.csv")
+    # Ten days of hours, one of which is absent.
+    assert document["candles"] == len(marks) == 239
+    assert (marks[0]["time"], marks[-1]["time"]) == (
+        "2021-03-01T01:00:00Z",
+        "2021-03-11T00:00:00Z",
+    )
+
+
+def test_trades_add_up_to_the_last_equity(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross", "--out", "o")
+    document = result(capsys, *words)
+    closes = HistoryStore(home / "data").load(BTC, HOUR)
+    last = float(closes.between(None, datetime(2021, 3, 11, tzinfo=UTC)).close[-1])
+    profit = 0.0
+    trades = rows(home / "o" / "trades.csv")
+    for trade in trades:
+        end = float(trade["exit_price"]) if trade["exit_price"] else last
+        gain = float(trade["qty"]) * (end - float(trade["entry_price"]))
+        profit += gain - float(trade["fees"])
+    equity = float(rows(home / "o" / "equity.csv")[-1]["equity"])
+    assert len(trades) > 1
+    assert equity == pytest.approx(10_000 + profit, abs=0.02)
+    assert document["metrics"]["total_return"] == pytest.approx(equity / 10_000 - 1)
+
+
+def test_decisions_begin_at_the_start_with_the_history_before_it_for_warming_up(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--pair", "BTC/USD", *DAYS, "--strategy", "buy-and-hold", "--out", "o")
+    first = rows(home / "o" / "trades.csv")[0]
+    assert first["entry_time"] == "2021-03-01T00:00:00Z"
+
+
+def test_buy_and_hold_is_fully_in_and_pays_once(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = result(capsys, "--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
+    held = document["baselines"]["buy_and_hold"]
+    store = HistoryStore(home / "data").load(BTC, HOUR)
+    window = store.between(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 11, tzinfo=UTC))
+    market = float(window.close[-1] / window.open[0]) - 1
+    assert held["exposure"] > 0.99
+    assert held["total_return"] == pytest.approx(market - 0.0031, abs=0.002)
+    assert held["fees_quote"] == pytest.approx(26, abs=0.3)
+
+
+def test_several_pairs_share_the_cash_and_a_pair_listed_later_joins(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--pair", "BTC/USD,ETH/USD", "--start", "2021-01-05", "--end", "2021-03-10",
+        "--strategy", "buy-and-hold", "--out", "o", "--json")  # fmt: skip
+    document = json.loads(capsys.readouterr().out)
+    trades = rows(home / "o" / "trades.csv")
+    entries = {trade["pair"]: trade["entry_time"] for trade in reversed(trades)}
+    assert entries["BTC/USD"] == "2021-01-05T00:00:00Z"
+    assert entries["ETH/USD"] >= "2021-01-10T01:00:00Z"
+    assert document["pairs"] == ["BTC/USD", "ETH/USD"]
+
+
+def test_higher_costs_leave_less(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
+    free = result(capsys, *words, "--taker", "0", "--maker", "0", "--slippage", "0")
+    dear = result(capsys, *words, "--taker", "80", "--maker", "40", "--slippage", "20")
+    assert free["metrics"]["fees_quote"] == 0
+    assert dear["metrics"]["total_return"] < free["metrics"]["total_return"]
+    assert dear["costs"] == {"maker_bp": 40.0, "taker_bp": 80.0, "slippage_bp": 20.0}
+
+
+def test_four_hour_candles_are_made_from_hours(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = result(
+        capsys, "--pair", "BTC/USD", *DAYS, "--timeframe", "4h", "--strategy", "sma-cross"
+    )
+    assert (document["timeframe"], document["candles"]) == ("4h", 60)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--pair", "BTC/USD", "--start", "2021-03-10", "--end", "2021-03-01"], 2, "before"),
+        (["--pair", "BTC/USD", "--start", "2021-13-01", "--end", "2021-03-01"], 2, "2021-13-01"),
+        (["--pair", "BTC/USD", "--start", "soon"], 2, "expected a date"),
+        (["--pair", "DOGE/USD", *DAYS], 1, "no history of DOGE/USD"),
+        (["--pair", "what", *DAYS], 2, "expected base and quote"),
+        (["--pair", "BTC/USD", "--start", "2010-01-01", "--end", "2010-02-01"], 1, "stored: 2021"),
+        (["--pair", "BTC/USD", *DAYS, "--strategy", "trnd"], 2, "trnd"),
+        (["--pair", "BTC/USD", *DAYS, "--timeframe", "7x"], 2, "7x"),
+        (["--pair", "BTC/USD", *DAYS, "--timeframe", "1m"], 1, "no 1m candles"),
+        (["--pair", "BTC/USD", *DAYS, "--taker", "lots"], 2, "basis points"),
+        (["--pair", "BTC/USD", *DAYS, "--taker", "-5"], 2, "basis points"),
+        (["--pair", "BTC/USD", *DAYS, "--cash", "0"], 2, "above 0"),
+        (["--pair", "BTC/USD,ETH/EUR", *DAYS], 2, "quote currency"),
+        ([], 2, "--pair"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_the_right_status(
+    home: Path, capsys: pytest.CaptureFixture[str], words: list[str], status: int, message: str
+) -> None:
+    assert run(*words) == status
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    assert message in caught.err
+    assert "Traceback" not in caught.err
+
+
+def test_the_summary_says_paper_and_shows_the_yardsticks(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross") == 0
+    out = capsys.readouterr().out
+    assert "PAPER" in out.splitlines()[0]
+    assert "buy and hold" in out
