@@ -614,6 +614,67 @@ def test_a_batch_of_orders_and_a_batch_of_cancels(box: Box) -> None:
     assert answer["result"] == {"count": 1}
 
 
+def test_an_amended_order_keeps_its_id_and_holds_what_it_needs(box: Box) -> None:
+    order = box.order(price="30000", cl_ord_id=OWN)
+    answer = box.ask("AmendOrder", cl_ord_id=OWN, order_qty="0.02", limit_price="31000")
+    assert list(answer) == ["amend_id"]
+    found = box.ask("QueryOrders", txid=order)[order]
+    assert found["descr"]["order"] == "buy 0.02000000 XBTUSD @ limit 31000.0"
+    assert (found["misc"], found["vol"]) == ("amended", "0.02000000")
+    held = float(box.ask("BalanceEx")["ZUSD"]["hold_trade"])
+    assert held == pytest.approx(620, rel=0.01)
+
+
+def test_an_amendment_that_breaks_a_rule_leaves_the_order_as_it_was(box: Box) -> None:
+    order = box.order(price="30000")
+    before = box.ask("QueryOrders", txid=order), box.ask("BalanceEx")
+    assert box.refusal("AmendOrder", txid=order, order_qty="100") == "EOrder:Insufficient funds"
+    assert box.refusal("AmendOrder", txid=order, limit_price="50000", post_only="true") == (
+        "EOrder:Post only order"
+    )
+    assert box.refusal("AmendOrder", txid=order, limit_price="1.23").startswith("EOrder:Invalid p")
+    assert box.refusal("AmendOrder", txid=order) == "EGeneral:Invalid arguments"
+    assert box.refusal("AmendOrder", txid=order, trigger_price="30000") == (
+        "EGeneral:Invalid arguments:trigger_price"
+    )
+    assert (box.ask("QueryOrders", txid=order), box.ask("BalanceEx")) == before
+    box.ask("CancelOrder", txid=order)
+    assert box.refusal("AmendOrder", txid=order, order_qty="0.02") == "EOrder:Unknown order"
+
+
+def test_an_amended_price_that_crosses_fills(box: Box) -> None:
+    order = box.order(price="30000")
+    box.ask("AmendOrder", txid=order, limit_price="41000")
+    assert box.ask("QueryOrders", txid=order)[order]["status"] == "closed"
+
+
+def test_an_amended_stop_triggers_at_its_new_price(box: Box) -> None:
+    order = box.order(type="sell", ordertype="stop-loss", price="30000")
+    box.ask("AmendOrder", txid=order, trigger_price="39970")
+    box.forward(minutes=2)
+    assert box.ask("QueryOrders", txid=order)[order]["status"] == "closed"
+
+
+def test_an_edited_order_gets_a_new_id(box: Box) -> None:
+    order = box.order(price="30000")
+    answer = box.ask("EditOrder", pair="XBTUSD", txid=order, price="31000", volume="0.03")
+    assert answer["originaltxid"] == order
+    assert answer["descr"]["order"] == "buy 0.03000000 XBTUSD @ limit 31000.0"
+    found = box.ask("QueryOrders", txid=f"{order},{answer['txid']}")
+    assert [row["status"] for row in found.values()] == ["canceled", "open"]
+    assert found[order]["reason"] == "Order replaced"
+
+
+def test_an_edit_that_is_refused_leaves_the_old_order(box: Box) -> None:
+    order = box.order(price="30000")
+    held = box.ask("BalanceEx")
+    fields = {"pair": "XBTUSD", "txid": order}
+    assert box.refusal("EditOrder", **fields, volume="500") == "EOrder:Insufficient funds"
+    assert box.ask("EditOrder", **fields, volume="0.02", validate="true")["status"] == "ok"
+    assert list(box.ask("OpenOrders")["open"]) == [order]
+    assert box.ask("BalanceEx") == held
+
+
 def test_the_dead_mans_switch_cancels_when_nobody_calls_again(box: Box) -> None:
     box.order(price="30000")
     answer = box.ask("CancelAllOrdersAfter", timeout="60")

@@ -255,6 +255,48 @@ class SandboxExchange:
             reference = self.feed.last_price(spec.pair, at)
             return self.engine.submit(spec, at, price, reference=reference, validate=validate)
 
+    def amend(
+        self,
+        exchange_id: str,
+        *,
+        quantity: Decimal | None = None,
+        limit: Decimal | None = None,
+        stop: Decimal | None = None,
+        post_only: bool | None = None,
+    ) -> OrderRecord:
+        """Change an open order in place; what is None stays.
+
+        Raises:
+            OrderNotFound: if it is not open.
+            OrderRejected: if it would break a rule; the order is as before.
+        """
+        with self._session() as at:
+            record = self.engine.orders.get(exchange_id)
+            price = None if record is None else self.feed.price(record.spec.pair, at)
+            return self.engine.amend(
+                exchange_id, at, price,
+                quantity=quantity, limit=limit, stop=stop, post_only=post_only,
+            )  # fmt: skip
+
+    def replace(self, exchange_id: str, spec: OrderSpec, *, validate: bool = False) -> OrderRecord:
+        """Cancel an open order and take in another in its place; both or neither.
+
+        Raises:
+            OrderNotFound: if the old one is not open.
+            OrderRejected: if the new one breaks a rule; the old one is as before.
+        """
+        with self._session() as at:
+            price = self.feed.price(spec.pair, at)
+            reference = self.feed.last_price(spec.pair, at)
+            return self.engine.replace(
+                exchange_id, spec, at, price, reference=reference, validate=validate
+            )
+
+    def cancel_all_at(self, moment: datetime) -> int:
+        """Cancel every open order as of a moment that has passed; how many there were then."""
+        with self._session(moment) as at:
+            return self.engine.cancel_all(at)
+
     def record(self, exchange_id: str) -> OrderRecord:
         """One order in full.
 
@@ -335,18 +377,18 @@ class SandboxExchange:
     # ---- inside
 
     @contextmanager
-    def _session(self) -> Iterator[int]:
-        """One call: the account as it is now, brought up to the clock and stored afterwards."""
+    def _session(self, moment: datetime | None = None) -> Iterator[int]:
+        """One call: the account brought up to the clock, or a moment before, and then stored."""
         with self._lock:
             if self._store is None:
-                yield self._advance()
+                yield self._advance(moment)
                 return
             if self._store.begin():
                 state = self._store.load()
                 if state is not None:
                     self.engine.restore(state)
             try:
-                yield self._advance()
+                yield self._advance(moment)
             except TraderError:
                 self._save(self._store)
                 raise
@@ -369,11 +411,11 @@ class SandboxExchange:
             self._stored_at = engine.now
         store.commit(durable=bool(changes))
 
-    def _advance(self) -> int:
-        """Let the market run up to the clock; that moment."""
+    def _advance(self, moment: datetime | None = None) -> int:
+        """Let the market run up to the clock, or to a moment before; that moment."""
         now = self._clock.now()
         self.feed.poll(now)
-        at = max(to_us(now), self.engine.now)
+        at = max(to_us(now if moment is None else moment), self.engine.now)
         self.engine.advance(at, self.feed.stretches)
         return at
 

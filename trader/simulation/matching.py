@@ -282,6 +282,107 @@ class MatchingEngine:
             self._finish(record, "canceled", at, "User requested")
         return len(ended)
 
+    def amend(
+        self,
+        order_id: str,
+        at: int,
+        price: Decimal | None,
+        *,
+        quantity: Decimal | None = None,
+        limit: Decimal | None = None,
+        stop: Decimal | None = None,
+        post_only: bool | None = None,
+    ) -> OrderRecord:
+        """Change an open order in place; what is None stays as it is.
+
+        A quantity that is already executed cancels the rest.
+
+        Args:
+            order_id: the order.
+            at: now; the engine must have been advanced to it.
+            price: the path's price now, None while the market does not trade.
+            quantity: base, what is executed included.
+            limit: limit price.
+            stop: trigger price of an order that has not been triggered.
+            post_only: whether the amended order must not take liquidity.
+
+        Raises:
+            OrderNotFound: if it is not open.
+            OrderRejected: if it would break a rule; the order is as before.
+        """
+        record = self._open.get(order_id)
+        if record is None:
+            raise OrderNotFound(f"order {order_id} is not open")
+        spec = _amended(record, quantity, limit, stop, post_only)
+        check_order(spec, self.rules[spec.pair], price)
+        if spec.quantity <= record.filled:
+            self._finish(record, "canceled", at, "User requested")
+            return record
+        before = record.spec, record.quantity, record.limit, record.stop
+        self._release(record)
+        record.spec, record.quantity = spec, spec.quantity
+        record.limit = record.limit if limit is None else limit
+        record.stop = record.stop if stop is None else stop
+        try:
+            self._check_amended(record, price)
+        except OrderRejected:
+            record.spec, record.quantity, record.limit, record.stop = before
+            self._hold(record, price)
+            raise
+        record.amended_at = at
+        if "amended" not in record.misc:
+            record.misc.append("amended")
+        self.changes.orders.add(record.id)
+        self._hold(record, price)
+        if record.status == "open" and (limit is not None or stop is not None):
+            self._activate(record, at, price)
+        return record
+
+    def _check_amended(self, record: OrderRecord, price: Decimal | None) -> None:
+        spec = record.spec
+        if spec.post_only and self._is_marketable(record, price):
+            raise OrderRejected(
+                f"post-only {spec.side} at {record.limit} would trade at once",
+                "Place it further from the market.",
+                "EOrder:Post only order",
+            )
+        asset, amount = self._funds_needed(record, price)
+        if amount > self.available(asset):
+            raise InsufficientFunds(
+                f"the amended order needs {amount} {asset}, {self.available(asset)} are free",
+                "Reduce the quantity.",
+                "EOrder:Insufficient funds",
+            )
+
+    def replace(
+        self,
+        order_id: str,
+        spec: OrderSpec,
+        at: int,
+        price: Decimal | None,
+        *,
+        reference: Decimal | None = None,
+        validate: bool = False,
+    ) -> OrderRecord:
+        """Cancel an open order and take in another in its place; both or neither.
+
+        Raises:
+            OrderNotFound: if the old one is not open.
+            OrderRejected: if the new one breaks a rule; the old one is as before.
+        """
+        old = self._open.get(order_id)
+        if old is None:
+            raise OrderNotFound(f"order {order_id} is not open")
+        self._release(old)
+        try:
+            record = self.submit(spec, at, price, reference=reference, validate=True)
+        finally:
+            self._hold(old, price)
+        if validate:
+            return record
+        self._finish(old, "canceled", at, "Order replaced")
+        return self.submit(spec, at, price, reference=reference)
+
     # ---- time
 
     def advance(self, until: int, source: Source) -> None:
@@ -803,6 +904,37 @@ def _decimals_of(rules: Mapping[Pair, MarketRules]) -> dict[str, int]:
     for pair, rule in rules.items():
         found[pair.base], found[pair.quote] = rule.base_decimals, rule.quote_decimals
     return found
+
+
+def _amended(
+    record: OrderRecord,
+    quantity: Decimal | None,
+    limit: Decimal | None,
+    stop: Decimal | None,
+    post_only: bool | None,
+) -> OrderSpec:
+    """What the order would have looked like had it been given so at first."""
+    spec = record.spec
+    changed: dict[str, object] = {"quantity": record.quantity if quantity is None else quantity}
+    if stop is not None:
+        if spec.type not in STOP_TYPES or record.triggered_at is not None:
+            raise OrderRejected(
+                "only a stop or target that waits has a trigger to amend",
+                "",
+                "EGeneral:Invalid arguments:trigger_price",
+            )
+        changed["price"] = stop
+    if limit is not None:
+        if spec.type not in LIMIT_TYPES and spec.type not in TRIGGERED_LIMIT_TYPES:
+            raise OrderRejected(
+                f"a {spec.type} order has no limit to amend",
+                "",
+                "EGeneral:Invalid arguments:limit_price",
+            )
+        changed["price" if spec.type in LIMIT_TYPES else "price2"] = limit
+    if post_only is not None:
+        changed["post_only"] = post_only
+    return replace(spec, **changed)  # type: ignore[arg-type]
 
 
 def check_order(spec: OrderSpec, rules: MarketRules, price: Decimal | None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,13 +20,14 @@ from trader.exchanges.wire.account import AccountMethods
 from trader.exchanges.wire.forms import Form, Refused, invalid, rfc3339, to_number
 from trader.exchanges.wire.keys import ApiKey
 from trader.exchanges.wire.public import PublicMethods
-from trader.exchanges.wire.words import describe, describe_close
+from trader.exchanges.wire.words import describe, describe_close, fixed
 from trader.simulation.orders import (
     TRAILING_TYPES,
     TRIGGERED_LIMIT_TYPES,
     CloseSpec,
     OrderRecord,
     OrderSpec,
+    record_id,
 )
 from trader.simulation.path import from_us, to_us
 
@@ -67,6 +70,8 @@ class TradingMethods:
         self.methods: Mapping[str, Callable[[Form, ApiKey], Any]] = {
             "AddOrder": self.add,
             "AddOrderBatch": self.add_batch,
+            "EditOrder": self.edit,
+            "AmendOrder": self.amend,
             "CancelOrder": self.cancel,
             "CancelOrderBatch": self.cancel_batch,
             "CancelAll": self.cancel_all,
@@ -131,12 +136,8 @@ class TradingMethods:
             on_pair = sum(r.spec.pair == spec.pair for r in self._exchange.open_records())
             if on_pair >= self._tier.open_orders_per_pair:
                 raise Refused("EOrder:Orders limit exceeded")
-        try:
+        with _refusals(market):
             return self._exchange.submit(spec, validate=validate)
-        except OrderRejected as refusal:
-            raise Refused(_in_krakens_words(refusal, market)) from refusal
-        except Unreachable:
-            raise Refused("EService:Unavailable") from None
 
     def _open_for(self, spec: OrderSpec) -> None:
         mode = self._public.status
@@ -149,6 +150,92 @@ class TradingMethods:
         if "pair" not in form:
             raise invalid("pair")
         return self._public.market(form.text("pair"))
+
+    # ── changed orders ─────────────────────────────────────────────────────────────────────
+
+    def amend(self, form: Form, key: ApiKey) -> dict[str, Any]:
+        """Change an open order in place: same id, queue place kept where possible."""
+        record = self._open_record(form)
+        market = self._exchange.markets[record.spec.pair]
+        self._count(market, Action.AMEND, record=record)
+        self._in_time(form)
+        side, kind = record.spec.side, record.spec.type
+        limit = self._price(form, "limit_price", market, side, kind)
+        stop = self._price(form, "trigger_price", market, side, kind)
+        quantity = form.decimal("order_qty")
+        post_only = form.flag("post_only") if "post_only" in form else None
+        if quantity is None and limit is None and stop is None and "display_qty" not in form:
+            raise invalid()
+        with _refusals(market):
+            self._exchange.amend(
+                record.id, quantity=quantity, limit=limit, stop=stop, post_only=post_only
+            )
+        return {"amend_id": record_id("T", record.seq, to_us(self._exchange.server_time()))}
+
+    def edit(self, form: Form, key: ApiKey) -> dict[str, Any]:
+        """Cancel and replace: a new id at the end of the queue; fills stay with the old one."""
+        market = self._named_market(form)
+        record = self._open_record(form)
+        self._count(market, Action.EDIT, record=record)
+        self._in_time(form)
+        spec = self._edited(record, form, market)
+        validate = form.flag("validate")
+        with _refusals(market):
+            new = self._exchange.replace(record.id, spec, validate=validate)
+        found: dict[str, Any] = {
+            "status": "ok",
+            "txid": new.id,
+            "originaltxid": record.id,
+            "volume": fixed(spec.quantity, market.rules.lot_decimals),
+            "price": fixed(spec.price or Decimal(0), market.rules.price_decimals),
+            "price2": fixed(spec.price2 or Decimal(0), market.rules.price_decimals),
+            "orders_cancelled": 1,
+            "descr": _description(spec, market),
+        }
+        if validate:
+            found = {"status": "ok", "descr": found["descr"]}
+        return found
+
+    def _edited(self, record: OrderRecord, form: Form, market: Market) -> OrderSpec:
+        old = record.spec
+        if old.close is not None or record.triggered_at is not None or old.pair != market.pair:
+            raise Refused("EOrder:Invalid order")
+        prices = self._prices(form, market, old.side, old.type)
+        quantity = form.decimal("volume")
+        userref = None
+        if "userref" in form:
+            userref = form.integer("userref", 0, -(1 << 31), (1 << 31) - 1)
+        return replace(
+            old,
+            quantity=record.remaining if quantity is None else quantity,
+            price=old.price if prices.price is None else prices.price,
+            price2=old.price2 if prices.price2 is None else prices.price2,
+            percent=old.percent if prices.price is None else prices.percent,
+            post_only="post" in form.names("oflags"),
+            client_id="",
+            userref=userref,
+            starts_at=None,
+        )
+
+    def _open_record(self, form: Form) -> OrderRecord:
+        """The open order that `txid` (or a unique `userref`) or `cl_ord_id` names."""
+        name, own = form.text("txid"), form.text("cl_ord_id").replace("-", "")
+        if bool(name) == bool(own):
+            raise invalid("txid")
+        if name and _ORDER_ID.fullmatch(name):
+            found = [self._account.record(name)]
+        else:
+            found = [
+                record
+                for record in self._exchange.open_records()
+                if (own and record.spec.client_id.replace("-", "") == own)
+                or (name and str(record.spec.userref) == name)
+            ]
+        if name and not found and not re.fullmatch(r"-?\d{1,10}", name):
+            raise Refused("EOrder:Invalid order")
+        if len(found) != 1 or not found[0].is_open:
+            raise Refused("EOrder:Unknown order")
+        return found[0]
 
     # ── reading an order ───────────────────────────────────────────────────────────────────
 
@@ -331,7 +418,7 @@ class TradingMethods:
             if due is None or self._exchange.server_time() < due:
                 return
             self._switch_at = None
-            self._exchange.cancel_all()
+            self._exchange.cancel_all_at(due)
 
     def _cancels_taken(self) -> None:
         if self._public.status == "maintenance":
@@ -339,15 +426,21 @@ class TradingMethods:
 
     # ── counters ───────────────────────────────────────────────────────────────────────────
 
-    def _count(self, market: Market, action: Action, points: float | None = None) -> None:
+    def _count(
+        self,
+        market: Market,
+        action: Action,
+        points: float | None = None,
+        record: OrderRecord | None = None,
+    ) -> None:
         """Raise the pair's counter, also for an order that is refused afterwards."""
         if self._tier is None:
             return
-        cost = trading_cost(action) if points is None else points
-        now_s = self._exchange.server_time().timestamp()
+        now = self._exchange.server_time()
+        cost = trading_cost(action, _age_s(record, now)) if points is None else points
         with self._lock:
             counter = self._counter(market.id)
-            if counter.add(cost, now_s) > self._tier.trading_threshold:
+            if counter.add(cost, now.timestamp()) > self._tier.trading_threshold:
                 raise Refused("EOrder:Rate limit exceeded")
 
     def _count_cancel(self, record: OrderRecord) -> None:
@@ -355,8 +448,7 @@ class TradingMethods:
         if self._tier is None:
             return
         now = self._exchange.server_time()
-        born = from_us(record.amended_at or record.opened_at)
-        cost = trading_cost(Action.CANCEL, (now - born).total_seconds())
+        cost = trading_cost(Action.CANCEL, _age_s(record, now))
         with self._lock:
             market = self._exchange.markets[record.spec.pair]
             self._counter(market.id).add(cost, now.timestamp())
@@ -364,6 +456,12 @@ class TradingMethods:
     def _counter(self, market_id: str) -> DecayingCounter:
         decay = self._tier.trading_decay if self._tier else 1.0
         return self._counters.setdefault(market_id, DecayingCounter(decay))
+
+
+def _age_s(record: OrderRecord | None, now: datetime) -> float:
+    if record is None:
+        return 0.0
+    return (now - from_us(record.amended_at or record.opened_at)).total_seconds()
 
 
 class _Prices:
@@ -386,12 +484,20 @@ def _description(spec: OrderSpec, market: Market) -> dict[str, str]:
     return found
 
 
-def _in_krakens_words(refusal: OrderRejected, market: Market) -> str:
-    words = refusal.code or "EOrder:Invalid order"
-    # Kraken names the pair by its id in this text.
-    return words.replace(
-        f"EOrder:Invalid price:{market.pair} ", f"EOrder:Invalid price:{market.id} "
-    )
+@contextmanager
+def _refusals(market: Market) -> Iterator[None]:
+    """Say in Kraken's words what the exchange refuses."""
+    try:
+        yield
+    except OrderRejected as refusal:
+        words = refusal.code or "EOrder:Invalid order"
+        # Kraken names the pair by its id in this text.
+        shown = words.replace(f"Invalid price:{market.pair} ", f"Invalid price:{market.id} ")
+        raise Refused(shown) from refusal
+    except OrderNotFound:
+        raise Refused("EOrder:Unknown order") from None
+    except Unreachable:
+        raise Refused("EService:Unavailable") from None
 
 
 def _word(form: Form, name: str, kind: Any, shown: str = "") -> Any:
