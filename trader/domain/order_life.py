@@ -116,16 +116,20 @@ class OrderBookkeeping:
         self._trade_ids: set[str] = set()
         self.newest_fill_at: datetime | None = None
 
+    def allows(self, event: Event) -> bool:
+        """Whether the event may follow what is known."""
+        if not isinstance(event, _ORDER_EVENTS):
+            return True
+        return (self._state_before(event), type(event)) in MOVES
+
     def check(self, event: Event) -> None:
         """Demand that the event may follow what is known.
 
         Raises:
             JournalError: if it cannot.
         """
-        if not isinstance(event, _ORDER_EVENTS):
-            return
-        before = self._state_before(event)
-        if (before, type(event)) not in MOVES:
+        if not self.allows(event):
+            before = self._state_before(event)
             raise JournalError(
                 f"order {_id_of(event)}: {type(event).__name__} cannot follow the state "
                 f"'{before or 'never heard of'}'",
