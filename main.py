@@ -6,18 +6,32 @@ in the exchange, the clock and the journal they are given.
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from ai_trader import AITrader
+from config import Config
+from kraken_client import KrakenClient
 from market_analyzer import MarketAnalyzer
-from monitor import Monitor
-from risk_manager import MarketView, RiskManager
+from monitor import EventSink, Monitor
+from risk_manager import ManualOrder, MarketView, RiskLimits, RiskManager
+from trader.alerts import AlertDesk, AlertOutbox, AppriseChannel, mail_url
+from trader.clocks import ManualClock, ScaledClock, SystemClock
 from trader.domain.candles import Candles, Timeframe
-from trader.domain.errors import JournalError, TraderError
+from trader.domain.errors import (
+    ExchangeError,
+    HistoryError,
+    JournalError,
+    RuleError,
+    TraderError,
+    UsageError,
+)
 from trader.domain.events import (
     EmergencyStopped,
     EquityMarked,
@@ -31,17 +45,35 @@ from trader.domain.events import (
 )
 from trader.domain.markets import OrderBook, Pair, PublicTrade, to_decimal
 from trader.domain.order_life import TrackedOrder
-from trader.domain.orders import Side
+from trader.domain.orders import Purpose, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
-from trader.ports import Clock, Exchange
+from trader.exchanges.account_store import stored_now
+from trader.exchanges.feeds.replay import ReplayFeed
+from trader.exchanges.feeds.simulated import QUARTER_HOUR, SimulatedFeed
+from trader.exchanges.kraken_calls import Retries
+from trader.exchanges.kraken_nonces import FileNonces
+from trader.exchanges.sandbox import SandboxExchange
+from trader.exchanges.sandbox_server import KrakenWire
+from trader.exchanges.transport import Timeouts
+from trader.exchanges.wire.keys import ApiKey
+from trader.ports import AlertChannel, Clock, Exchange, ModelSource
 from trader.risk.stops import daily_atr
-from trader.storage.held_candles import CandleSource
-from trader.storage.stop_switch import StopRequest
+from trader.simulation.costs import table_rates
+from trader.storage.account_lock import AccountLock
+from trader.storage.day_log import DayLog, redactor
+from trader.storage.held_candles import KEEP, CandleSource, HeldCandles, WholeHistory
+from trader.storage.history import HistoryStore
+from trader.storage.journal import SqliteJournal, list_books
+from trader.storage.state_file import StateFile
+from trader.storage.stop_switch import StopRequest, StopSwitch
+from trader.strategies.registry import StrategySettings
 from trading_executor import TradingExecutor
 
 ZERO = Decimal(0)
 LEADER = "BTC"
+SLIPPAGE = Decimal("0.0005")
+"""Fraction of the price a market order is expected to lose."""
 
 Alarm = Callable[[datetime, datetime, Mapping[Pair, Decimal]], datetime | None]
 """(now, until, prices looked for) → the first moment in between at which something happens."""
@@ -153,6 +185,7 @@ class Trader:
         self.prices: dict[Pair, Decimal] = {}
         self.outlook: dict[str, Any] = {}
         self.stopped: StopRequest | None = None
+        self.stop_done = False
         self._past = _Past()
         self._leader_snapshot: Snapshot | None = None
         self._troubles: list[str] = []
@@ -243,6 +276,18 @@ class Trader:
         ahead = [m for m in moments if m is not None and now < m < until]
         return min(ahead) if ahead else None
 
+    def beat(self) -> None:
+        """Tell the monitor that the loop is alive, between two steps."""
+        if self.monitor is not None:
+            now = self.clock.now()
+            due = self.timeframe.last_closed_at(now) + self.timeframe.delta
+            self.monitor.observe(now, self._outlook(due))
+
+    def stop_changed(self) -> bool:
+        """Whether the stop switch stands otherwise than when it was last obeyed."""
+        request = self.stop_request()
+        return request != self.stopped or (request is not None and not self.stop_done)
+
     # -- emergency stop --------------------------------------------------------------------
 
     def _obey_stop(self, now: datetime) -> None:
@@ -261,14 +306,14 @@ class Trader:
             self._past.stopped = True
         self.stopped = request
         done = self.executor.stand_down(now, request.reason, flatten=request.flatten)
-        self.outlook["stop_done"] = done
+        self.stop_done = self.outlook["stop_done"] = done
 
     # -- one pair --------------------------------------------------------------------------
 
     def _watched(self) -> tuple[Pair, ...]:
-        if self.leader is None or self.leader in self.pairs:
-            return self.pairs
-        return (self.leader, *self.pairs)
+        """The leader first, what is traded, and what is held besides: its price is needed."""
+        leader = () if self.leader is None else (self.leader,)
+        return tuple(dict.fromkeys((*leader, *self.pairs, *self.portfolio.positions)))
 
     def _look(self, pair: Pair, now: datetime) -> Candles | PairReport:
         """The candles to decide on, or why there is nothing to decide."""
@@ -390,6 +435,31 @@ class Trader:
         self.executor.record(ModelAdopted(now, pair, signal.model_id, reason))
         self._past.models[pair] = signal.model_id
 
+    # -- orders by hand --------------------------------------------------------------------
+
+    def plan_manual(self, pair: Pair, wanted: ManualOrder) -> Approval | Refusal:
+        """What a person's order would be, or the rule that forbids it; nothing is sent.
+
+        Raises:
+            UsageError: if the order makes no sense.
+            ExchangeError: if the market is not known or the exchange does not answer.
+        """
+        now = self.clock.now()
+        self.exchange.market_rules(pair)
+        candles = self.candles.candles(pair, now)
+        if not len(candles):
+            raise HistoryError(f"{pair}: there are no candles yet to judge an order by")
+        for other in self.portfolio.positions:
+            if other != pair:
+                self.prices[other] = self.exchange.ticker(other).last
+        return self.risk.review_manual(
+            wanted, self.portfolio, self.market_view(pair, candles, now), now
+        )
+
+    def carry_out_manual(self, verdict: Approval | Refusal) -> TrackedOrder | None:
+        """Send what `plan_manual` allowed; a refusal is journalled."""
+        return self.executor.carry_out(verdict, self.clock.now(), Purpose.MANUAL)
+
     # -- troubles --------------------------------------------------------------------------
 
     def _attempt(self, what: str, action: Callable[[], object]) -> bool:
@@ -420,7 +490,10 @@ class Trader:
     def _outlook(self, next_close: datetime) -> dict[str, Any]:
         return {
             **self.outlook,
-            "next_close_at": next_close.isoformat(),
+            "next_decision_at": next_close.isoformat(),
+            "limits": self.risk.limits_status(
+                self.portfolio, self.clock.now(), self.stopped.reason if self.stopped else ""
+            ),
             "prices": {str(pair): str(price) for pair, price in self.prices.items()},
             "unprotected": {str(p): why for p, why in self.executor.unprotected.items()},
             "stopped": None if self.stopped is None else self.stopped.reason,
@@ -429,3 +502,417 @@ class Trader:
     @staticmethod
     def _leader_among(pairs: tuple[Pair, ...]) -> Pair | None:
         return pairs[0] if pairs and pairs[0].base == LEADER else None
+
+
+# -- putting the parts together -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a command wants other than the settings say.
+
+    Attributes:
+        pairs: instead of the configured ones.
+        speed: seconds of the market per real second where its time is ours; infinite for as fast
+            as it can; None for the feed's own pace.
+        start: where a replay begins.
+        cycles: how many passes will be made, None for no end.
+        unlicensed: trade live without a licensed model.
+        standing: only act on the account as it is; the time of a made-up market stands still.
+        force: act although another process has the account: for an emergency.
+        debug: raise unforeseen errors.
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    speed: float | None = None
+    start: datetime | None = None
+    cycles: int | None = None
+    unlicensed: bool = False
+    standing: bool = False
+    force: bool = False
+    debug: bool = False
+
+
+@dataclass(slots=True)
+class Venue:
+    """A market, an account there, and how its time passes.
+
+    Attributes:
+        label: what a person should know about the prices.
+        book: name of the account's book in the journal.
+        speed: market seconds per real second.
+        pace: `real` (looks every POLL_SECONDS), `scaled` (its time runs faster) or `jump` (from
+            candle to candle).
+        history: the store its candles lie in.
+        whole: complete histories where the future is known, so that they are analysed once.
+        ends_at: where the prices end, None if they go on.
+        notes: what should be said at the start.
+    """
+
+    mode: str
+    feed: str
+    label: str
+    book: str
+    pace: str
+    pairs: tuple[Pair, ...]
+    clock: Clock
+    exchange: Exchange
+    history: HistoryStore
+    sandbox: SandboxExchange | None = None
+    speed: float = 1.0
+    whole: dict[Pair, Candles] = field(default_factory=dict)
+    ends_at: datetime | None = None
+    durable: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Parts:
+    """The running program."""
+
+    config: Config
+    venue: Venue
+    journal: SqliteJournal
+    trader: Trader
+    monitor: Monitor
+    closers: list[Callable[[], object]] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Give back files, threads and the lock on the account, last opened first."""
+        while self.closers:
+            self.closers.pop()()
+
+
+def assemble(
+    config: Config, wishes: Wishes | None = None, *, sinks: Iterable[EventSink] = ()
+) -> Parts:
+    """Build everything the settings describe; nothing is traded yet.
+
+    Args:
+        config: the settings.
+        wishes: what the command line adds.
+        sinks: told of every event, beside day log and alerts.
+
+    Raises:
+        TraderError: if something is missing, busy or not allowed; what was opened is closed.
+    """
+    wishes = wishes or Wishes()
+    venue = _paper(config, wishes) if config.sandbox else _live(config)
+    closers: list[Callable[[], object]] = []
+    try:
+        lock = AccountLock(config.data_dir, venue.book)
+        if not wishes.force:
+            lock.acquire()
+            closers.append(lock.release)
+        journal = SqliteJournal(config.data_dir / "trader.db", venue.book, durable=venue.durable)
+        closers.append(journal.close)
+        monitor = _monitor(config, venue, journal, sinks, closers)
+        trader = _trader(config, wishes, venue, journal, monitor)
+        if not config.sandbox and not wishes.unlicensed:
+            _demand_licence(trader)
+    except BaseException:
+        while closers:
+            closers.pop()()
+        raise
+    return Parts(config, venue, journal, trader, monitor, closers)
+
+
+def _trader(
+    config: Config, wishes: Wishes, venue: Venue, journal: SqliteJournal, monitor: Monitor
+) -> Trader:
+    analyzer = MarketAnalyzer()
+    candles: CandleSource = HeldCandles(
+        venue.exchange, venue.history, config.timeframe, remember=venue.feed == "kraken"
+    )
+    if venue.whole:
+        candles = WholeHistory(venue.whole)
+        for pair, whole in venue.whole.items():
+            analyzer.prepare(pair, whole)
+    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote), shared=True)
+    trader = Trader(
+        clock=venue.clock,
+        executor=executor,
+        pairs=venue.pairs,
+        timeframe=config.timeframe,
+        candles=candles,
+        analyzer=analyzer,
+        ai=AITrader(config.strategy, _models(config), _strategy_settings(config, venue)),
+        risk=RiskManager(risk_limits(config)),
+        monitor=monitor,
+        stop_request=_stop_request(config),
+        slippage=SLIPPAGE,
+        live_view=venue.pace != "jump",
+        audits=True,
+        alarm=None if venue.sandbox is None else venue.sandbox.alarm,
+        debug=wishes.debug,
+    )
+    trader.outlook.update(
+        mode=venue.mode, feed=venue.feed, label=venue.label, book=venue.book,
+        history=venue.history.exchange, pace=venue.pace,
+    )  # fmt: skip
+    return trader
+
+
+def risk_limits(config: Config) -> RiskLimits:
+    """The owner's limits."""
+    return RiskLimits(
+        risk_per_trade=config.risk_per_trade,
+        max_position_fraction=config.max_position_fraction,
+        stop_atr_multiple=config.stop_atr_multiple,
+        risk_reward=config.risk_reward,
+        max_daily_loss=config.max_daily_loss,
+        max_drawdown=config.max_drawdown,
+        max_consecutive_losses=config.max_consecutive_losses,
+        max_open_positions=config.max_open_positions,
+        confidence_threshold=config.confidence_threshold,
+        emergency_stop=config.emergency_stop,
+    )
+
+
+def _strategy_settings(config: Config, venue: Venue) -> StrategySettings:
+    try:
+        fees = venue.exchange.fee_rates(venue.pairs[0])
+    except ExchangeError:
+        fees = table_rates(venue.clock.now().date(), venue.pairs[0].base)
+    return StrategySettings(
+        share=1 / len(venue.pairs),
+        confidence_threshold=config.confidence_threshold,
+        maker_fee=float(fees.maker),
+        taker_fee=float(fees.taker),
+        slippage=float(SLIPPAGE),
+    )
+
+
+def _stop_request(config: Config) -> Callable[[], StopRequest | None]:
+    switch = StopSwitch(config.data_dir)
+    always = StopRequest("EMERGENCY_STOP is set", False, "settings", "")
+    return lambda: switch.read() or (always if config.emergency_stop else None)
+
+
+def _models(config: Config) -> ModelSource | None:
+    return None
+
+
+def _demand_licence(trader: Trader) -> None:
+    """Live trading needs a model that has shown out of sample that it earns its costs."""
+    raise RuleError(
+        "licence",
+        "no model has a licence to trade live",
+        "Train one: python run_trader.py train. To trade without: start --unlicensed.",
+    )
+
+
+def _monitor(
+    config: Config,
+    venue: Venue,
+    journal: SqliteJournal,
+    sinks: Iterable[EventSink],
+    closers: list[Callable[[], object]],
+) -> Monitor:
+    machine = SystemClock()
+    hide = redactor(
+        [config.kraken_api_key, config.kraken_api_secret, config.webhook_url, config.smtp_url,
+         config.dashboard_password]
+    )  # fmt: skip
+    watching: list[EventSink] = list(sinks)
+    if venue.pace != "jump":
+        log = DayLog(config.logs_dir, lambda: machine.now().date(), config.log_level, hide)
+        watching.append(log)
+    channels = _channels(config)
+    if channels and venue.pace != "jump":
+        desk = AlertDesk(AlertOutbox(config.data_dir / "alerts.db", hide), channels, machine.now)
+        desk.start()
+        closers.append(desk.close)
+        watching.append(desk)
+    state = StateFile(config.data_dir / "state.json", machine.now)
+    return Monitor(journal, watching, state, after=len(journal))
+
+
+def _channels(config: Config) -> list[AlertChannel]:
+    addresses: list[str] = [config.webhook_url] if config.webhook_url else []
+    if config.alert_email and config.smtp_url:
+        addresses.append(mail_url(config.smtp_url, config.alert_email))
+    return [AppriseChannel(address) for address in addresses]
+
+
+# -- venues -------------------------------------------------------------------------------------
+
+
+def history_store(config: Config, exchange: str = "kraken") -> HistoryStore:
+    """Stored candles of an exchange."""
+    return HistoryStore(config.data_dir, exchange)
+
+
+def _live(config: Config) -> Venue:
+    if not config.kraken_api_key:
+        raise UsageError(
+            "live trading needs KRAKEN_API_KEY and KRAKEN_API_SECRET",
+            "Put them into .env, or set SANDBOX=true for paper trading.",
+        )
+    client = KrakenClient(
+        config.kraken_api_key,
+        config.kraken_api_secret,
+        url=config.kraken_api_url,
+        nonces=FileNonces.for_key(config.data_dir, config.kraken_api_key),
+    )
+    client.check_key()
+    digest = hashlib.sha256(config.kraken_api_key.encode()).hexdigest()[:12]
+    return Venue(
+        "LIVE", "kraken", "live prices, REAL MONEY", f"live-{digest}", "real",
+        config.pairs, SystemClock(), client, history_store(config),
+    )  # fmt: skip
+
+
+def _paper(config: Config, wishes: Wishes) -> Venue:
+    config_pairs = wishes.pairs or config.pairs
+    name = config.sandbox_feed
+    notes = []
+    if name == "auto":
+        name = "kraken" if kraken_answers(config) else "simulated"
+        if name == "simulated":
+            notes.append("Kraken does not answer: a SIMULATED market is used instead")
+    make = {"kraken": _paper_kraken, "replay": _replay, "simulated": _simulated}[name]
+    venue = make(config, wishes, config_pairs)
+    venue.notes[:0] = notes
+    return venue
+
+
+def kraken_answers(config: Config, within_s: float = 3.0) -> bool:
+    """Whether the real exchange's public interface answers in time."""
+    limits = Timeouts(connect_s=within_s, read_s=within_s, total_s=within_s)
+    client = KrakenClient(url=config.kraken_api_url, timeouts=limits, retries=Retries(attempts=1))
+    try:
+        client.server_time()
+    except TraderError:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def _replay(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
+    store = history_store(config)
+    histories: dict[Pair, Candles] = {}
+    notes = []
+    for pair in pairs:
+        try:
+            histories[pair] = store.load(pair, config.timeframe)
+        except HistoryError as fault:
+            notes.append(f"{pair} is left out: {fault.message}")
+    if not histories:
+        raise HistoryError(
+            f"there is no {config.timeframe} history of {', '.join(map(str, pairs))} to replay",
+            "Import one: python run_trader.py history import FILE",
+        )
+    begin = _replay_start(config, wishes, histories)
+    ends_at = max(candles.closed_at for candles in histories.values())
+    clock, pace, speed = _own_time(config, wishes, begin)
+    sandbox = SandboxExchange(
+        ReplayFeed(histories), clock, balances={config.quote: config.sandbox_balance}
+    )
+    number = 1 + sum(
+        info.name.startswith("replay-") for info in list_books(config.data_dir / "trader.db")
+    )
+    until = ends_at if wishes.cycles is None else begin + wishes.cycles * config.timeframe.delta
+    return Venue(
+        "PAPER", "replay", f"real prices of the past from {begin:%Y-%m-%d %H:%M} UTC",
+        f"replay-{number}", pace, tuple(histories), clock, _client_of(sandbox, config),
+        store, sandbox, speed, _stretch(config, histories, begin, until), ends_at, False, notes,
+    )  # fmt: skip
+
+
+def _replay_start(config: Config, wishes: Wishes, histories: Mapping[Pair, Candles]) -> datetime:
+    """The close at which a replay begins: as asked, or so that its cycles use up the prices."""
+    step = config.timeframe
+    first = min(candles.first_opened_at for candles in histories.values()) + step.delta
+    last = max(candles.closed_at for candles in histories.values())
+    if wishes.start is not None:
+        begin = step.floor(wishes.start)
+        if not first <= begin < last:
+            raise UsageError(
+                f"--start {wishes.start:%Y-%m-%d %H:%M}: the history reaches from "
+                f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+            )
+        return begin
+    cycles = wishes.cycles or round(step.per_year)
+    return step.floor(max(first, last - (cycles - 1) * step.delta))
+
+
+def _simulated(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
+    seed = config.sandbox_seed
+    book = f"paper-simulated-{seed}"
+    folder = config.data_dir / "sandbox" / book
+    step = config.timeframe
+    feed = SimulatedFeed(seed, pairs, min(step, QUARTER_HOUR))
+    reached = stored_now(folder)
+    # Between two runs the made-up market stands still; it goes on with the next candle's close.
+    begin = step.floor(wishes.start or SystemClock().now())
+    if reached is not None:
+        begin = reached if wishes.standing else step.floor(reached) + step.delta
+    clock, pace, speed = _own_time(config, wishes, begin)
+    sandbox = SandboxExchange(
+        feed, clock, balances={config.quote: config.sandbox_balance}, seed=seed, directory=folder
+    )
+    store = history_store(config, "simulated")
+    _write_past(config, feed, store, begin)
+    whole = {}
+    if pace == "jump" and wishes.cycles is not None:
+        until = begin + wishes.cycles * step.delta
+        histories = {pair: feed.history(pair, step, until) for pair in pairs}
+        whole = _stretch(config, histories, begin, until)
+    return Venue(
+        "PAPER", "simulated", f"SIMULATED MARKET: not real prices (seed {seed})", book, pace,
+        pairs, clock, _client_of(sandbox, config), store, sandbox, speed, whole,
+    )  # fmt: skip
+
+
+def _write_past(config: Config, feed: SimulatedFeed, store: HistoryStore, now: datetime) -> None:
+    """Give the made-up market a past on disk, so that there is something to learn from."""
+    days = config.training_window_days + 365
+    step = max(min(config.timeframe, Timeframe(3600)), feed.base_timeframe(feed.pairs[0]))
+    for pair in feed.pairs:
+        past = feed.history(pair, step, now).between(now - timedelta(days=days), None)
+        store.append(pair, past, f"simulated market, seed {config.sandbox_seed}")
+
+
+def _paper_kraken(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
+    feed = importlib.import_module("trader.exchanges.feeds.kraken").KrakenFeed
+    public = KrakenClient(url=config.kraken_api_url)
+    clock = SystemClock()
+    sandbox = SandboxExchange(
+        feed(public, pairs), clock,
+        balances={config.quote: config.sandbox_balance},
+        directory=config.data_dir / "sandbox" / "paper-kraken",
+    )  # fmt: skip
+    return Venue(
+        "PAPER", "kraken", "live prices of Kraken, simulated fills", "paper-kraken", "real",
+        pairs, clock, _client_of(sandbox, config), history_store(config), sandbox,
+    )  # fmt: skip
+
+
+def _client_of(sandbox: SandboxExchange, config: Config) -> Exchange:
+    """Paper trading talks to its exchange as live trading does: through Kraken's own wire."""
+    key = ApiKey.generate()
+    return KrakenClient(
+        key.key, key.secret, url="http://sandbox", now=sandbox.server_time,
+        handler=KrakenWire(sandbox, [key]), metadata_s=math.inf,
+    )  # fmt: skip
+
+
+def _own_time(config: Config, wishes: Wishes, begin: datetime) -> tuple[Clock, str, float]:
+    """A clock for a market whose time is ours, its pace and speed.
+
+    By default a candle takes POLL_SECONDS.
+    """
+    speed = wishes.speed or config.timeframe.seconds / config.poll_seconds
+    if wishes.standing or math.isinf(speed):
+        return ManualClock(begin), "jump", math.inf
+    return ScaledClock(begin, speed), "scaled", speed
+
+
+def _stretch(
+    config: Config, histories: Mapping[Pair, Candles], begin: datetime, until: datetime
+) -> dict[Pair, Candles]:
+    """The candles of a run and what is held before it."""
+    first = begin - KEEP * config.timeframe.delta
+    return {pair: candles.between(first, until) for pair, candles in histories.items()}

@@ -25,7 +25,7 @@ from trader.domain.events import (
     OrderUnclear,
 )
 from trader.domain.markets import Pair
-from trader.domain.orders import OrderRequest, OrderState, Purpose, Side
+from trader.domain.orders import Fill, OrderRequest, OrderState, Purpose, Side
 
 INTENDED, OPEN, UNKNOWN = OrderState.INTENDED, OrderState.OPEN, OrderState.UNKNOWN
 FILLED, CANCELLED, EXPIRED, REJECTED = (
@@ -64,7 +64,7 @@ class TrackedOrder:
     """One of our orders, as the journal knows it.
 
     Attributes:
-        filled: base executed, the sum of the fills seen.
+        filled: base executed, the sum of the fills seen; likewise `cost_quote`, `fee_quote`.
         cancelling: a cancel has been sent, its outcome is not known yet.
         changed_at: when the journal last told of it.
     """
@@ -78,6 +78,8 @@ class TrackedOrder:
     state: OrderState = INTENDED
     exchange_id: str = ""
     filled: Decimal = Decimal(0)
+    cost_quote: Decimal = Decimal(0)
+    fee_quote: Decimal = Decimal(0)
     cancelling: bool = False
 
     @property
@@ -152,7 +154,7 @@ class OrderBookkeeping:
         move = MOVES[order.state, type(event)]
         match event:
             case OrderFilled(fill=fill):
-                self._fill(order, fill.trade_id, fill.quantity, fill.filled_at)
+                self._fill(order, fill)
             case OrderAccepted(exchange_id=exchange_id):
                 order.exchange_id = exchange_id
                 order.cancelling = False
@@ -220,12 +222,14 @@ class OrderBookkeeping:
         if request.side is Side.BUY and event.purpose in _BUYS:
             self._entries[request.pair] = event.decided_for
 
-    def _fill(self, order: TrackedOrder, trade_id: str, quantity: Decimal, at: datetime) -> None:
-        if trade_id in self._trade_ids:
+    def _fill(self, order: TrackedOrder, fill: Fill) -> None:
+        if fill.trade_id in self._trade_ids:
             return
-        self._trade_ids.add(trade_id)
-        order.filled += quantity
-        self.newest_fill_at = max(at, self.newest_fill_at or at)
+        self._trade_ids.add(fill.trade_id)
+        order.filled += fill.quantity
+        order.cost_quote += fill.cost_quote
+        order.fee_quote += fill.fee_quote
+        self.newest_fill_at = max(fill.filled_at, self.newest_fill_at or fill.filled_at)
 
 
 def _id_of(event: Any) -> str:

@@ -1,0 +1,172 @@
+"""`run_trader.py start`: the bot."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.common import parse_time, print_json, say
+from trader.domain.errors import TraderError, UsageError
+
+if TYPE_CHECKING:
+    from commands.loop import Loop
+    from config import Config
+    from main import Parts, Wishes
+    from trader.dashboard.serve import Served
+
+FEW_CYCLES = 50
+
+
+@click.command(name="start", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--pairs", help="Trade these instead of PAIRS, such as BTC/USD,ETH/USD.")
+@click.option("--cycles", type=click.IntRange(1), help="End after so many passes over all pairs.")
+@click.option("--speed", help="Market seconds per second, or max (replayed and simulated prices).")
+@click.option("--start", "begin", metavar="TIME", help="Where a replay begins.")
+@click.option("--no-dashboard", is_flag=True, help="Serve no dashboard.")
+@click.option("--unlicensed", is_flag=True, help="Trade live without a licensed model.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document at the end.")
+@click.option("--debug", is_flag=True, help="Stop at unforeseen errors and show them.")
+def command(
+    pairs: str | None,
+    cycles: int | None,
+    speed: str | None,
+    begin: str | None,
+    no_dashboard: bool,
+    unlicensed: bool,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Run the bot: paper trading by default, no keys needed.
+
+    Ctrl-C ends it in order; stops stay at the exchange.
+
+    \b
+    Example:
+      python run_trader.py start
+      SANDBOX_FEED=replay python run_trader.py start --cycles 1000 --speed max
+    """
+    from config import load_config, parse_pairs
+    from main import Wishes, assemble
+
+    config = load_config()
+    wishes = Wishes(
+        pairs=parse_pairs(pairs) if pairs else (),
+        speed=_speed(speed, config),
+        start=_moment(begin),
+        cycles=cycles,
+        unlicensed=unlicensed,
+        debug=debug,
+    )
+    parts = assemble(config, wishes)
+    try:
+        document = _run(parts, wishes, dashboard=not no_dashboard, quiet=as_json)
+    finally:
+        parts.close()
+    if as_json:
+        print_json(document)
+
+
+def _speed(text: str | None, config: Config) -> float | None:
+    if text is None:
+        return None
+    if not config.sandbox or config.sandbox_feed == "kraken":
+        raise UsageError("--speed: live prices run as they come; use SANDBOX_FEED=replay")
+    if text == "max":
+        return math.inf
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 1e9:
+        raise UsageError(f"--speed {text}: expected a number above 0, or max")
+    return speed
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else parse_time(text, "--start")
+
+
+def _run(parts: Parts, wishes: Wishes, *, dashboard: bool, quiet: bool) -> dict[str, Any]:
+    from commands.loop import Loop
+    from commands.manual import Desk
+    from commands.screen import Screen
+
+    screen = Screen(parts, quiet=quiet, every=_shows_all(parts, wishes))
+    screen.banner()
+    reconciled = _begin(parts)
+    screen.account(reconciled)
+    served = _serve(parts, screen) if dashboard else None
+    loop = Loop(parts, wishes.cycles, screen.step, Desk(parts).handle)
+    loop.end_on_signals()
+    try:
+        reason = loop.run()
+    except KeyboardInterrupt:
+        reason = "ended at once by the user"
+    finally:
+        if served is not None:
+            served.close()
+    return _end(parts, loop, screen, reason)
+
+
+def _shows_all(parts: Parts, wishes: Wishes) -> bool:
+    return parts.venue.pace != "jump" or (wishes.cycles or math.inf) <= FEW_CYCLES
+
+
+def _begin(parts: Parts) -> Any:
+    from trader import __version__
+    from trader.domain.events import SessionStarted
+
+    reconciled = parts.trader.recover()
+    now, venue, config = parts.trader.clock.now(), parts.venue, parts.config
+    step = str(config.timeframe)
+    parts.trader.executor.record(
+        SessionStarted(
+            now, venue.mode, venue.feed, venue.pairs, step, config.strategy, __version__
+        )
+    )
+    return reconciled
+
+
+def _serve(parts: Parts, screen: Any) -> Served | None:
+    from trader.clocks import SystemClock
+    from trader.dashboard import DashboardSettings, create_app
+    from trader.dashboard.serve import Served
+
+    config = parts.config
+    settings = DashboardSettings(
+        data_dir=config.data_dir,
+        logs_dir=config.logs_dir,
+        now=SystemClock().now,
+        host=config.dashboard_host,
+        password=config.dashboard_password,
+    )
+    try:
+        served = Served(create_app(settings), config.dashboard_host, config.dashboard_port)
+    except TraderError as fault:
+        say(f"no dashboard: {fault.message}")
+        return None
+    served.start()
+    screen.line(f"dashboard  {served.url}")
+    return served
+
+
+def _end(parts: Parts, loop: Loop, screen: Any, reason: str) -> dict[str, Any]:
+    from commands.screen import summary
+    from trader.domain.events import SessionEnded
+
+    trader = parts.trader
+    now = trader.clock.now()
+    differences: tuple[str, ...] | None = None
+    try:
+        differences = trader.executor.reconcile(now).differences
+    except TraderError as fault:
+        say(f"the exchange could not be asked at the end: {fault.message}")
+    trader.executor.record(SessionEnded(now, reason))
+    trader.outlook["ended"] = reason
+    trader.beat()
+    document = summary(parts, loop.done, reason, differences)
+    screen.farewell(document)
+    return document
