@@ -65,7 +65,7 @@ install_packages() {
     cmp -s "$requirements" "$stamp" && return
     say "Installing $(grep -c '==' "$requirements") locked packages ($requirements); the first" \
         "time takes a minute or two ..."
-    "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check --no-input \
+    "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check --no-input --use-pep517 \
         -r "$requirements" >&2 \
         || fail "The packages could not be installed." \
             "Is the network up, the disk not full? Run the command again: it starts where it was."
