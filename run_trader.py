@@ -51,7 +51,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="run_trader")
 def cli() -> None:
-    r"""AI crypto trader for the Kraken spot exchange.
+    """AI crypto trader for the Kraken spot exchange.
 
     \b
     Example:

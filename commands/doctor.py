@@ -22,7 +22,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
 def command(context: click.Context, offline: bool, as_json: bool) -> None:
-    r"""Check the set-up; every line is ok, warn or fail, with its remedy.
+    """Check the set-up; every line is ok, warn or fail, with its remedy.
 
     The exit status is 1 if a line is fail, else 0.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group(name="history", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    r"""Import, check and list candles.
+    """Import, check and list candles.
 
     \b
     Example:
@@ -44,7 +44,7 @@ def import_(
     timeframe: str | None,
     as_json: bool,
 ) -> None:
-    r"""Take in OHLCVT files: CSV, CSV.gz, ZIP or folders of them.
+    """Take in OHLCVT files: CSV, CSV.gz, ZIP or folders of them.
 
     Files are named as Kraken names them, XBTUSD_60.csv. Importing again changes nothing; a
     damaged file is refused with its line number and changes nothing either.
@@ -83,7 +83,7 @@ def import_(
 @click.option("--exchange", help="Only this exchange.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def check(exchange: str | None, as_json: bool) -> None:
-    r"""Show for every stored series its span, its gaps and where it came from.
+    """Show for every stored series its span, its gaps and where it came from.
 
     \b
     Example:
@@ -101,7 +101,7 @@ def check(exchange: str | None, as_json: bool) -> None:
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def list_(as_json: bool) -> None:
-    r"""List what is stored.
+    """List what is stored.
 
     \b
     Example:

@@ -68,7 +68,7 @@ def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
 @click.option("--exchange", default="kraken", show_default=True, help="Whose candles.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(as_json: bool, out: Path | None, **words: Any) -> None:
-    r"""Trade history with the strategy and show what would have been left, after all costs.
+    """Trade history with the strategy and show what would have been left, after all costs.
 
     Without --maker and --taker the fees of Kraken's table of each day are taken, entry tier.
     A strategy that learns is trained walk-forward: only on what was known at each moment.

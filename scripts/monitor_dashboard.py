@@ -17,7 +17,7 @@ from config import load_config
 @click.option("--host", help="Address to listen on.  [default: DASHBOARD_HOST, 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: DASHBOARD_PORT, 5000]")
 def command(host: str | None, port: int | None) -> None:
-    r"""Show the bot in a browser.
+    """Show the bot in a browser.
 
     \b
     Example:
