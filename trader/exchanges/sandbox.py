@@ -15,7 +15,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from trader.domain.candles import Candle, Candles, Timeframe
-from trader.domain.errors import OrderNotFound, TraderError, Unreachable
+from trader.domain.errors import (
+    OrderNotFound,
+    OrderRejected,
+    OutcomeUnknown,
+    TraderError,
+    Unreachable,
+)
 from trader.domain.markets import (
     Balance,
     FeeRates,
@@ -32,7 +38,7 @@ from trader.exchanges.markets import Market, market, markets
 from trader.ports import Clock
 from trader.simulation.book import book_around, ticker_around, trades_in
 from trader.simulation.costs import Costs
-from trader.simulation.matching import INFINITE, MatchingEngine
+from trader.simulation.matching import ID_TAKEN, INFINITE, MatchingEngine
 from trader.simulation.orders import LedgerEntry, OrderRecord, OrderSpec, TradeRecord
 from trader.simulation.path import first_touch, from_us, to_us
 
@@ -172,19 +178,25 @@ class SandboxExchange:
 
         Raises:
             OrderRejected: if it breaks a rule of the market.
+            OutcomeUnknown: if an open order bears its id already.
         """
-        return self.submit(
-            OrderSpec(
-                request.pair,
-                request.side,
-                request.type,
-                request.quantity,
-                request.price,
-                post_only=request.post_only,
-                client_id=request.order_id,
-                flags=("fciq", "post") if request.post_only else ("fciq",),
-            )
-        ).id
+        spec = OrderSpec(
+            request.pair,
+            request.side,
+            request.type,
+            request.quantity,
+            request.price,
+            post_only=request.post_only,
+            client_id=request.order_id,
+            flags=("fciq", "post") if request.post_only else ("fciq",),
+        )
+        try:
+            return self.submit(spec).id
+        except OrderRejected as refusal:
+            if refusal.code != ID_TAKEN:
+                raise
+            # It lives already: sent before, whatever became of the answer.
+            raise OutcomeUnknown(refusal.message, refusal.hint) from refusal
 
     def cancel(self, exchange_id: str) -> None:
         """Cancel one order.

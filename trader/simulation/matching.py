@@ -63,6 +63,7 @@ first; those that neither fall to the one price nor rise to the other may be lef
 
 MONTH_US = 30 * 86_400_000_000
 INFINITE = float("inf")
+ID_TAKEN = "EGeneral:Invalid arguments:cl_ord_id not unique"
 LARGEST = Decimal(10) ** 15
 
 
@@ -426,7 +427,7 @@ class MatchingEngine:
             raise OrderRejected(
                 f"an open order already bears the id {spec.client_id}",
                 "Look it up instead of sending it again.",
-                "EGeneral:Invalid arguments:cl_ord_id not unique",
+                ID_TAKEN,
             )
 
     def _new_record(self, spec: OrderSpec, at: int, refid: str = "") -> OrderRecord:
