@@ -24,6 +24,7 @@ COMMANDS = {
     "resume": "lift the emergency stop",
     "history": "import, check and list candles",
     "sandbox": "serve the Kraken-compatible exchange over HTTP",
+    "ledger": "every fill, fee and transfer, exact decimals",
     "doctor": "check the set-up, with remedies",
 }
 

@@ -73,14 +73,13 @@ def test_what_is_appended_while_reading_is_read_once(journal):
     assert seen == [1, 2, 3]
 
 
-def test_the_newest_event_of_a_kind_is_found(journal):
+def test_the_newest_comes_first_when_reading_backwards(journal):
     journal.append(deposit(1))
-    journal.append(deposit(2, minutes=5))
     journal.append(Resumed(AT, "me"))
-    assert journal.last(CashAdjusted) == deposit(2, minutes=5)
-    assert journal.last(CashAdjusted, before=AT) == deposit(1)
-    assert journal.last(CashAdjusted, before=AT - timedelta(1)) is None
-    assert journal.last(SessionEnded) is None
+    journal.append(deposit(2))
+    assert [n for n, _ in journal.backwards()] == [3, 2, 1]
+    assert list(journal.backwards(kinds=(CashAdjusted,))) == [(3, deposit(2)), (1, deposit(1))]
+    assert list(journal.backwards(kinds=(SessionEnded,))) == []
 
 
 def test_the_digest_is_the_sha256_of_the_encoded_lines():

@@ -96,6 +96,13 @@ def test_a_reader_in_the_middle_of_a_book_does_not_hold_up_the_writer(path):
             assert len(list(pages)) == 3000
 
 
+def test_many_pages_are_read_once_each_in_both_directions(path):
+    with SqliteJournal(path, "paper", durable=False) as journal:
+        journal.append_all([deposit(n) for n in range(4500)])
+        assert amounts(journal) == list(range(4500))
+        assert [int(e.amount) for _, e in journal.backwards()] == list(range(4499, -1, -1))
+
+
 def test_a_reader_of_a_book_that_does_not_exist_yet_sees_nothing_until_it_does(path):
     with SqliteJournal(path, "paper"), SqliteJournal.reader(path, "other") as reader:
         assert list(reader.events()) == []

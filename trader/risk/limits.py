@@ -8,6 +8,7 @@ is the matter of `trader.risk.caps`. docs/risk-states.md has the states these ru
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -70,6 +71,12 @@ class RiskLimits:
     volatility_target: Decimal = ZERO
     kelly_share: Decimal = ZERO
     emergency_stop: bool = False
+
+    @classmethod
+    def of(cls, settings: object) -> RiskLimits:
+        """The limits among settings that bear the same names; defaults for those that do not."""
+        names = [f.name for f in dataclasses.fields(cls) if hasattr(settings, f.name)]
+        return cls(**{name: getattr(settings, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +255,7 @@ def drawdown(context: RiskContext) -> Refusal | None:
     return context.refuse(
         "drawdown",
         f"equity {_money(context.equity)} is {_percent(used)} below its peak {_money(peak)}, "
-        f"limit {_percent(limit)}; `resume` sets a new start",
+        f"limit {_percent(limit)}; after a look, `stop` and `resume` begin anew",
     )
 
 

@@ -100,16 +100,13 @@ class MemoryJournal:
             if not wanted or isinstance(event, wanted):
                 yield position, event
 
-    def last(self, kind: type[Event], before: datetime | None = None) -> Event | None:
-        """The newest event of a kind, at or before a moment if given; None if there is none."""
-        return next(
-            (
-                event
-                for event in reversed(self._events)
-                if isinstance(event, kind) and (before is None or event.at <= before)
-            ),
-            None,
-        )
+    def backwards(self, kinds: Collection[type[Event]] = ()) -> Iterator[tuple[int, Event]]:
+        """(number, event), the newest first; only these kinds if given."""
+        wanted = tuple(kinds)
+        for position in range(len(self._events), 0, -1):
+            event = self._events[position - 1]
+            if not wanted or isinstance(event, wanted):
+                yield position, event
 
     def digest(self) -> str:
         """sha256 over all encoded events, in hex."""
@@ -205,17 +202,14 @@ class SqliteJournal:
         for seq, body in self._lines(after, names):
             yield seq, _decoded(seq, body)
 
-    def last(self, kind: type[Event], before: datetime | None = None) -> Event | None:
-        """The newest event of a kind, at or before a moment if given; None if there is none."""
-        with self._lock, _explained(self.path):
-            rows = self._connection.execute(
-                "SELECT seq, body, at FROM events WHERE book = ? AND kind = ? ORDER BY seq DESC",
-                (self._find_book(), kind.__name__),
-            )
-            for seq, body, at in rows:
-                if before is None or datetime.fromisoformat(at) <= before:
-                    return _decoded(seq, body)
-        return None
+    def backwards(self, kinds: Collection[type[Event]] = ()) -> Iterator[tuple[int, Event]]:
+        """(number, event), the newest first; only these kinds if given. Reads in pages."""
+        names = [kind.__name__ for kind in kinds]
+        before = 2**62
+        while page := self._page(f"seq < ?{_only(names)} ORDER BY seq DESC", before, names):
+            for seq, body in page:
+                yield seq, _decoded(seq, body)
+            before = page[-1][0]
 
     def digest(self) -> str:
         """sha256 over all encoded events, in hex; only events new since the last call are read."""
@@ -271,21 +265,21 @@ class SqliteJournal:
         return self._find_book()
 
     def _lines(self, after: int, names: Collection[str]) -> Iterator[tuple[int, str]]:
-        marks = ",".join("?" * len(names))
-        only = f" AND kind IN ({marks})" if names else ""
-        query = (
-            f"SELECT seq, body FROM events WHERE book = ? AND seq > ?{only}"  # noqa: S608 - only
-            f" ORDER BY seq LIMIT {_PAGE}"  # question marks and a constant are put in
-        )
-        while True:
-            with self._lock, _explained(self.path):
-                page = self._connection.execute(
-                    query, (self._find_book(), after, *names)
-                ).fetchall()
+        while page := self._page(f"seq > ?{_only(names)} ORDER BY seq", after, names):
             yield from page
             if len(page) < _PAGE:
                 return
             after = page[-1][0]
+
+    def _page(self, which: str, edge: int, names: Collection[str]) -> list[tuple[int, str]]:
+        # `which` is made of constants and question marks only.
+        query = f"SELECT seq, body FROM events WHERE book = ? AND {which} LIMIT {_PAGE}"  # noqa: S608
+        with self._lock, _explained(self.path):
+            return self._connection.execute(query, (self._find_book(), edge, *names)).fetchall()
+
+
+def _only(names: Collection[str]) -> str:
+    return f" AND kind IN ({','.join('?' * len(names))})" if names else ""
 
 
 def list_books(path: Path) -> tuple[BookInfo, ...]:

@@ -1,0 +1,87 @@
+"""`run_trader.py ledger`: every fill, fee and transfer, exact decimals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from commands.common import say
+from trader.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from trader.reports.ledger import Entry
+
+
+@click.command(name="ledger", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "json", "koinly"]), default="csv",
+    show_default=True, help="Form of the answer.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), help="Write to this file.")
+@click.option("--book", help="Account to show; the one that ran last if left out.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def command(form: str, out: Path | None, book: str | None, as_json: bool) -> None:
+    r"""Every fill, fee and transfer of the account, in exact decimals.
+
+    \b
+    Example:
+      python run_trader.py ledger --format koinly --out trades.csv
+    """
+    from commands.account import FIRST_STEP, choose_book
+    from config import load_config
+
+    config = load_config()
+    form = "json" if as_json else form
+    chosen = choose_book(config, book)
+    if chosen is None:
+        say(f"{config.mode}  {FIRST_STEP}")
+        mode, quote, entries = config.mode, config.quote, []
+    else:
+        from commands.account import mode_of, open_book
+        from trader.domain.events import CashAdjusted, OrderFilled
+        from trader.reports.ledger import ledger
+
+        with open_book(config, chosen) as journal:
+            mode = mode_of(journal, config.mode)
+            quote = _quote(journal.path, chosen) or config.quote
+            kinds = (CashAdjusted, OrderFilled)
+            entries = ledger(quote, (event for _, event in journal.events(kinds=kinds)))
+        note = "" if mode == "LIVE" else "; simulated, no real money"
+        say(f"{mode}  book {chosen}, {len(entries)} lines{note}")
+    _put(_text(form, mode, chosen, quote, entries), out)
+
+
+def _quote(path: Path, book: str) -> str:
+    from trader.storage.journal import list_books
+
+    info = next(i for i in list_books(path) if i.name == book)
+    return info.session.pairs[0].quote if info.session and info.session.pairs else ""
+
+
+def _text(form: str, mode: str, book: str | None, quote: str, entries: list[Entry]) -> str:
+    from trader.reports.ledger import csv_text, koinly_text, rows, totals
+
+    if form == "csv":
+        return csv_text(entries)
+    if form == "koinly":
+        return koinly_text(entries)
+    document = {"mode": mode, "book": book, "totals": totals(quote, entries),
+                "entries": rows(entries)}  # fmt: skip
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _put(text: str, out: Path | None) -> None:
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise UsageError(
+            f"--out {out}: cannot be written ({fault.strerror})",
+            "Name a file in a folder that exists.",
+        ) from fault
+    say(f"written to {out}")
