@@ -1,0 +1,260 @@
+"""One analysis: which candles, what they say, what would be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from ai_trader import AITrader
+from config import Config
+from market_analyzer import MarketAnalyzer
+from risk_manager import MarketView, RiskLimits, RiskManager
+from trader.domain.candles import Candles, Timeframe
+from trader.domain.errors import HistoryError
+from trader.domain.markets import OrderBook, Pair, PublicTrade, to_decimal
+from trader.domain.portfolio import Portfolio
+from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
+from trader.exchanges.markets import market
+from trader.ports import ModelSource
+from trader.risk.stops import daily_atr
+from trader.simulation.costs import Costs
+from trader.storage.history import HistoryStore
+from trader.strategies.registry import StrategySettings
+
+LEADER = "BTC"
+KEEP = 5000
+"""Candles looked at: as many as the running bot holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: `at` None means now."""
+
+    pair: Pair
+    timeframe: Timeframe
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The candles of a pair, and book and takers where the exchange was asked."""
+
+    candles: Candles
+    source: str
+    book: OrderBook | None = None
+    trades: tuple[PublicTrade, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The analysis and what would follow from it.
+
+    Attributes:
+        now: the moment of the question.
+        source: where the candles came from, in words.
+        plan: the order an account without positions would send, or None.
+        refusals: the rules that forbid it.
+        model: id, training moment and licence of the model in use; None without one.
+        equity: worth of the account the plan is made for, in quote.
+    """
+
+    mode: str
+    question: Question
+    now: datetime
+    source: str
+    snapshot: Snapshot
+    signal: Signal
+    plan: Approval | None
+    refusals: tuple[Refusal, ...]
+    model: Any | None
+    equity: Decimal
+
+
+def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> Answer:
+    """Load, analyse, decide and plan.
+
+    Args:
+        config: the settings.
+        question: what is asked.
+        tell: is given what the person should know meanwhile.
+
+    Raises:
+        UnknownPair: if the exchange has no such market.
+        HistoryError: if there are no candles.
+    """
+    rules = market(question.pair).rules
+    now = question.at or datetime.now(UTC)
+    found = candles_of(config, question, now)
+    if question.at is None and now - found.candles.closed_at > 2 * question.timeframe.delta:
+        days = (now - found.candles.closed_at).days
+        age = f"{days} days" if days else f"{(now - found.candles.closed_at).seconds // 3600} h"
+        tell(f"the newest stored candle is {age} old; `history download` brings newer ones")
+    analyzer = MarketAnalyzer()
+    snapshot = analyzer.analyze(
+        question.pair, found.candles, book=found.book, trades=found.trades,
+        leader=_leader(config, question, analyzer, found.candles),
+    )  # fmt: skip
+    models = _models(config)
+    costs = Costs()
+    fees = costs.rates(snapshot.closed_at.date(), question.pair.base)
+    settings = StrategySettings(
+        share=1.0 / max(1, len(config.pairs)),
+        confidence_threshold=config.confidence_threshold,
+        maker_fee=float(fees.maker),
+        taker_fee=float(fees.taker),
+        slippage=float(costs.slippage),
+    )
+    signal = AITrader(config.strategy, models, settings).decide(snapshot, 0.0, now)
+    view = MarketView(
+        pair=question.pair, rules=rules, fees=fees, price=to_decimal(snapshot.price),
+        data_closed_at=snapshot.closed_at, daily_atr=_daily_atr(found.candles),
+        slippage=costs.slippage, timeframe=question.timeframe,
+        prices={question.pair: to_decimal(snapshot.price)},
+        emergency=_emergency(config) if question.at is None else "",
+    )  # fmt: skip
+    plan, refusals = _planned(config, signal, view, now)
+    model = None if models is None else models.model_for(question.pair, question.timeframe, now)
+    return Answer(
+        config.mode, question, now, found.source, snapshot, signal, plan, refusals, model,
+        config.sandbox_balance,
+    )  # fmt: skip
+
+
+def candles_of(config: Config, question: Question, now: datetime) -> Market:
+    """The newest candles known at that moment, from the store.
+
+    Raises:
+        HistoryError: if nothing is stored for the pair, or nothing that old.
+    """
+    store = HistoryStore(config.data_dir, config.exchange)
+    stored = store.load(question.pair, question.timeframe)
+    known = stored.known_at(now)
+    if not len(known):
+        raise HistoryError(
+            f"{question.pair}: no {question.timeframe} candle had closed at "
+            f"{now:%Y-%m-%d %H:%M} UTC",
+            f"The stored history begins on {stored.first_opened_at:%Y-%m-%d %H:%M} UTC."
+            if len(stored) else "The stored history has no whole candle of that length.",
+        )  # fmt: skip
+    return Market(known[-KEEP:], f"stored history of {store.exchange}")
+
+
+def _leader(
+    config: Config, question: Question, analyzer: MarketAnalyzer, candles: Candles
+) -> Snapshot | None:
+    """The leading market at the same close, if it is stored and was open then."""
+    if question.pair.base == LEADER:
+        return None
+    leader = Question(Pair(LEADER, question.pair.quote), question.timeframe, candles.closed_at)
+    try:
+        found = candles_of(config, leader, candles.closed_at).candles
+    except HistoryError:
+        return None
+    if found.closed_at != candles.closed_at:
+        return None
+    return analyzer.analyze(leader.pair, found)
+
+
+def _models(config: Config) -> ModelSource | None:
+    try:
+        from trader.storage.model_store import ModelStore  # type: ignore[import-not-found]
+    except ImportError:
+        return None
+    return ModelStore(config.models_dir)  # type: ignore[no-any-return]
+
+
+def _daily_atr(candles: Candles) -> Decimal | None:
+    found = daily_atr(candles)
+    return None if found is None else to_decimal(found)
+
+
+def _emergency(config: Config) -> str:
+    if config.emergency_stop:
+        return "EMERGENCY_STOP is set"
+    from trader.storage.stop_switch import StopSwitch
+
+    request = StopSwitch(config.data_dir).read()
+    return "" if request is None else request.reason or "emergency stop"
+
+
+def risk_limits(config: Config) -> RiskLimits:
+    """What the settings allow."""
+    return RiskLimits(
+        risk_per_trade=config.risk_per_trade,
+        max_position_fraction=config.max_position_fraction,
+        stop_atr_multiple=config.stop_atr_multiple,
+        risk_reward=config.risk_reward,
+        max_daily_loss=config.max_daily_loss,
+        max_drawdown=config.max_drawdown,
+        max_consecutive_losses=config.max_consecutive_losses,
+        max_open_positions=config.max_open_positions,
+        confidence_threshold=config.confidence_threshold,
+        emergency_stop=config.emergency_stop,
+    )
+
+
+def _planned(
+    config: Config, signal: Signal, view: MarketView, now: datetime
+) -> tuple[Approval | None, tuple[Refusal, ...]]:
+    """The order for a fresh account of the configured size, or what forbids it."""
+    if signal.action is Action.HOLD:
+        return None, ()
+    portfolio = Portfolio(view.pair.quote, cash=config.sandbox_balance)
+    manager = RiskManager(risk_limits(config))
+    verdict = manager.review(signal, portfolio, view, now)
+    if isinstance(verdict, Approval):
+        return verdict, ()
+    refusals = manager.refusals(signal, portfolio, view, now)
+    return None, refusals or ((verdict,) if verdict is not None else ())
+
+
+def as_document(answer: Answer) -> dict[str, Any]:
+    """The answer as the JSON that programs read."""
+    snapshot, signal, model = answer.snapshot, answer.signal, answer.model
+    return {
+        "pair": str(answer.question.pair),
+        "timeframe": str(answer.question.timeframe),
+        "mode": answer.mode,
+        "closed_at": snapshot.closed_at,
+        "price": snapshot.price,
+        "indicators": snapshot.indicators,
+        "patterns": snapshot.patterns,
+        "sentiment": dict(snapshot.sentiment),
+        "signal": {
+            "action": str(signal.action),
+            "confidence": signal.confidence,
+            "reasons": list(signal.reasons),
+            "strategy": signal.strategy,
+            "target_weight": signal.target_weight,
+        },
+        "model": {
+            "id": None if model is None else model.id,
+            "trained_at": getattr(model, "trained_at", None),
+            "licence": getattr(model, "licence", None),
+        },
+        "plan": None if answer.plan is None else _plan_document(answer.plan),
+        "refusals": [{"rule": r.rule, "reason": r.reason} for r in answer.refusals],
+        "source": answer.source,
+        "digest": snapshot.digest,
+    }
+
+
+def _plan_document(plan: Approval) -> dict[str, Any]:
+    def number(value: Decimal | None) -> float | None:
+        return None if value is None else float(value)
+
+    return {
+        "side": str(plan.side),
+        "quantity": number(plan.quantity),
+        "entry": number(plan.entry),
+        "stop": number(plan.stop),
+        "take_profit": number(plan.take_profit),
+        "risk_quote": number(plan.risk_quote),
+        "cost_quote": number(plan.cost_quote),
+        "break_even_probability": plan.break_even_probability,
+        "order_type": str(plan.order_type),
+        "reasons": list(plan.reasons),
+    }
