@@ -60,18 +60,22 @@ def _show_group(out: Console, group: Group, width: int) -> None:
     title = Text(f"\n{group.title.upper():<12}", style="bold")
     title.append(group.summary, style=_STYLE[group.tone] or "dim")
     out.print(title)
+    barred = any(row.scale is not None for row in group.rows)
     for row in group.rows:
-        out.print(_row(row, width))
+        _show_row(out, row, width, barred)
 
 
-def _row(row: Row, width: int) -> Text:
-    line = Text(f"  {row.name:<19}"[:21])
-    line.append(f"{row.value:>20} ")
-    line.append(_bar(row.scale), style="cyan")
-    space = width - line.cell_len - 1
-    words = row.words if len(row.words) <= space else row.words[: space - 1] + "…"
-    line.append(f" {words}", style=_STYLE[row.tone])
-    return line
+def _show_row(out: Console, row: Row, width: int, barred: bool) -> None:
+    line = Text(f"  {row.name:<19} ")
+    line.append(f"{row.value:>11} ")
+    if barred:
+        line.append(_bar(row.scale), style="cyan")
+    line.append(" ")
+    indent = line.cell_len
+    for number, words in enumerate(Text(row.words).wrap(out, width - indent)):
+        start = line if number == 0 else Text(" " * indent)
+        words.rstrip()
+        out.print(start.append(words.plain, style=_STYLE[row.tone]))
 
 
 def _bar(scale: float | None) -> str:
@@ -149,4 +153,4 @@ def _shown(value: float, unit: Unit) -> str:
         return price_text(value)
     if unit is Unit.FRACTION:
         return f"{value * 100:.2f} %"
-    return f"{value:,.2f}" if abs(value) >= 0.01 or value == 0 else f"{value:.3g}"
+    return f"{value:,.2f}" if value == 0 or 0.01 <= abs(value) < 1e8 else f"{value:.3g}"

@@ -158,7 +158,10 @@ def breakout(high: Value, low: Value, close: Value, n: int) -> Value:
 
 @chart("squeeze_release", inputs=HLC, warmup=21)
 def squeeze_release(high: Value, low: Value, close: Value) -> Value:
-    """A Bollinger squeeze ends with this candle; its side of the mean gives the sign."""
+    """A Bollinger squeeze ends with this candle.
+
+    The side of the mean on which it closes gives the sign.
+    """
     upper, middle, lower = ta.BBANDS(close, timeperiod=20, nbdevup=2.0, nbdevdn=2.0)
     calm = squeeze(upper, lower, high, low, close)
     ended = above(lag(calm, 1), calm)
@@ -167,7 +170,10 @@ def squeeze_release(high: Value, low: Value, close: Value) -> Value:
 
 @chart("inside_bar", inputs=HLC, warmup=1)
 def inside_bar(high: Value, low: Value, close: Value) -> Value:
-    """Range within the range before; the close's half of the range before gives the sign."""
+    """Range within the range before.
+
+    The half of the earlier range in which it closes gives the sign.
+    """
     before_high, before_low = lag(high, 1), lag(low, 1)
     inside = above(before_high, high) * above(low, before_low)
     middle = (before_high + before_low) / 2.0
@@ -176,7 +182,10 @@ def inside_bar(high: Value, low: Value, close: Value) -> Value:
 
 @chart("narrowest_of_7", inputs=HLC, warmup=6)
 def narrowest_of_7(high: Value, low: Value, close: Value) -> Value:
-    """Smallest range of seven: a move is near; the close's half of it gives the sign."""
+    """Smallest range of seven: a move is near.
+
+    The half of its own range in which it closes gives the sign.
+    """
     span = high - low
     narrow = 1.0 - above(span, ta.MIN(span, timeperiod=7))
     return narrow * where(above((high + low) / 2.0, close), -1.0, 1.0)
@@ -235,7 +244,7 @@ def double_bottom(opened_at: Value, high: Value, low: Value, close: Value) -> Va
 
 @chart("swing_trend", inputs=("high", "low"), warmup=_SWING_FIRST)
 def swing_trend(high: Value, low: Value) -> Value:
-    """1 while confirmed swing highs and lows both rise, -1 while both fall, else 0."""
+    """Confirmed swing highs and lows both rise, or both fall."""
     tops, top = _swings(high, True)
     bottoms, bottom = _swings(low, False)
     last_top, last_bottom = held(top, tops), held(bottom, bottoms)

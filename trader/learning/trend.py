@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
 
 from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.memo import once
 from trader.domain.signals import Analysis
 
+_BLOCK_DECAY = 30
+"""A block ends when its first value has decayed by this many powers of e."""
 FAST_DAYS = (4, 8, 16, 32)
 SLOW_FACTOR = 3
 VOLATILITY_DAYS = 30
@@ -54,13 +55,31 @@ def candles_in(days: float, timeframe: Timeframe) -> int:
 def ewma(values: FloatArray, span: int) -> FloatArray:
     """Exponentially weighted mean with decay 1 - 2/(span+1), weights summing to one from row 0.
 
-    >>> ewma(np.array([1.0, 1.0, 1.0]), 5).tolist()
+    >>> ewma(np.array([1.0, 1.0, 1.0]), 5).round(12).tolist()
     [1.0, 1.0, 1.0]
     """
     keep = 1.0 - 2.0 / (span + 1.0)
-    total = lfilter([1.0], [1.0, -keep], values)
+    total = _decaying_sum(values, keep, _BLOCK_DECAY * (span + 1) // 2)
     weight = (1.0 - keep ** np.arange(1, len(values) + 1)) / (1.0 - keep)
     return np.asarray(total / weight, dtype=np.float64)
+
+
+def _decaying_sum(values: FloatArray, keep: float, block: int) -> FloatArray:
+    """total[i] = keep * total[i - 1] + values[i], in blocks short enough not to underflow.
+
+    Plain numpy, because SciPy's filter takes two seconds to import.
+    """
+    total = np.empty(len(values))
+    powers = keep ** np.arange(block + 1)
+    before = 0.0
+    for start in range(0, len(values), block):
+        part = values[start : start + block]
+        scaled = np.cumsum(part / powers[: len(part)])
+        total[start : start + block] = (
+            scaled * powers[: len(part)] + before * powers[1 : len(part) + 1]
+        )
+        before = float(total[start + len(part) - 1])
+    return total
 
 
 def trend_of(candles: Candles) -> Trend:

@@ -106,7 +106,7 @@ def _pattern_marks(snapshot: Snapshot, rows: slice) -> list[dict[str, Any]]:
             strength = snapshot.analysis.patterns[name][rows]
             for i in np.flatnonzero(np.nan_to_num(strength)).tolist():
                 text = f"{name.replace('_', ' ')} {strength[i]:+.2f}: {entry.meaning}"
-                told.setdefault((i, strength[i] > 0), []).append(text)
+                told.setdefault((i, bool(strength[i] > 0)), []).append(text)
         for bullish in (True, False):
             found = sorted((i, words) for (i, up), words in told.items() if up is bullish)
             marks.append(_mark(candles, found, bullish, group))
@@ -261,7 +261,7 @@ section,.chart{background:#fff;border:1px solid #e1e6ea;border-radius:10px}
 .groups{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(400px,100%),1fr));gap:14px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:13px}
 th,td{padding:4px 8px 4px 0;text-align:left;vertical-align:top;font-weight:400}
-th{color:#5d6a76}td:nth-child(2){text-align:right;white-space:nowrap}
+th{color:#5d6a76;white-space:nowrap}td:nth-child(2){text-align:right;white-space:nowrap}
 .up td:last-child,h2 .up{color:#13806a}.down td:last-child,h2 .down{color:#b83a2c}
 .warn td:last-child,h2 .warn{color:#8a5a00}
 .signal{margin:8px 0 0}.buy b{color:#13806a}.sell b{color:#b83a2c}

@@ -128,11 +128,10 @@ def _averages(price: float, means: list[float]) -> Row:
     above = sum(price > m for m in known)
     if not known:
         return Row("EMA 20 50 200", "not yet", "warming up")
-    words = {0: "below all of them", len(known): "above all of them"}.get(
-        above, f"above {above} of {len(known)}"
-    )
+    words = {0: "above price", len(known): "below price"}.get(above, "mixed")
     tone = UP if above == len(known) else DOWN if above == 0 else PLAIN
-    return Row("EMA 20 50 200", " ".join(_short(m) for m in means), words, tone)
+    listed = " ".join(_short(m) for m in means)
+    return Row("EMA 20 50 200", f"{above} of {len(known)}", f"{words}: {listed}", tone)
 
 
 def _short(price: float) -> str:
@@ -186,16 +185,16 @@ def _volatility(v: Values, snapshot: Snapshot) -> Group:
     state = _band(rank, (20, "calm", PLAIN), (80, "ordinary", PLAIN), last=("wild", WARN))
     rows = (
         Row("ATR 14", price_text(v["atr_14"]),
-            f"{_number(v['natr_14'], '.2f')} % of the price per candle"),
-        Row("Volatility 20", _percent(yearly, 0).lstrip("+"), "per year, from the last 20 closes"),
+            f"{_number(v['natr_14'], '.2f')} % of the price, each candle"),
+        Row("Volatility 20", _percent(yearly, 0).lstrip("+"), "a year, from the last 20 closes"),
         Row("Range rank", _number(rank, ".0f") + (" %" if rank == rank else ""),
-            "of the last 100 candles were calmer", state[1], _scaled(rank, 0, 100)),
+            "of 100 candles were calmer", state[1], _scaled(rank, 0, 100)),
         Row("Bollinger 20/2", _percent(v["bb_percent"], 0).lstrip("+"),
             *_band(v["bb_percent"], (0, "below the lower band", WARN), (0.2, "near the lower band",
                    DOWN), (0.8, "inside the bands", PLAIN), (1, "near the upper band", UP),
                    last=("above the upper band", WARN)), _scaled(v["bb_percent"], 0, 1)),
         Row("Squeeze", "on" if v["squeeze"] == 1 else "off",
-            "bands inside the channel: a move gathers" if v["squeeze"] == 1 else "no squeeze",
+            "a move gathers" if v["squeeze"] == 1 else "no squeeze",
             WARN if v["squeeze"] == 1 else PLAIN),
     )  # fmt: skip
     return Group("volatility", *state, rows)
@@ -204,10 +203,10 @@ def _volatility(v: Values, snapshot: Snapshot) -> Group:
 def _volume(v: Values, _: Snapshot) -> Group:
     rows = (
         Row("Volume", _number(v["rvol_20"], ".2f") + " x",
-            *_band(v["rvol_20"], (0.5, "quiet, against its mean of 20", PLAIN),
-                   (1.5, "ordinary, against its mean of 20", PLAIN),
-                   (3, "busy, against its mean of 20", WARN),
-                   last=("very busy, against its mean of 20", WARN)),
+            *_band(v["rvol_20"], (0.5, "quiet for the last 20", PLAIN),
+                   (1.5, "ordinary for the last 20", PLAIN),
+                   (3, "busy for the last 20", WARN),
+                   last=("very busy for the last 20", WARN)),
             _scaled(v["rvol_20"], 0, 3)),
         Row("CMF 20", _number(v["cmf_20"], "+.2f"),
             *_band(v["cmf_20"], (-0.05, "money flows out", DOWN), (0.05, "balanced", PLAIN),
@@ -232,7 +231,9 @@ def _patterns(snapshot: Snapshot) -> Group:
         tone = PLAIN if neutral else UP if strength > 0 else DOWN
         sign = "neutral" if neutral else "bullish" if strength > 0 else "bearish"
         meaning = PATTERNS[name].meaning
-        words = meaning if meaning.startswith(sign) else f"{sign}: {meaning}"
+        words = (
+            meaning if meaning.startswith(sign) else f"{sign}: {meaning[0].lower()}{meaning[1:]}"
+        )
         rows.append(Row(name.replace("_", " "), f"{strength:+.2f}", words, tone))
     if not rows:
         return Group("patterns", "none in this candle", PLAIN, ())
@@ -274,7 +275,7 @@ def _mood(snapshot: Snapshot) -> Group:
 _PLAIN_WORDS = {
     "spread_bp": "between best bid and ask",
     "depth_quote": "quote currency waiting",
-    "volatility_regime": "-1 is the calmest of 100 candles, 1 the wildest",
+    "volatility_regime": "-1 calmest, +1 wildest of 100",
 }
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError, UsageError
@@ -278,18 +279,26 @@ def _read_file(path: Path) -> tuple[Candles, tuple[Provenance, ...]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(
-            path, columns=list(COLUMNS), page_checksum_verification=True, use_threads=False
-        )
+        # Not `read_table`: that one imports the dataset layer, and with it pandas (a second).
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read(columns=list(COLUMNS), use_threads=False)
         metadata = table.schema.metadata or {}
         sources = tuple(Provenance(**entry) for entry in json.loads(metadata[_PROVENANCE]))
-        columns = [table.column(name).to_numpy() for name in COLUMNS]
+        columns = [_as_numpy(table.column(name)) for name in COLUMNS]
         return _made(Timeframe.parse(path.stem), columns, checked=False), sources
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, HistoryError) as fault:
         raise HistoryError(
             f"{path} is damaged: {str(fault).splitlines()[0]}",
             "Remove the file and import its source again.",
         ) from fault
+
+
+def _as_numpy(column: pa.ChunkedArray) -> npt.NDArray[np.generic]:
+    """The numbers of a column; Arrow's own `to_numpy` would import pandas (a second)."""
+    if column.null_count:
+        raise ValueError("a value is missing")
+    parts = [np.from_dlpack(chunk) for chunk in column.chunks]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _table(candles: Candles, sources: tuple[Provenance, ...]) -> pa.Table:
