@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--book", help="Account to show; the one that ran last if left out.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def command(form: str, out: Path | None, book: str | None, as_json: bool) -> None:
-    r"""Every fill, fee and transfer of the account, in exact decimals.
+    """Every fill, fee and transfer of the account, in exact decimals.
 
     \b
     Example:

@@ -39,7 +39,7 @@ def command(
     as_json: bool,
     debug: bool,
 ) -> None:
-    r"""Run the bot: paper trading by default, no keys needed.
+    """Run the bot: paper trading by default, no keys needed.
 
     Ctrl-C ends it in order; stops stay at the exchange.
 

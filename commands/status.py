@@ -23,7 +23,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.option("--book", help="Account to show; the one that ran last if left out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(book: str | None, as_json: bool) -> None:
-    r"""Balances, positions, open orders, limits, model, last decision, health.
+    """Balances, positions, open orders, limits, model, last decision, health.
 
     Reads the journal; works while the bot runs and while it does not.
 

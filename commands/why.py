@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--book", help="Account to ask; the one that ran last if left out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(pair: str, at_text: str | None, book: str | None, as_json: bool) -> None:
-    r"""What was decided for a candle of PAIR and why, gate by gate; also why nothing was done.
+    """What was decided for a candle of PAIR and why, gate by gate; also why nothing was done.
 
     \b
     Example:

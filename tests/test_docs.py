@@ -16,6 +16,7 @@ from run_trader import COMMANDS
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EVERYTHING = [*COMMANDS, "backtest", "monitor_dashboard"]
 GOLDEN = "run: make golden"
 EXAMPLE = re.compile("\b\n *Example")
 
@@ -25,7 +26,9 @@ def named(path: Path) -> str:
 
 
 def command(name: str) -> click.Command:
-    found: click.Command = importlib.import_module(f"commands.{name}").command
+    """A command of run_trader, or a program under scripts."""
+    module = f"commands.{name}" if name in COMMANDS else f"scripts.{name}"
+    found: click.Command = importlib.import_module(module).command
     return found
 
 
@@ -43,9 +46,9 @@ def options(top: click.Command) -> set[str]:
 
 def readme_rows() -> dict[str, str]:
     """Command → its row in the table of the README."""
-    rows = re.findall(r"^\| `(?:run_trader\.py (\w+)|scripts/\w+\.py).*$", README, re.MULTILINE)
-    lines = re.findall(r"^\| `run_trader\.py \w+.*$", README, re.MULTILINE)
-    return dict(zip([name for name in rows if name], lines, strict=True))
+    rows = re.findall(r"^\| `(?:run_trader\.py|scripts)[ /](\w+).*$", README, re.MULTILINE)
+    lines = re.findall(r"^\| `(?:run_trader\.py|scripts)[ /]\w+.*$", README, re.MULTILINE)
+    return dict(zip(rows, lines, strict=True))
 
 
 def readme_commands() -> list[str]:
@@ -61,16 +64,16 @@ def test_every_link_to_a_file_leads_somewhere(path):
 
 
 def test_every_command_has_its_row_in_the_readme():
-    assert list(readme_rows()) == list(COMMANDS)
+    assert list(readme_rows()) == EVERYTHING
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_a_row_of_the_readme_names_only_options_that_exist(name):
     told = set(re.findall(r"--[a-z-]+", readme_rows()[name]))
     assert told - options(command(name)) == set()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_every_command_shows_an_example(name):
     # The character \b tells click to leave the lines of a paragraph as they are.
     bare = [c.name for c in family(command(name)) if not EXAMPLE.search(c.help or "")]
