@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import flask
 import waitress
 import waitress.server
+import waitress.wasyncore
 
 from trader.domain.errors import ExchangeError, UsageError
 from trader.exchanges.kraken_limits import DecayingCounter, Tier
@@ -159,43 +161,68 @@ class Server:
         self, handler: Handler, host: str = "127.0.0.1", port: int = 0, threads: int = 8
     ) -> None:
         logging.getLogger("waitress").setLevel(logging.ERROR)
-        try:
-            self._server = waitress.server.create_server(
-                create_app(handler),
-                host=host,
-                port=port,
-                threads=threads,
-            )
-        except (OSError, OverflowError, ValueError) as fault:
-            reason = getattr(fault, "strerror", None) or str(fault)
-            raise UsageError(
-                f"cannot listen on {host} port {port}: {reason}",
-                "Choose another one with --port; 0 takes any that is free.",
-            ) from fault
-        self.address = Address(host, int(self._server.effective_port))
+        listener = _listen(host, port)
+        self._server = waitress.server.create_server(
+            create_app(handler), sockets=[listener], threads=threads
+        )
+        self.address = Address(host, int(listener.getsockname()[1]))
         self._thread: threading.Thread | None = None
 
     def run(self) -> None:
-        """Serve until closed or interrupted."""
-        self._server.run()
+        """Serve until interrupted."""
+        try:
+            self._server.run()
+        finally:
+            self._drop_connections()
 
     def close(self) -> None:
-        """Stop listening and end the threads."""
-        self._server.close()
-        self._server.task_dispatcher.shutdown()
+        """Stop listening, drop the connections and end the threads."""
         if self._thread is not None:
+            # The connections belong to the serving thread, which alone may close them.
+            self._server.trigger.pull_trigger(self._drop_connections)
             self._thread.join(5)
+        self._server.task_dispatcher.shutdown()
+        self._drop_connections()
+
+    def _drop_connections(self) -> None:
+        waitress.wasyncore.close_all(self._server._map, ignore_all=True)
 
     def __enter__(self) -> Address:
-        self._thread = threading.Thread(target=self._serve, name="sandbox", daemon=True)
+        self._thread = threading.Thread(target=self._server.run, name="sandbox", daemon=True)
         self._thread.start()
         return self.address
 
-    def _serve(self) -> None:
-        try:
-            self._server.run()
-        except OSError:
-            _log.debug("sandbox_server_closed")
-
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        UsageError: if the address or port cannot be used.
+    """
+    if not 0 <= port <= 65535:
+        raise _unusable(host, port, ValueError("ports go from 0 to 65535"))
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, protocol)
+    except (OSError, OverflowError, UnicodeError) as fault:
+        raise _unusable(host, port, fault) from fault
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except (OSError, OverflowError) as fault:
+        found.close()
+        raise _unusable(host, port, fault) from fault
+    return found
+
+
+def _unusable(host: str, port: int, fault: Exception) -> UsageError:
+    reason = getattr(fault, "strerror", None) or str(fault)
+    return UsageError(
+        f"cannot listen on {host} port {port}: {reason}",
+        "Choose another one with --port; 0 takes any that is free.",
+    )
