@@ -193,7 +193,7 @@ def test_ccxt_raises_its_own_classes(unified: Any, served: Address) -> None:
         unified.cancel_order(order["id"])
     with pytest.raises(ccxt.InvalidOrder):
         unified.create_order("BTC/USD", "limit", "buy", 0.00001, 30000)
-    with pytest.raises(ccxt.BadSymbol):
+    with pytest.raises(ccxt.ExchangeError, match="EQuery:Unknown asset pair"):
         unified.publicGetTicker({"pair": "NOPE"})
     unified.nonce = lambda: 1
     with pytest.raises(ccxt.InvalidNonce):
