@@ -21,7 +21,7 @@ import click
 from commands.common import guarded, parse_time, print_json, say
 from config import load_config, parse_pairs
 from trader.domain.candles import Timeframe
-from trader.domain.errors import UsageError
+from trader.domain.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
     from scripts.backtest_run import RunSettings
@@ -66,8 +66,9 @@ def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
 @click.option("--cash", default="10000", show_default=True, callback=_money)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Files go here.")
 @click.option("--exchange", default="kraken", show_default=True, help="Whose candles.")
+@click.option("--verify", is_flag=True, help="Trade it again over Kraken's wire and compare.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def command(as_json: bool, out: Path | None, **words: Any) -> None:
+def command(as_json: bool, out: Path | None, verify: bool, **words: Any) -> None:
     """Trade history with the strategy and show what would have been left, after all costs.
 
     Without --maker and --taker the fees of Kraken's table of each day are taken, entry tier.
@@ -80,7 +81,11 @@ def command(as_json: bool, out: Path | None, **words: Any) -> None:
     from scripts.backtest_run import run_backtest
 
     settings = _settings(**words)
-    result = run_backtest(settings, Progress(quiet=as_json))
+    progress = Progress(quiet=as_json)
+    if verify:
+        _verify(settings, progress, as_json=as_json)
+        return
+    result = run_backtest(settings, progress)
     if out is not None:
         from trader.reports.export import write_files
 
@@ -95,6 +100,26 @@ def command(as_json: bool, out: Path | None, **words: Any) -> None:
     print_summary(result, Console())
     if out is not None:
         say(f"report: {out / 'report.html'}")
+
+
+def _verify(settings: RunSettings, progress: Progress, *, as_json: bool) -> None:
+    """Print whether the box and the wire give the same trading; a difference is a failure."""
+    from scripts.backtest_run import verify
+
+    found = verify(settings, progress)
+    if not found["equal"]:
+        first = found["first_difference"]
+        raise HistoryError(
+            f"the box and the wire differ at line {first['line']}: in the box "
+            f"'{first['in_the_box']}', over the wire '{first['over_the_wire']}'"
+        )
+    if as_json:
+        print_json(found)
+        return
+    click.echo(
+        f"PAPER  the same in the box and over Kraken's wire: {found['lines']:,} decisions, orders "
+        f"and fills ({found['orders']:,} orders)\ndigest {found['digest']}"
+    )
 
 
 def _settings(**words: Any) -> RunSettings:

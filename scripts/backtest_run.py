@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ai_trader import AITrader
 from config import Config
+from kraken_client import KrakenClient
 from main import LEADER, Trader
 from market_analyzer import MarketAnalyzer
 from risk_manager import MarketView, RiskLimits, RiskManager
@@ -20,17 +22,25 @@ from trader import performance
 from trader.clocks import ManualClock
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError
+from trader.domain.events import Event
 from trader.domain.markets import Pair
 from trader.domain.orders import OrderType, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.sandbox import SandboxExchange
-from trader.ports import ModelSource
+from trader.exchanges.sandbox_server import KrakenWire
+from trader.exchanges.wire.keys import ApiKey
+from trader.ports import Exchange, ModelSource
 from trader.simulation import bootstrap
 from trader.simulation.backtest import BacktestResult, Span, drive, load_histories
 from trader.simulation.costs import Costs, fee_table
-from trader.simulation.runs import AccountRun, account_run
+from trader.simulation.runs import (
+    AccountRun,
+    account_run,
+    decisions_digest,
+    trading_line,
+)
 from trader.storage.held_candles import WholeHistory
 from trader.storage.history import HistoryStore
 from trader.storage.journal import MemoryJournal
@@ -111,6 +121,23 @@ class Stopwatch:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
 
 
+Route: TypeAlias = Callable[[SandboxExchange], Exchange]
+
+
+def directly(exchange: SandboxExchange) -> Exchange:
+    """The trader holds the exchange itself: what a backtest does."""
+    return exchange
+
+
+def over_the_wire(exchange: SandboxExchange) -> Exchange:
+    """The trader talks to it through Kraken's words and client, as paper and live trading do."""
+    key = ApiKey.generate()
+    return KrakenClient(
+        key.key, key.secret, url="http://sandbox", now=exchange.server_time,
+        handler=KrakenWire(exchange, [key]), metadata_s=math.inf,
+    )  # fmt: skip
+
+
 class FullWeight(RiskManager):
     """What a yardstick is judged by: it may put its whole share in, without a stop."""
 
@@ -162,9 +189,37 @@ class Arena:
         return cls(settings, histories, analyzer, leader)
 
     def trade(
-        self, name: str, strategy: str, risk: RiskManager, models: ModelSource | None, shown: Shown
+        self,
+        name: str,
+        strategy: str,
+        risk: RiskManager,
+        models: ModelSource | None,
+        shown: Shown,
     ) -> AccountRun:
-        """Let one account trade through the span."""
+        """Let one account trade through the span: what it came to."""
+        settings = self.settings
+        events = self.events(name, strategy, risk, models, shown)
+        return account_run(name, settings.quote, settings.cash, events, settings.span.start)
+
+    def events(
+        self,
+        name: str,
+        strategy: str,
+        risk: RiskManager,
+        models: ModelSource | None,
+        shown: Shown,
+        route: Route = directly,
+    ) -> list[Event]:
+        """Let one account trade through the span: everything that happened.
+
+        Args:
+            name: what to call it.
+            strategy: a registered strategy.
+            risk: judges its wishes.
+            models: for strategies that learn.
+            shown: told how far it is.
+            route: how the trader reaches the exchange in the box.
+        """
         settings = self.settings
         moments = settings.span.moments(settings.timeframe)
         clock = ManualClock(settings.span.start)
@@ -175,7 +230,7 @@ class Arena:
         journal = MemoryJournal()
         trader = Trader(
             clock=clock,
-            executor=TradingExecutor(exchange, journal, Portfolio(settings.quote)),
+            executor=TradingExecutor(route(exchange), journal, Portfolio(settings.quote)),
             pairs=settings.pairs,
             timeframe=settings.timeframe,
             candles=WholeHistory(self.histories),
@@ -190,8 +245,7 @@ class Arena:
         shown.begin(name, len(moments))
         drive(trader, moments, shown.at)
         shown.end()
-        events = (event for _, event in journal.events())
-        return account_run(name, settings.quote, settings.cash, events, settings.span.start)
+        return [event for _, event in journal.events()]
 
 
 def _leader(settings: RunSettings, histories: dict[Pair, Candles]) -> Pair | None:
@@ -263,6 +317,34 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
         settings.pairs, settings.timeframe, settings.span, entry.name, window, run, baselines,
         document, float(settings.costs.slippage), (), _notes(settings, run, window, document),
     )  # fmt: skip
+
+
+def verify(settings: RunSettings, shown: Shown) -> dict[str, Any]:
+    """Trade once in the box and once through Kraken's wire and client, and compare every line.
+
+    Returns:
+        `equal`, `lines` compared, `orders` among them, `digest` of the box, and of the first
+        difference its number and both sides.
+    """
+    arena = Arena.open(settings, Stopwatch())
+    entry = find_strategy(settings.strategy)
+    limits = risk_limits(settings.config)
+    box, wire = (
+        arena.events(name, entry.name, RiskManager(limits), None, shown, route)
+        for name, route in (("in the box", directly), ("over Kraken's wire", over_the_wire))
+    )
+    ours = [line for line in map(trading_line, box) if line]
+    theirs = [line for line in map(trading_line, wire) if line]
+    pairs = enumerate(itertools.zip_longest(ours, theirs))
+    first = next(((i, a, b) for i, (a, b) in pairs if a != b), None)
+    return {
+        "equal": first is None,
+        "lines": len(ours),
+        "orders": sum(line.startswith("order ") for line in ours),
+        "digest": decisions_digest(box),
+        "first_difference": first
+        and {"line": first[0] + 1, "in_the_box": first[1], "over_the_wire": first[2]},
+    }
 
 
 def _baselines(

@@ -1,0 +1,119 @@
+"""What you test is what you trade: the box and Kraken's wire give the same trading, to the digit.
+
+One side is a backtest, which holds the exchange in the box itself; the other goes through
+Kraken's paths, signatures and words and the client that trades live.
+"""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from config import load_config
+from risk_manager import RiskManager
+from scripts.backtest import Progress
+from scripts.backtest_run import (
+    Arena,
+    RunSettings,
+    Stopwatch,
+    directly,
+    over_the_wire,
+    risk_limits,
+    verify,
+)
+from tests.shared_data import shared
+from trader.domain.candles import Timeframe
+from trader.domain.events import OrderFilled, OrderIntended
+from trader.domain.markets import Pair
+from trader.domain.orders import Purpose
+from trader.simulation.backtest import Span
+from trader.simulation.costs import Costs
+from trader.simulation.runs import decisions_digest
+from trader.storage.history import HistoryStore
+from trader.storage.ohlcvt import import_ohlcvt
+
+BTC, ETH = Pair("BTC", "USD"), Pair("ETH", "USD")
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> HistoryStore:
+    made = HistoryStore(tmp_path_factory.mktemp("data"))
+    for name in ("XBTUSD_60", "ETHUSD_60"):
+        path = shared(f"data/ohlcvt/{name}.csv.gz")
+        import_ohlcvt(made, path, now=datetime(2024, 1, 1, tzinfo=UTC))
+    return made
+
+
+def settings(store: HistoryStore, start: str, days: int, **more: object) -> RunSettings:
+    begin = datetime.fromisoformat(start).replace(tzinfo=UTC)
+    # Near stops and targets, so that both are met often.
+    config = replace(load_config(None, {}), stop_atr_multiple=Decimal(1), risk_reward=Decimal(2))
+    values = {
+        "config": config,
+        "store": store,
+        "pairs": (BTC,),
+        "timeframe": Timeframe(3600),
+        "span": Span(begin, begin + timedelta(days=days)),
+        "strategy": "sma-cross",
+        "costs": Costs(),
+        "cash": Decimal(10_000),
+    }
+    return RunSettings(**(values | more))
+
+
+def test_a_month_of_hours_is_the_same_in_the_box_and_over_the_wire(store: HistoryStore) -> None:
+    found = verify(settings(store, "2021-05-01", 31), QUIET)
+    assert found["first_difference"] is None
+    assert found["lines"] > 800
+    assert found["orders"] > 30
+
+
+def test_two_pairs_with_stops_targets_and_shared_cash_are_the_same_too(
+    store: HistoryStore,
+) -> None:
+    chosen = settings(store, "2020-02-15", 60, pairs=(BTC, ETH), timeframe=Timeframe(4 * 3600))
+    arena = Arena.open(chosen, Stopwatch())
+    box, wire = (
+        arena.events("x", "sma-cross", RiskManager(risk_limits(chosen.config)), None, QUIET, route)
+        for route in (directly, over_the_wire)
+    )
+    assert decisions_digest(box) == decisions_digest(wire)
+    met = {event.purpose for event in box if isinstance(event, OrderFilled)}
+    assert {Purpose.ENTRY, Purpose.EXIT, Purpose.STOP, Purpose.TARGET} <= met
+
+
+def test_a_thin_market_with_absent_hours_is_the_same_too(store: HistoryStore) -> None:
+    chosen = settings(store, "2014-02-01", 12)
+    candles = store.load(BTC, Timeframe(3600), chosen.span.start, chosen.span.end)
+    found = verify(chosen, QUIET)
+    assert candles.gaps()
+    assert found["first_difference"] is None
+    assert found["orders"] > 3
+
+
+def test_what_comes_later_changes_nothing_before_it(store: HistoryStore) -> None:
+    def trading(days: int) -> list[object]:
+        chosen = settings(store, "2021-01-10", days)
+        arena = Arena.open(chosen, Stopwatch())
+        risk = RiskManager(risk_limits(chosen.config))
+        return arena.events("x", "sma-cross", risk, None, QUIET)
+
+    short, long = trading(6), trading(9)
+    # The last mark of the short run is where the long one decides.
+    assert long[: len(short) - 1] == short[:-1]
+    assert any(isinstance(event, OrderIntended) for event in short)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("timeframe", ["1h", "4h"])
+def test_years_of_candles_are_the_same(store: HistoryStore, timeframe: str) -> None:
+    """As long as the machine is given time: PARITY_DAYS, 60 in the suite."""
+    days = int(os.environ.get("PARITY_DAYS", "60"))
+    chosen = settings(
+        store, "2018-01-01", days, pairs=(BTC, ETH), timeframe=Timeframe.parse(timeframe)
+    )
+    found = verify(chosen, QUIET)
+    assert found["first_difference"] is None
