@@ -143,19 +143,31 @@ class SandboxExchange:
         """
         rules = self.market_rules(pair)
         now = self._clock.now()
+        real = self.feed.ticker(pair, now)
+        if real is not None:
+            return real
         return ticker_around(pair, now, self._last(pair, now), self.costs.slippage, rules)
 
     def order_book(self, pair: Pair, depth: int = 25) -> OrderBook:
-        """The best levels of both sides; made up around the price, the same within a second."""
+        """The best levels of both sides.
+
+        Where the feed has none they are made up around the price, the same within a second.
+        """
+        real = self.feed.order_book(pair, depth, self._clock.now())
+        if real is not None:
+            return real
         ticker = self.ticker(pair)
         hour = self.feed.history(pair, self.feed.base_timeframe(pair), ticker.at, 24).volume
         volume = Decimal(repr(float(hour.mean()))) if len(hour) else Decimal(1)
         return book_around(ticker, volume, self.market_rules(pair), depth, self.seed)
 
     def recent_trades(self, pair: Pair, count: int = 50) -> tuple[PublicTrade, ...]:
-        """The newest public trades, oldest first; made up along the path."""
+        """The newest public trades, oldest first; made up along the path where there are none."""
         rules = self.market_rules(pair)
         now = self._clock.now()
+        real = self.feed.recent_trades(pair, now)
+        if real is not None:
+            return real[-count:]
         at = to_us(now)
         since = now - self.feed.base_timeframe(pair).delta * (2 + count // 16)
         trades = [

@@ -766,7 +766,7 @@ class MatchingEngine:
             yield _Event(spec.expires_at, 0, record.seq, record, ZERO)
         if record.status == "pending" and spec.starts_at is not None and spec.starts_at <= until:
             at = spec.starts_at
-            covering = _covering(source(spec.pair, at - 1, at, INFINITE, -INFINITE), at)
+            covering = _covering(source(spec.pair, self.now, until, INFINITE, -INFINITE), at)
             price = ZERO if covering is None else price_at(covering, at)
             yield _Event(at, 1, record.seq, record, price, covering)
 

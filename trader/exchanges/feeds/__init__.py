@@ -1,7 +1,8 @@
 """Where a simulated exchange takes its prices from."""
 
 from trader.exchanges.feeds.base import CandleFeed, Feed
+from trader.exchanges.feeds.kraken import KrakenFeed
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.feeds.simulated import SimulatedFeed
 
-__all__ = ["CandleFeed", "Feed", "ReplayFeed", "SimulatedFeed"]
+__all__ = ["CandleFeed", "Feed", "KrakenFeed", "ReplayFeed", "SimulatedFeed"]

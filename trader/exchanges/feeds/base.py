@@ -11,7 +11,7 @@ import numpy as np
 
 from trader.domain.candles import Candle, Candles, Timeframe
 from trader.domain.errors import UnknownPair, UsageError
-from trader.domain.markets import Pair, to_decimal
+from trader.domain.markets import OrderBook, Pair, PublicTrade, Ticker, to_decimal
 from trader.simulation.path import Stretch, from_us, price_at, to_us
 
 US = 1_000_000
@@ -64,6 +64,18 @@ class Feed(Protocol):
 
     def last_price(self, pair: Pair, at: int) -> Decimal | None:
         """The price now, or the last one while nothing trades; None before the first candle."""
+        ...
+
+    def ticker(self, pair: Pair, now: datetime) -> Ticker | None:
+        """Best prices, where there are real ones."""
+        ...
+
+    def order_book(self, pair: Pair, depth: int, now: datetime) -> OrderBook | None:
+        """The order book, where there is a real one."""
+        ...
+
+    def recent_trades(self, pair: Pair, now: datetime) -> tuple[PublicTrade, ...] | None:
+        """The newest public trades, where there are real ones."""
         ...
 
     def poll(self, now: datetime) -> None:
@@ -145,11 +157,11 @@ class CandleFeed:
         if last - first > 8:
             low, high = base.low[first:last], base.high[first:last]
             wanted = np.flatnonzero((low <= falls_to) | (high >= rises_to)) + first
-            yield from (_stretch(base, int(i)) for i in wanted)
+            yield from (stretch_of(base, int(i)) for i in wanted)
             return
         for i in range(first, last):
             if base.low[i] <= falls_to or base.high[i] >= rises_to:
-                yield _stretch(base, i)
+                yield stretch_of(base, i)
 
     def price(self, pair: Pair, at: int) -> Decimal | None:
         """See `Feed.price`."""
@@ -164,6 +176,15 @@ class CandleFeed:
         base = self.base(pair)
         known = base.count_known_at(from_us(at))
         return to_decimal(base.close[known - 1]) if known else None
+
+    def ticker(self, pair: Pair, now: datetime) -> None:
+        """Candles tell of no best prices."""
+
+    def order_book(self, pair: Pair, depth: int, now: datetime) -> None:
+        """Candles tell of no order book."""
+
+    def recent_trades(self, pair: Pair, now: datetime) -> None:
+        """Candles tell of no single trades."""
 
     def poll(self, now: datetime) -> None:
         """Everything is here already."""
@@ -188,10 +209,11 @@ class CandleFeed:
         index = int(base.opened_at.searchsorted(at // US, side="right")) - 1
         if index < 0 or at >= (int(base.opened_at[index]) + base.timeframe.seconds) * US:
             return None
-        return _stretch(base, index)
+        return stretch_of(base, index)
 
 
-def _stretch(base: Candles, index: int) -> Stretch:
+def stretch_of(base: Candles, index: int) -> Stretch:
+    """One candle as a piece of the path."""
     start = int(base.opened_at[index]) * US
     return Stretch(
         start,
