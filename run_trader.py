@@ -23,6 +23,7 @@ COMMANDS = {
     "stop": "emergency stop, from another process",
     "resume": "lift the emergency stop",
     "history": "import, check and list candles",
+    "features": "indicators and patterns: list them, check that none sees the future",
     "sandbox": "serve the Kraken-compatible exchange over HTTP",
     "ledger": "every fill, fee and transfer, exact decimals",
     "doctor": "check the set-up, with remedies",

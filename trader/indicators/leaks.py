@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from trader.domain.candles import Candles, FloatArray, IntArray
+from trader.domain.candles import Candles, FloatArray, IntArray, Timeframe
 from trader.domain.errors import UsageError
 
 Columns: TypeAlias = Mapping[str, FloatArray]
@@ -78,7 +78,11 @@ class LeakReport:
 
 
 def find_leaks(
-    subject: Subject, candles: Candles, mutations: int = 1000, seed: int = 0
+    subject: Subject,
+    candles: Candles,
+    mutations: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> LeakReport:
     """Try many futures on a function of candles.
 
@@ -87,6 +91,7 @@ def find_leaks(
         candles: real or drawn candles; histories of 120 to 420 candles are cut out of them.
         mutations: how many futures to try.
         seed: the same seed tries the same futures.
+        progress: told how many more were tried.
 
     Raises:
         UsageError: if the function does not return one value per candle.
@@ -106,7 +111,23 @@ def find_leaks(
             for leak in _differences(history, names, original, changed, kind, cut):
                 _count(found, leak)
         tried += trials
+        progress(trials)
     return LeakReport(tried, len(names), tuple(found.values()))
+
+
+def drawn_candles(count: int = 3000, seed: int = 0) -> Candles:
+    """A random walk with shadows, jumps and absent candles, for those without a history."""
+    rng = np.random.default_rng(seed)
+    steps = rng.standard_t(3, count) * 0.006
+    close = 100.0 * np.exp(np.cumsum(steps))
+    opened = np.concatenate([[100.0], close[:-1]]) * np.exp(rng.normal(0, 0.001, count))
+    high = np.maximum(opened, close) * np.exp(np.abs(rng.normal(0, 0.004, count)))
+    low = np.minimum(opened, close) * np.exp(-np.abs(rng.normal(0, 0.004, count)))
+    hours = np.cumsum(1 + (rng.random(count) < 0.03) * rng.integers(1, 30, count))
+    volume = rng.gamma(0.5, 20.0, count) * (rng.random(count) > 0.02)
+    trades = rng.integers(0, 500, count)
+    start = 1_577_836_800
+    return Candles(Timeframe(3600), start + 3600 * hours, opened, high, low, close, volume, trades)
 
 
 def _count(found: dict[str, Leak], leak: Leak) -> None:
