@@ -20,7 +20,8 @@ trader.exchanges | trader.storage | trader.alerts | trader.clocks
 trader.simulation
 trader.strategies
 trader.learning | trader.risk
-trader.indicators | trader.patterns | trader.sentiment | trader.performance
+trader.patterns
+trader.indicators | trader.sentiment | trader.performance
 trader.ports
 trader.domain
 ```
