@@ -90,13 +90,17 @@ class Patient:
         """The exchange, asked briefly: whoever waits for a doctor wants an answer."""
         from kraken_client import KrakenClient
         from trader.exchanges.kraken_calls import Retries
+        from trader.exchanges.kraken_nonces import FileNonces
         from trader.exchanges.transport import Timeouts
 
+        key = config.kraken_api_key
         if not self._client:
             self._client.append(
                 KrakenClient(
-                    config.kraken_api_key,
+                    key,
                     config.kraken_api_secret,
+                    # The running bot may use the same key: both count in one file.
+                    nonces=FileNonces.for_key(config.data_dir, key) if key else None,
                     url=config.kraken_api_url,
                     timeouts=Timeouts(connect_s=3, read_s=5, total_s=6),
                     retries=Retries(attempts=1),
