@@ -142,6 +142,7 @@ class Trader:
         leader: a market whose state the strategies want to know; traded only if among `pairs`.
         live_view: whether order book and public trades are read for each decision.
         audits: whether balances are compared with the exchange's at each new candle.
+        alone: nobody else can move the account, so only fills give a reason to compare.
         alarm: tells when something will happen between two candles, where time can jump.
         debug: raise unforeseen errors instead of journalling them.
     """
@@ -163,6 +164,7 @@ class Trader:
         leader: Pair | None = None,
         live_view: bool = False,
         audits: bool = False,
+        alone: bool = False,
         alarm: Alarm | None = None,
         debug: bool = False,
     ) -> None:
@@ -178,6 +180,8 @@ class Trader:
         self.slippage = slippage
         self.live_view = live_view
         self.audits = audits
+        self.alone = alone
+        self._audited_fills = -1
         self.alarm = alarm
         self.debug = debug
         self.pairs = tuple(sorted(pairs, key=lambda pair: pair.base != LEADER))
@@ -342,13 +346,18 @@ class Trader:
             return
         for pair, candles in fresh.items():
             self.prices[pair] = to_decimal(float(candles.close[-1]))
-        if self.audits:
-            self._attempt("comparing balances", lambda: self.executor.audit(now))
+        self._audit(now)
         if any(pair not in self.prices for pair in self.portfolio.positions):
             return
         equity = self.portfolio.equity(self.prices)
         prices = tuple(sorted(self.prices.items()))
         self.executor.record(EquityMarked(now, equity, self.portfolio.cash, prices))
+
+    def _audit(self, now: datetime) -> None:
+        fills = self.executor.orders.fill_count
+        if self.audits and not (self.alone and fills == self._audited_fills):
+            self._attempt("comparing balances", lambda: self.executor.audit(now))
+            self._audited_fills = fills
 
     def _decide_safely(self, pair: Pair, candles: Candles, now: datetime) -> PairReport:
         reports: list[PairReport] = []
@@ -814,10 +823,12 @@ def _replay(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
         info.name.startswith("replay-") for info in list_books(config.data_dir / "trader.db")
     )
     until = ends_at if wishes.cycles is None else begin + wishes.cycles * config.timeframe.delta
+    # All that came before, as a backtest has it: a shorter past would give other averages.
+    whole = {pair: candles.between(None, until) for pair, candles in histories.items()}
     return Venue(
         "PAPER", "replay", f"real prices of the past from {begin:%Y-%m-%d %H:%M} UTC",
         f"replay-{number}", pace, tuple(histories), clock, _client_of(sandbox, config),
-        store, sandbox, speed, _stretch(config, histories, begin, until), ends_at, False, notes,
+        store, sandbox, speed, whole, ends_at, False, notes,
     )  # fmt: skip
 
 

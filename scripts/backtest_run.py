@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol, TypeAlias
@@ -15,13 +15,12 @@ from typing import Any, Protocol, TypeAlias
 from ai_trader import AITrader
 from config import Config
 from kraken_client import KrakenClient
-from main import LEADER, Trader
+from main import Trader, risk_limits
 from market_analyzer import MarketAnalyzer
 from risk_manager import MarketView, RiskLimits, RiskManager
 from trader import performance
 from trader.clocks import ManualClock
 from trader.domain.candles import Candles, Timeframe
-from trader.domain.errors import HistoryError
 from trader.domain.events import Event
 from trader.domain.markets import Pair
 from trader.domain.orders import OrderType, Side
@@ -168,7 +167,6 @@ class Arena:
     settings: RunSettings
     histories: Mapping[Pair, Candles]
     analyzer: MarketAnalyzer
-    leader: Pair | None
 
     @classmethod
     def open(cls, settings: RunSettings, watch: Stopwatch) -> Arena:
@@ -181,12 +179,11 @@ class Arena:
             histories = load_histories(
                 settings.store, settings.pairs, settings.timeframe, settings.span
             )
-            leader = _leader(settings, histories)
         with watch.phase("analyze"):
             analyzer = MarketAnalyzer()
             for pair, candles in histories.items():
                 analyzer.prepare(pair, candles)
-        return cls(settings, histories, analyzer, leader)
+        return cls(settings, histories, analyzer)
 
     def trade(
         self,
@@ -238,29 +235,16 @@ class Arena:
             ai=AITrader(strategy, models, strategy_settings(settings)),
             risk=risk,
             slippage=settings.costs.slippage,
-            leader=self.leader,
             alarm=exchange.alarm,
+            # The exchange books to its own decimals: what that rounds off is taken in here too.
+            audits=True,
+            alone=True,
         )
         trader.recover()
         shown.begin(name, len(moments))
         drive(trader, moments, shown.at)
         shown.end()
         return [event for _, event in journal.events()]
-
-
-def _leader(settings: RunSettings, histories: dict[Pair, Candles]) -> Pair | None:
-    """BTC in the account's currency, loaded too if it is stored and not traded itself."""
-    leader = Pair(LEADER, settings.quote)
-    if leader in histories:
-        return leader
-    try:
-        candles = settings.store.load(leader, settings.timeframe, None, settings.span.end)
-    except HistoryError:
-        return None
-    if not len(candles):
-        return None
-    histories[leader] = candles
-    return leader
 
 
 def strategy_settings(settings: RunSettings) -> StrategySettings:
@@ -275,19 +259,9 @@ def strategy_settings(settings: RunSettings) -> StrategySettings:
     )
 
 
-def risk_limits(config: Config) -> RiskLimits:
-    """The limits of the settings."""
-    return RiskLimits(
-        risk_per_trade=config.risk_per_trade,
-        max_position_fraction=config.max_position_fraction,
-        stop_atr_multiple=config.stop_atr_multiple,
-        risk_reward=config.risk_reward,
-        max_daily_loss=config.max_daily_loss,
-        max_drawdown=config.max_drawdown,
-        max_consecutive_losses=config.max_consecutive_losses,
-        max_open_positions=config.max_open_positions,
-        confidence_threshold=config.confidence_threshold,
-    )
+def limits_of(settings: RunSettings) -> RiskLimits:
+    """The owner's limits; an emergency stop is about the account of today, not about history."""
+    return replace(risk_limits(settings.config), emergency_stop=False)
 
 
 def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
@@ -299,7 +273,7 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
     entry = find_strategy(settings.strategy)
     watch = Stopwatch()
     arena = Arena.open(settings, watch)
-    risk = RiskManager(risk_limits(settings.config))
+    risk = RiskManager(limits_of(settings))
     with watch.phase("trade"):
         run = arena.trade(entry.name, entry.name, risk, None, shown)
     with watch.phase("baselines"):
@@ -328,7 +302,7 @@ def verify(settings: RunSettings, shown: Shown) -> dict[str, Any]:
     """
     arena = Arena.open(settings, Stopwatch())
     entry = find_strategy(settings.strategy)
-    limits = risk_limits(settings.config)
+    limits = limits_of(settings)
     box, wire = (
         arena.events(name, entry.name, RiskManager(limits), None, shown, route)
         for name, route in (("in the box", directly), ("over Kraken's wire", over_the_wire))

@@ -4,14 +4,18 @@ One side is a backtest, which holds the exchange in the box itself; the other go
 Kraken's paths, signatures and words and the client that trades live.
 """
 
+import math
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from commands.loop import Loop
 from config import load_config
+from main import Wishes, assemble
 from risk_manager import RiskManager
 from scripts.backtest import Progress
 from scripts.backtest_run import (
@@ -19,8 +23,8 @@ from scripts.backtest_run import (
     RunSettings,
     Stopwatch,
     directly,
+    limits_of,
     over_the_wire,
-    risk_limits,
     verify,
 )
 from tests.shared_data import shared
@@ -30,7 +34,7 @@ from trader.domain.markets import Pair
 from trader.domain.orders import Purpose
 from trader.simulation.backtest import Span
 from trader.simulation.costs import Costs
-from trader.simulation.runs import decisions_digest
+from trader.simulation.runs import decisions_digest, trading_line
 from trader.storage.history import HistoryStore
 from trader.storage.ohlcvt import import_ohlcvt
 
@@ -77,7 +81,7 @@ def test_two_pairs_with_stops_targets_and_shared_cash_are_the_same_too(
     chosen = settings(store, "2020-02-15", 60, pairs=(BTC, ETH), timeframe=Timeframe(4 * 3600))
     arena = Arena.open(chosen, Stopwatch())
     box, wire = (
-        arena.events("x", "sma-cross", RiskManager(risk_limits(chosen.config)), None, QUIET, route)
+        arena.events("x", "sma-cross", RiskManager(limits_of(chosen)), None, QUIET, route)
         for route in (directly, over_the_wire)
     )
     assert decisions_digest(box) == decisions_digest(wire)
@@ -98,13 +102,47 @@ def test_what_comes_later_changes_nothing_before_it(store: HistoryStore) -> None
     def trading(days: int) -> list[object]:
         chosen = settings(store, "2021-01-10", days)
         arena = Arena.open(chosen, Stopwatch())
-        risk = RiskManager(risk_limits(chosen.config))
+        risk = RiskManager(limits_of(chosen))
         return arena.events("x", "sma-cross", risk, None, QUIET)
 
     short, long = trading(6), trading(9)
     # The last mark of the short run is where the long one decides.
     assert long[: len(short) - 1] == short[:-1]
     assert any(isinstance(event, OrderIntended) for event in short)
+
+
+def test_the_bot_replaying_history_trades_as_the_backtest_does(
+    store: HistoryStore, tmp_path: Path
+) -> None:
+    """The third side: `start` itself, with its loop, its SQLite journal and Kraken's wire."""
+    chosen = settings(store, "2021-05-01", 20, pairs=(BTC, ETH), timeframe=Timeframe(4 * 3600))
+    config = replace(
+        chosen.config,
+        data_dir=tmp_path / "data",
+        logs_dir=tmp_path / "logs",
+        sandbox_feed="replay",
+        pairs=chosen.pairs,
+        timeframe=chosen.timeframe,
+        strategy=chosen.strategy,
+    )
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "candles").symlink_to(store.folder.parent)
+    wishes = Wishes(speed=math.inf, start=chosen.span.start, cycles=120)
+    parts = assemble(config, wishes)
+    try:
+        parts.trader.recover()
+        Loop(parts, wishes.cycles).run()
+        replayed = [event for _, event in parts.journal.events()]
+    finally:
+        parts.close()
+    arena = Arena.open(chosen, Stopwatch())
+    risk = RiskManager(limits_of(chosen))
+    tested = arena.events("x", chosen.strategy, risk, None, QUIET)
+    last = replayed[-1].at
+    lines = [line for e in tested if e.at <= last and (line := trading_line(e))]
+    theirs = [line for e in replayed if (line := trading_line(e))]
+    assert theirs == lines
+    assert sum(line.startswith("fill ") for line in lines) > 10
 
 
 @pytest.mark.slow
