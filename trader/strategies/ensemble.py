@@ -68,7 +68,7 @@ def _by_model(
     named = tuple(c.text for c in main.contributions[:3])
     return towards(
         situation, sleeve, main.probability, (text, *named, *core.reasons), name=NAME,
-        model_id=situation.outlook.model_id,
+        model_id=situation.outlook.model_id, probability=main.probability,
     )  # fmt: skip
 
 

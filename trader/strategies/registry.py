@@ -138,6 +138,7 @@ def towards(
     *,
     name: str,
     model_id: str = "",
+    probability: float | None = None,
 ) -> Signal:
     """A signal that brings the pair towards a weight, leaving small differences alone.
 
@@ -148,6 +149,7 @@ def towards(
         reasons: plain words, the most important first.
         name: the strategy's.
         model_id: the model that moved it, if one did.
+        probability: chance of a rise, where the model's own forecast is what is followed.
     """
     settings, held = situation.settings, situation.held_weight
     target = min(max(weight, 0.0), 1.0) * settings.share
@@ -162,7 +164,7 @@ def towards(
     snapshot = situation.snapshot
     return Signal(
         snapshot.pair, snapshot.closed_at, action, min(max(confidence, 0.0), 1.0), reasons, name,
-        target, model_id,
+        target, model_id, probability,
     )  # fmt: skip
 
 
