@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
-from scipy.signal import lfilter
 
 from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.markets import MarketRules, Pair
@@ -145,7 +144,7 @@ class Series:
             own = own + traits.beta * self.leader.returns[number]
             sigma = np.hypot(sigma, traits.beta * self.leader.sigmas[number])
         pull = math.log(2) / (PULL_HALF_LIFE_YEARS / years)
-        logs, _ = lfilter([1.0], [1.0, -(1 - pull)], own, zi=[(1 - pull) * state.level])
+        logs = _decaying_sums(own, 1 - pull, state.level)
         state.level = float(logs[-1])
         self.returns.append(own)
         self.sigmas.append(sigma)
@@ -268,7 +267,15 @@ def _autoregressive(
 ) -> FloatArray:
     keep = 0.5 ** (1 / half_life)
     noise = rng.standard_normal(n) * spread * math.sqrt(1 - keep**2)
-    values, _ = lfilter([1.0], [1.0, -keep], noise, zi=[keep * before])
+    return _decaying_sums(noise, keep, before)
+
+
+def _decaying_sums(steps: FloatArray, keep: float, before: float) -> FloatArray:
+    """y[i] = steps[i] + keep · y[i − 1], beginning from y[−1] = `before`."""
+    # Imported here: it takes half a second, and a replay of real prices never needs it.
+    from scipy.signal import lfilter
+
+    values, _ = lfilter([1.0], [1.0, -keep], steps, zi=[keep * before])
     return np.asarray(values, dtype=np.float64)
 
 
