@@ -29,7 +29,7 @@ def command(
     pair: str, timeframe: str | None, at: str | None, chart: Path | None, everything: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Indicators, patterns, sentiment, signal and plan of one market.
+    """Indicators, patterns, sentiment, signal and plan of one market.
 
     The candles come from the imported history, or from the exchange where there is none. With
     --at nothing later than that moment is looked at.

@@ -28,7 +28,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 @click.group(name="features", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    r"""Indicators and patterns: list them, check that none sees the future.
+    """Indicators and patterns: list them, check that none sees the future.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def command() -> None:
 @click.option("--group", help="Only this group, such as trend or candlestick.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def list_(group: str | None, as_json: bool) -> None:
-    r"""Every column: its unit, its warm-up and what it means.
+    """Every column: its unit, its warm-up and what it means.
 
     \b
     Example:
@@ -93,7 +93,7 @@ def check(
     targets: tuple[str, ...], mutations: int, seed: int, pair: str | None, timeframe: str,
     as_json: bool,
 ) -> int:  # fmt: skip
-    r"""Rewrite, drop and shuffle the future; demand that no value before it changes.
+    """Rewrite, drop and shuffle the future; demand that no value before it changes.
 
     Without a target every indicator and pattern is checked. A target is a strategy by name, or a
     function of yours: of columns (`def f(close, volume)`), of `candles`, or a strategy (`def
