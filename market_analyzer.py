@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trader.domain.candles import Candles
+import numpy as np
+
+from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.errors import HistoryError
 from trader.domain.markets import OrderBook, Pair, PublicTrade
 from trader.domain.signals import Analysis, Snapshot
 from trader.indicators.graph import evaluate
 from trader.indicators.registry import INDICATORS, inputs_of
+from trader.indicators.stream import IndicatorStream
 from trader.patterns import PATTERNS
 from trader.sentiment import sentiment
+
+_ENTRIES = {**INDICATORS, **PATTERNS}
+_ROOM = 1024
+"""Candles for which room is made at a time."""
 
 
 class MarketAnalyzer:
     """Runs every registered indicator and pattern over the candles of a pair.
 
     A history can be prepared once; analysing the beginning of a prepared history is then a look-up
-    instead of a computation, with the same result.
+    instead of a computation. And when candles go on from those of the last time, only the new ones
+    are computed. Neither changes a bit of the result.
     """
 
     def __init__(self) -> None:
         self._prepared: dict[Pair, Analysis] = {}
+        self._followed: dict[tuple[Pair, Timeframe], _Followed] = {}
 
     def prepare(self, pair: Pair, candles: Candles) -> Analysis:
         """Compute every column of a whole history once.
@@ -73,12 +82,62 @@ class MarketAnalyzer:
         prepared = self._prepared.get(pair)
         if prepared is not None and _is_beginning(candles, prepared.candles):
             return prepared
-        return compute_analysis(pair, candles)
+        followed = self._followed.setdefault((pair, candles.timeframe), _Followed(pair))
+        return followed.analysis(candles)
+
+
+class _Followed:
+    """A market whose candles are analysed again and again, each time with a few more.
+
+    The first analysis is a computation. When the next candles go on from it, a stream takes over,
+    and from then on a candle costs the same whatever the length of the history.
+    """
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+        self._seen: Candles | None = None
+        self._stream: IndicatorStream | None = None
+        self._table: FloatArray = np.empty((0, 0))
+
+    def analysis(self, candles: Candles) -> Analysis:
+        """Every column over these candles."""
+        seen, self._seen = self._seen, candles
+        if seen is None or not _goes_on(seen, candles):
+            self._stream = None
+            return compute_analysis(self._pair, candles)
+        if self._stream is None:
+            self._stream = IndicatorStream(candles, _ENTRIES)
+            self._table = np.stack([self._stream.history[name] for name in self._stream.names])
+        else:
+            self._take(self._stream, candles, len(seen))
+        return self._as_analysis(self._stream.names, candles)
+
+    def _take(self, stream: IndicatorStream, candles: Candles, first: int) -> None:
+        if len(candles) > self._table.shape[1]:
+            # Room to grow; analyses handed out earlier keep the table they were made from.
+            room = np.full((len(stream.names), len(candles) + _ROOM), np.nan)
+            room[:, :first] = self._table[:, :first]
+            self._table = room
+        columns = [column.tolist() for column in candles[first:].columns()]
+        for place, row in enumerate(zip(*columns, strict=True), start=first):
+            self._table[:, place] = stream.push(*row)
+
+    def _as_analysis(self, names: tuple[str, ...], candles: Candles) -> Analysis:
+        known = self._table[:, : len(candles)]
+        known.setflags(write=False)
+        columns = dict(zip(names, known, strict=True))
+        patterns = {name: columns.pop(name) for name in PATTERNS}
+        return Analysis(self._pair, candles, columns, patterns)
+
+
+def _goes_on(seen: Candles, candles: Candles) -> bool:
+    """True if the candles begin with those seen before."""
+    return len(seen) <= len(candles) and candles[: len(seen)] == seen
 
 
 def compute_analysis(pair: Pair, candles: Candles) -> Analysis:
     """Every indicator and pattern over these candles."""
-    roots = {name: entry.node() for name, entry in (*INDICATORS.items(), *PATTERNS.items())}
+    roots = {name: entry.node() for name, entry in _ENTRIES.items()}
     values = evaluate(roots, inputs_of(candles))
     for array in values.values():
         array.setflags(write=False)

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -55,6 +56,54 @@ def test_other_candles_of_the_same_pair_are_computed_afresh():
     other = replace(candles, close=candles.close * 1.0)
     assert analyzer.analyze(BTC, other).analysis is not analysis
     assert analyzer.analyze(BTC, candles[10:]).analysis is not analysis
+
+
+def values(snapshot):
+    return {**snapshot.analysis.indicators, **snapshot.analysis.patterns}
+
+
+@pytest.mark.parametrize("strides", [(1, 1, 1, 1), (0, 1, 0, 7), (1, 1500, 1)])
+def test_candles_that_go_on_give_the_same_bits_as_computed_afresh(strides):
+    candles, count = market(1900), 300
+    analyzer = MarketAnalyzer()
+    handed_out = [analyzer.analyze(BTC, candles[:count])]
+    for stride in strides:
+        count += stride
+        copied = candles[:count].followed_by(candles[count - 1 : count])
+        handed_out.append(analyzer.analyze(BTC, replace(copied, close=copied.close * 1.0)))
+    for snapshot in handed_out:
+        fresh = MarketAnalyzer().analyze(BTC, candles[: snapshot.index + 1])
+        assert snapshot.digest == fresh.digest
+        for name, column in values(fresh).items():
+            np.testing.assert_array_equal(values(snapshot)[name], column)
+
+
+@pytest.mark.parametrize("change", ["another start", "another past", "shorter"])
+def test_candles_that_do_not_go_on_are_computed_afresh(change):
+    candles = market(400)
+    analyzer = MarketAnalyzer()
+    for count in (300, 301, 302):
+        analyzer.analyze(BTC, candles[:count])
+    volume = np.array(candles.volume)
+    volume[50] *= 3
+    other = {
+        "another start": candles[5:304],
+        "another past": replace(candles, volume=volume)[:303],
+        "shorter": candles[:250],
+    }[change]
+    found, fresh = analyzer.analyze(BTC, other), MarketAnalyzer().analyze(BTC, other)
+    assert found.digest == fresh.digest
+
+
+def test_one_more_candle_of_a_followed_market_is_not_a_computation_of_the_whole():
+    candles = market(5000)
+    analyzer = MarketAnalyzer()
+    spent = {}
+    for count in range(4990, 5000):
+        began = time.perf_counter()
+        analyzer.analyze(BTC, candles[:count])
+        spent[count] = time.perf_counter() - began
+    assert min(spent[c] for c in range(4992, 5000)) < spent[4990] / 4
 
 
 def test_the_snapshot_ends_with_its_candle():

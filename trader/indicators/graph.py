@@ -274,23 +274,28 @@ class _WindowSum:
             width *= 2
 
     def follow(self, x: FloatArray) -> Step:
-        held = deque(x[-self.window :].tolist(), maxlen=self.window)
-        held.extendleft([math.nan] * (self.window - len(held)))
-        parts, done = [], 0
+        # One queue per power of two, long enough to look back to where its block ends.
+        levels, done = [], 0
+        power = x
         for bit in range(self.window.bit_length()):
-            if self.window >> bit & 1:
-                parts.append((done, 1 << bit))
-                done += 1 << bit
+            width = 1 << bit
+            used = bool(self.window & width)
+            length = max(width, done + 1 if used else 0)
+            tail = power[-length:].tolist()
+            queue = deque([math.nan] * (length - len(tail)) + tail, maxlen=length)
+            levels.append((queue, queue.append, -width, -1 - done if used else 0))
+            done += width if used else 0
+            power = power + _shifted(power, width)
 
         def step(value: float) -> float:
-            held.append(value)
-            newest = list(held)[::-1]
             total = None
-            for start, width in parts:
-                block = newest[start : start + width]
-                while len(block) > 1:
-                    block = [block[i] + block[i + 1] for i in range(0, len(block), 2)]
-                total = block[0] if total is None else total + block[0]
+            block = value
+            for queue, push, back, place in levels:
+                earlier = queue[back]
+                push(block)
+                if place:
+                    total = queue[place] if total is None else total + queue[place]
+                block = block + earlier
             return total  # type: ignore[return-value]
 
         return step
