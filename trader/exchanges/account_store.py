@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -20,7 +20,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from trader.domain.errors import JournalError
 from trader.domain.markets import Pair
-from trader.simulation.matching import EngineState
+from trader.simulation.matching import Changes, EngineState
 from trader.simulation.orders import LedgerEntry, OrderRecord, TradeRecord
 from trader.simulation.path import from_us
 
@@ -33,15 +33,6 @@ CREATE TABLE IF NOT EXISTS ledger (number INTEGER PRIMARY KEY, body TEXT);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 """
 _BUSY_SECONDS = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a transaction is to store: the changed orders, new trades, new ledger entries."""
-
-    orders: tuple[OrderRecord, ...]
-    trades: tuple[TradeRecord, ...]
-    ledger: tuple[tuple[int, LedgerEntry], ...]
 
 
 class AccountStore:
@@ -62,7 +53,8 @@ class AccountStore:
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._db.execute("PRAGMA journal_mode=WAL")
-            # A commit survives the end of the process; `commit` syncs what must survive more.
+            # Not synced at each commit: a kill loses nothing, a power cut perhaps the last orders
+            # of a play account, and the file stays whole.
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
@@ -102,19 +94,19 @@ class AccountStore:
         except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
             raise self._damaged(error) from error
 
-    def write(self, written: Written, now: int, used: Mapping[Pair, tuple[int, Decimal]]) -> None:
+    def write(self, changes: Changes, now: int, used: Mapping[Pair, tuple[int, Decimal]]) -> None:
         """Store changes inside the transaction."""
         self._db.executemany(
             "INSERT OR REPLACE INTO orders VALUES (?, ?, ?)",
-            [(r.id, r.seq, encode(r)) for r in written.orders],
+            [(r.id, r.seq, encode(r)) for r in changes.orders],
         )
         self._db.executemany(
             "INSERT OR REPLACE INTO trades VALUES (?, ?)",
-            [(t.number, encode(t)) for t in written.trades],
+            [(t.number, encode(t)) for t in changes.trades],
         )
         self._db.executemany(
             "INSERT OR REPLACE INTO ledger VALUES (?, ?)",
-            [(number, encode(entry)) for number, entry in written.ledger],
+            [(number, encode(entry)) for number, entry in changes.ledger],
         )
         share = {str(pair): (start, str(amount)) for pair, (start, amount) in used.items()}
         self._db.executemany(
@@ -122,17 +114,10 @@ class AccountStore:
             [("now", str(now)), ("used", json.dumps(share))],
         )
 
-    def commit(self, *, durable: bool) -> None:
-        """End the transaction.
-
-        Args:
-            durable: whether it must survive a power cut as well, not only the end of the
-                process; waits for the disk.
-        """
+    def commit(self) -> None:
+        """End the transaction; it survives the end of this process from here on."""
         try:
             self._db.execute("COMMIT")
-            if durable:
-                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as error:
             raise self._damaged(error) from error
 

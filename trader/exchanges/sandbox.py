@@ -7,7 +7,6 @@ server of Kraken's wire format needs. Each call first lets the market run up to 
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -32,15 +31,16 @@ from trader.domain.markets import (
     Ticker,
 )
 from trader.domain.orders import Fill, Order, OrderRequest, OrderState, OrderType
-from trader.exchanges.account_store import AccountStore, Written
+from trader.exchanges.account_store import AccountStore
 from trader.exchanges.feeds.base import US, Feed
 from trader.exchanges.markets import Market, market, markets
 from trader.ports import Clock
 from trader.simulation.book import book_around, ticker_around, trades_in
 from trader.simulation.costs import Costs
-from trader.simulation.matching import ID_TAKEN, INFINITE, MatchingEngine
+from trader.simulation.matching import ID_TAKEN, MatchingEngine
 from trader.simulation.orders import LedgerEntry, OrderRecord, OrderSpec, TradeRecord
 from trader.simulation.path import first_touch, from_us, to_us
+from trader.simulation.waiting import INFINITE
 
 NEWEST = 720
 _STATES = {
@@ -100,9 +100,9 @@ class SandboxExchange:
         self._stored_at = 0
         begin = {"USD": Decimal(10_000)} if balances is None else balances
         with self._session():
-            if not self.engine.ledger:
+            if not self.engine.account.ledger:
                 for asset, amount in begin.items():
-                    self.engine.deposit(asset, amount, now)
+                    self.engine.account.deposit(asset, amount, now)
 
     # ---- market data
 
@@ -123,7 +123,7 @@ class SandboxExchange:
         """What this account pays on the pair now."""
         self._market(pair)
         with self._session() as at:
-            return self.engine.rates(pair, at)
+            return self.engine.account.rates(pair, at)
 
     def candles(self, pair: Pair, timeframe: Timeframe) -> Candles:
         """The newest closed candles, at most 720."""
@@ -182,8 +182,8 @@ class SandboxExchange:
     def balances(self) -> Mapping[str, Balance]:
         """Asset → balance."""
         with self._session():
-            engine = self.engine
-            return {a: Balance(a, engine.total(a), engine.held(a)) for a in engine.assets()}
+            own = self.engine.account
+            return {a: Balance(a, own.total(a), own.held(a)) for a in own.assets()}
 
     def place(self, request: OrderRequest, now: datetime) -> str:
         """Take an order in; its exchange id.
@@ -235,12 +235,13 @@ class SandboxExchange:
     def find_order(self, order_id: str, since: datetime) -> Order | None:
         """Look our id up among open orders and those closed since then; the newest."""
         first = to_us(since)
-        found = [
-            r
-            for r in self.records()
-            if r.spec.client_id == order_id and (r.closed_at is None or r.closed_at >= first)
-        ]
-        return as_order(found[-1]) if found else None
+        with self._session():
+            found = [
+                r
+                for r in self.engine.named(order_id)
+                if r.closed_at is None or r.closed_at >= first
+            ]
+            return as_order(found[-1]) if found else None
 
     def open_orders(self) -> tuple[Order, ...]:
         """Every open order, oldest first."""
@@ -249,16 +250,13 @@ class SandboxExchange:
 
     def closed_orders(self, since: datetime) -> tuple[Order, ...]:
         """Orders that ended at or after that moment, in the order of their end."""
-        first = to_us(since)
-        ended = [r for r in self.records() if r.closed_at is not None and r.closed_at >= first]
-        return tuple(as_order(r) for r in sorted(ended, key=lambda r: (r.closed_at or 0, r.seq)))
+        with self._session():
+            return tuple(as_order(record) for record in self.engine.ended_since(to_us(since)))
 
     def fills(self, since: datetime) -> tuple[Fill, ...]:
         """Every fill at or after that moment, oldest first."""
         with self._session():
-            trades = list(self.engine.trades.values())
-            first = bisect_left(trades, to_us(since), key=lambda trade: trade.at)
-            return tuple(as_fill(trade) for trade in trades[first:])
+            return tuple(as_fill(trade) for trade in self.engine.trades_since(to_us(since)))
 
     # ---- the full records, for the wire
 
@@ -346,17 +344,17 @@ class SandboxExchange:
     def trades(self) -> tuple[TradeRecord, ...]:
         """All trades of the account, oldest first."""
         with self._session():
-            return tuple(self.engine.trades.values())
+            return tuple(self.engine.trades)
 
     def ledger(self) -> tuple[LedgerEntry, ...]:
         """All movements of the account, oldest first."""
         with self._session():
-            return tuple(self.engine.ledger)
+            return tuple(self.engine.account.ledger)
 
     def volume_30d(self) -> Decimal:
         """Traded in 30 days, in quote."""
         with self._session() as at:
-            return self.engine.volume_30d(at)
+            return self.engine.account.volume_30d(at)
 
     @property
     def stored_now(self) -> datetime:
@@ -386,8 +384,7 @@ class SandboxExchange:
             targets: prices looked for from below, by pair.
         """
         after, last = to_us(now), to_us(until)
-        with self._lock:
-            self._advance()
+        with self._session():
             moments = [self.engine.next_moment(last, self.feed.stretches)]
         for pair, level in targets.items():
             for stretch in self.feed.stretches(pair, after, last, -INFINITE, float(level)):
@@ -425,15 +422,9 @@ class SandboxExchange:
         engine, changes = self.engine, self.engine.take_changes()
         moved = abs(engine.now - self._stored_at) >= US
         if changes or moved:
-            first = len(engine.ledger) - len(changes.ledger) + 1
-            written = Written(
-                tuple(engine.orders[name] for name in sorted(changes.orders)),
-                tuple(engine.trades[name] for name in changes.trades),
-                tuple(enumerate(changes.ledger, first)),
-            )
-            store.write(written, engine.now, engine.used)
+            store.write(changes, engine.now, engine.used)
             self._stored_at = engine.now
-        store.commit(durable=bool(changes))
+        store.commit()
 
     def _advance(self, moment: datetime | None = None) -> int:
         """Let the market run up to the clock, or to a moment before; that moment."""

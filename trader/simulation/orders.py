@@ -194,7 +194,8 @@ class LedgerEntry:
     balance: Decimal
 
 
-_ALPHABET = "234567ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ALPHABET = b"234567ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LETTERS = bytes(_ALPHABET[byte & 31] for byte in range(256))
 
 
 def record_id(kind: str, seed: int, number: int) -> str:
@@ -209,5 +210,5 @@ def record_id(kind: str, seed: int, number: int) -> str:
     ('O', 19)
     """
     digest = hashlib.sha256(f"{kind}|{seed}|{number}".encode()).digest()
-    letters = "".join(_ALPHABET[byte & 31] for byte in digest[:16])
+    letters = digest[:16].translate(_LETTERS).decode()
     return f"{kind}{letters[:5]}-{letters[5:10]}-{letters[10:16]}"

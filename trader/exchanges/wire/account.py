@@ -201,7 +201,7 @@ class AccountMethods:
         wanted = form.names("txid")
         if not 1 <= len(wanted) <= MOST_TRADES:
             raise invalid("txid")
-        known = self._exchange.engine.trades
+        known = {trade.id: trade for trade in self._exchange.trades()}
         if any(txid not in known for txid in wanted):
             raise Refused("EQuery:Invalid trade")
         return self._trades([known[txid] for txid in wanted], form)

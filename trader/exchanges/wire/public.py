@@ -18,8 +18,8 @@ from trader.exchanges.wire.forms import Form, Refused, invalid
 from trader.exchanges.wire.words import fixed, shown_price
 from trader.simulation.book import trades_in
 from trader.simulation.costs import STABLE_BASES, Tier, fee_table
-from trader.simulation.matching import INFINITE
 from trader.simulation.path import to_us
+from trader.simulation.waiting import INFINITE
 
 NEWEST = 720
 _DAY = timedelta(days=1)
