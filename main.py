@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -301,6 +301,7 @@ class Trader:
                 self.executor.record(Resumed(now, "the stop was lifted"))
                 self._past.stopped = False
             self.stopped = None
+            self.stop_done = False
             return
         stronger = self.stopped is not None and request.flatten and not self.stopped.flatten
         if not self._past.stopped or stronger:
@@ -310,7 +311,7 @@ class Trader:
             self._past.stopped = True
         self.stopped = request
         done = self.executor.stand_down(now, request.reason, flatten=request.flatten)
-        self.stop_done = self.outlook["stop_done"] = done
+        self.stop_done = done
 
     # -- one pair --------------------------------------------------------------------------
 
@@ -505,7 +506,10 @@ class Trader:
             ),
             "prices": {str(pair): str(price) for pair, price in self.prices.items()},
             "unprotected": {str(p): why for p, why in self.executor.unprotected.items()},
+            "holdings": [str(pair) for pair in self.portfolio.positions],
             "stopped": None if self.stopped is None else self.stopped.reason,
+            "stop_request": None if self.stopped is None else asdict(self.stopped),
+            "stop_done": self.stop_done,
         }
 
     @staticmethod

@@ -118,9 +118,11 @@ class Loop:
             look = trader.executor.next_look(now) or until
             wake = min(until, now + timedelta(seconds=SLICE_S * speed))
             trader.clock.sleep_until(max(wake, now + timedelta(milliseconds=10)))
-            due = self.parts.venue.pace == "scaled" or look <= trader.clock.now()
-            if due or trader.stop_changed():
+            changed = trader.stop_changed()
+            if changed or self.parts.venue.pace == "scaled" or look <= trader.clock.now():
                 self._settle()
+            if changed:
+                trader.beat()
             self._hear()
 
     def _settle(self) -> None:

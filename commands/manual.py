@@ -126,6 +126,7 @@ class Desk:
             "id": order.order_id,
             "exchange_id": order.exchange_id,
             "state": str(order.state),
+            "reason": order.refusal,
             "filled": str(order.filled),
             "average_price": f"{order.cost_quote / order.filled:.8g}" if order.filled else None,
             "fee_quote": str(order.fee_quote),

@@ -220,7 +220,7 @@ def test_a_stop_with_flatten_sells_within_one_pass_and_a_lifted_one_lets_trade_a
     floor.stop = StopRequest("enough", True, "test", "")
     floor.trader.settle()
     assert (floor.box.position, floor.box.real.open_orders()) == (None, ())
-    assert floor.trader.outlook["stop_done"]
+    assert floor.trader.stop_done
     floor.stop = None
     floor.run(3)
     assert len(floor.events(Resumed)) == 1

@@ -66,6 +66,7 @@ class TrackedOrder:
     Attributes:
         filled: base executed, the sum of the fills seen; likewise `cost_quote`, `fee_quote`.
         cancelling: a cancel has been sent, its outcome is not known yet.
+        refusal: the exchange's words, where it refused.
         changed_at: when the journal last told of it.
     """
 
@@ -81,6 +82,7 @@ class TrackedOrder:
     cost_quote: Decimal = Decimal(0)
     fee_quote: Decimal = Decimal(0)
     cancelling: bool = False
+    refusal: str = ""
 
     @property
     def order_id(self) -> str:
@@ -162,6 +164,8 @@ class OrderBookkeeping:
                 self._live[order.order_id] = order
             case CancelIntended():
                 order.cancelling = True
+            case OrderRefused(reason=reason):
+                order.refusal = reason
             case OrderEnded(state=state):
                 move = state
         order.state = move or order.state

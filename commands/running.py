@@ -1,0 +1,68 @@
+"""Whether a loop runs, and which account it has: what its last heartbeat says."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trader.clocks import SystemClock
+from trader.storage.state_file import StateFile
+
+if TYPE_CHECKING:
+    from config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The loop as its last beat tells of it.
+
+    Attributes:
+        running: its process lives and has beaten lately.
+        state: what it said; empty if there never was a loop.
+    """
+
+    running: bool
+    state: dict[str, Any]
+
+    @classmethod
+    def read(cls, data_dir: Path) -> Heartbeat:
+        """The newest beat."""
+        file = StateFile(data_dir / "state.json", SystemClock().now)
+        return cls(file.is_running(), file.read() or {})
+
+    @property
+    def book(self) -> str:
+        """The account's book."""
+        return str(self.state.get("book") or "")
+
+    @property
+    def alive(self) -> bool:
+        """Its process exists, although it may hang."""
+        pid = self.state.get("pid")
+        ended = bool(self.state.get("ended"))
+        return not ended and isinstance(pid, int) and Path(f"/proc/{pid}").exists()
+
+
+def same_account(config: Config, beat: Heartbeat) -> Config:
+    """The settings with `auto` replaced by the prices of the last run: the same account."""
+    feed = beat.state.get("feed")
+    if config.sandbox and config.sandbox_feed == "auto" and feed in ("kraken", "simulated"):
+        return dataclasses.replace(config, sandbox_feed=str(feed))
+    return config
+
+
+def wait_for(
+    data_dir: Path, wanted: Callable[[dict[str, Any]], bool], patience_s: float
+) -> Heartbeat | None:
+    """The first beat that is as wanted, None if none came in time."""
+    ends = time.monotonic() + patience_s
+    while time.monotonic() < ends:
+        beat = Heartbeat.read(data_dir)
+        if wanted(beat.state):
+            return beat
+        time.sleep(0.05)
+    return None
