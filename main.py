@@ -532,7 +532,6 @@ class Wishes:
         cycles: how many passes will be made, None for no end.
         unlicensed: trade live without a licensed model.
         standing: only act on the account as it is; the time of a made-up market stands still.
-        force: act although another process has the account: for an emergency.
         debug: raise unforeseen errors.
     """
 
@@ -542,7 +541,6 @@ class Wishes:
     cycles: int | None = None
     unlicensed: bool = False
     standing: bool = False
-    force: bool = False
     debug: bool = False
 
 
@@ -614,9 +612,8 @@ def assemble(
     closers: list[Callable[[], object]] = []
     try:
         lock = AccountLock(config.data_dir, venue.book)
-        if not wishes.force:
-            lock.acquire()
-            closers.append(lock.release)
+        lock.acquire()
+        closers.append(lock.release)
         journal = SqliteJournal(config.data_dir / "trader.db", venue.book, durable=venue.durable)
         closers.append(journal.close)
         monitor = _monitor(config, venue, journal, sinks, closers)
@@ -641,7 +638,7 @@ def _trader(
         candles = WholeHistory(venue.whole)
         for pair, whole in venue.whole.items():
             analyzer.prepare(pair, whole)
-    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote), shared=True)
+    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote))
     trader = Trader(
         clock=venue.clock,
         executor=executor,

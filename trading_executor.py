@@ -10,7 +10,6 @@ from there. So every method may be interrupted at any line.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -79,7 +78,6 @@ class TradingExecutor:
         portfolio: changed in place by every event that is recorded.
         doubt: how long an order without a clear answer may still turn up at the exchange.
         overlap: how far back before the last complete look fills are asked for again.
-        shared: whether other processes may write to the journal too.
 
     Attributes:
         foreign: open orders at the exchange that are not ours.
@@ -95,7 +93,6 @@ class TradingExecutor:
         *,
         doubt: timedelta = timedelta(seconds=65),
         overlap: timedelta = timedelta(seconds=120),
-        shared: bool = False,
     ) -> None:
         self.exchange = exchange
         self.journal = journal
@@ -110,10 +107,6 @@ class TradingExecutor:
         self._stop_failures: dict[Pair, tuple[int, datetime]] = {}
         self._complete_until: datetime | None = None
         self._begun = False
-        self._shared = shared
-        self._own: deque[Event] = deque()
-        self._seen = 0
-        self._watch: Callable[[Event], None] | None = None
 
     # -- the record ------------------------------------------------------------------------
 
@@ -123,49 +116,24 @@ class TradingExecutor:
         Args:
             watch: called with every event, for others who need to know the past.
         """
-        self._watch = watch
-        for number, event in self.journal.events():
-            self._seen = number
-            self._replay(event)
-        return self._seen
-
-    def catch_up(self) -> int:
-        """Take in what other processes have journalled about this account; how many events.
-
-        An emergency stop from another process may have acted while this one hung.
-        """
-        if not self._shared:
-            return 0
-        others = 0
-        for number, event in list(self.journal.events(self._seen)):
-            self._seen = number
-            if self._own and event == self._own[0]:
-                self._own.popleft()
+        count = 0
+        for _, event in self.journal.events():
+            count += 1
+            if not self.orders.allows(event):
+                # Left out and remembered: the exchange is asked about every order anyway before
+                # anything is decided, and a line too many must not keep a bot from starting.
+                self.oddities.append(f"event {count} ({type(event).__name__}) cannot follow")
                 continue
-            self._replay(event)
-            others += 1
-        return others
+            self._take_in(event)
+            if watch is not None:
+                watch(event)
+        return count
 
     def record(self, event: Event) -> None:
         """Journal an event, then let it take effect: never the other way round."""
         self.orders.check(event)
         self.journal.append(event)
-        if self._shared:
-            self._own.append(event)
         self._take_in(event)
-
-    def _replay(self, event: Event) -> None:
-        """Take in a journalled event; one that cannot follow is left out and remembered.
-
-        Two processes that acted at once may both have told of the same end. The exchange is asked
-        about every order anyway before anything is decided.
-        """
-        if not self.orders.allows(event):
-            self.oddities.append(f"{type(event).__name__} at {event.at:%Y-%m-%d %H:%M:%S} ignored")
-            return
-        self._take_in(event)
-        if self._watch is not None:
-            self._watch(event)
 
     def _take_in(self, event: Event) -> None:
         self.orders.apply(event)
@@ -181,7 +149,6 @@ class TradingExecutor:
         Raises:
             ExchangeError: if the exchange could not be read; call again.
         """
-        self.catch_up()
         self._resolve_doubts(now)
         self._sync(now)
         self._watch_targets(now)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import FrameType
@@ -64,15 +65,21 @@ class Loop:
         if wake is not None:
             wake()
 
-    def end_on_signals(self) -> None:
+    @contextmanager
+    def ends_on_signals(self) -> Iterator[None]:
         """Ctrl-C and SIGTERM end the loop in order; a second Ctrl-C ends it at once."""
 
         def asked(number: int, _: FrameType | None) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self.end("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, asked)
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, asked) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
 
     def _step(self) -> StepReport | None:
         try:

@@ -41,10 +41,16 @@ class Heartbeat:
 
     @property
     def alive(self) -> bool:
-        """Its process exists, although it may hang."""
+        """Its process exists, although it may hang; another's process of the same number not."""
         pid = self.state.get("pid")
-        ended = bool(self.state.get("ended"))
-        return not ended and isinstance(pid, int) and Path(f"/proc/{pid}").exists()
+        if self.state.get("ended") or not isinstance(pid, int):
+            return False
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            state = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return b"start" in words and state not in "ZX"
 
 
 def same_account(config: Config, beat: Heartbeat) -> Config:

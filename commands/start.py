@@ -100,9 +100,9 @@ def _run(parts: Parts, wishes: Wishes, *, dashboard: bool, quiet: bool) -> dict[
     screen.account(reconciled)
     served = _serve(parts, screen) if dashboard else None
     loop = Loop(parts, wishes.cycles, screen.step, Desk(parts).handle)
-    loop.end_on_signals()
     try:
-        reason = loop.run()
+        with loop.ends_on_signals():
+            reason = loop.run()
     except KeyboardInterrupt:
         reason = "ended at once by the user"
     finally:

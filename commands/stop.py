@@ -1,13 +1,16 @@
 """`run_trader.py stop`: no new orders from here on, whatever the loop is doing.
 
 The switch is a file, set before anything else is imported or asked. The running loop obeys within
-a second; if it does not answer, or none runs, this process cancels and sells by itself.
+a second. A loop that does not answer is ended by force, which loses nothing (the journal is always
+ahead of what is sent), and this process cancels and sells in its place.
 """
 
 from __future__ import annotations
 
 import getpass
 import os
+import signal
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +24,7 @@ from trader.storage.stop_switch import StopRequest, StopSwitch
 
 if TYPE_CHECKING:
     from commands.running import Heartbeat
+    from config import Config
     from main import Trader
 
 PATIENCE_S = 3.0
@@ -99,12 +103,18 @@ def _carry_out(folder: Path, flatten: bool) -> Outcome:
             left = _left(answer.state.get("holdings", ()), flatten)
             mode = str(answer.state.get("mode", ""))
             return Outcome(mode, "loop", True, f"the running bot has obeyed: {left}")
-        say("the running bot does not answer: acting without it")
-    if not beat.book or beat.book.startswith("replay"):
-        return Outcome(
-            "PAPER", "switch", True, "no account to act on; nothing is bought until resume"
-        )
+        _end_by_force(beat)
     return _act(beat, flatten)
+
+
+def _end_by_force(beat: Heartbeat) -> None:
+    """End a loop that hangs: what it left is in the journal and at the exchange."""
+    pid = int(beat.state["pid"])
+    say(f"the running bot (process {pid}) does not answer and is ended; start it again later")
+    os.kill(pid, signal.SIGKILL)
+    ends = time.monotonic() + PATIENCE_S
+    while beat.alive and time.monotonic() < ends:
+        time.sleep(0.02)
 
 
 def _obeyed(state: dict[str, Any], flatten: bool) -> bool:
@@ -119,8 +129,11 @@ def _act(beat: Heartbeat, flatten: bool) -> Outcome:
     from main import Wishes, assemble
 
     config = same_account(load_config(), beat)
+    if config.sandbox and not _ever_ran(config):
+        detail = "there is no account yet; nothing is bought until resume"
+        return Outcome(config.mode, "switch", True, detail)
     try:
-        parts = assemble(config, Wishes(standing=True, unlicensed=True, force=beat.alive))
+        parts = assemble(config, Wishes(standing=True, unlicensed=True))
         try:
             done, held = _stand_down(parts.trader)
         finally:
@@ -132,6 +145,15 @@ def _act(beat: Heartbeat, flatten: bool) -> Outcome:
         detail = "the stop is set, but not all is cancelled and sold yet: run it again"
         return Outcome(config.mode, "here", False, detail, ExitStatus.UNREACHABLE)
     return Outcome(config.mode, "here", True, _left(held, flatten))
+
+
+def _ever_ran(config: Config) -> bool:
+    """Whether a paper account outlives its runs here: not that of a replay."""
+    from trader.storage.journal import list_books
+
+    books = list_books(config.data_dir / "trader.db")
+    lasting = any(book.name.startswith("paper-") for book in books)
+    return lasting and config.sandbox_feed != "replay"
 
 
 def _stand_down(trader: Trader) -> tuple[bool, list[str]]:

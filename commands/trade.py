@@ -125,6 +125,7 @@ def _by_ourselves(
         parts.trader.recover()
         desk = Desk(parts)
         document = _trade(desk.handle, wanted, validate, yes, as_json)
+        parts.trader.executor.audit(parts.trader.clock.now())
     finally:
         parts.close()
     return document

@@ -1,0 +1,95 @@
+"""A bot in a process of its own, on a made-up market that runs fast."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+
+from commands.common import guarded
+from run_trader import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Bot:
+    """`run_trader.py` in a folder of its own."""
+
+    def __init__(self, folder: Path, **settings):
+        self.folder = folder
+        self.process = None
+        keep = {
+            k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")
+        }
+        self.environment = {
+            **keep,
+            "PYTHONPATH": str(ROOT),
+            "SANDBOX_FEED": "simulated",
+            "PAIRS": "BTC/USD",
+            "POLL_SECONDS": "0.3",
+            "STRATEGY": "buy-and-hold",
+            "TRAINING_WINDOW_DAYS": "400",
+            "NO_COLOR": "1",
+            **settings,
+        }
+
+    def run(self, *words):
+        """A command to its end, in this process: status, stdout, stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        kept = dict(os.environ)
+        with contextlib.chdir(self.folder), redirect_stdout(out), redirect_stderr(err):
+            os.environ.update(self.environment)
+            try:
+                status = guarded(cli, list(words))
+            finally:
+                os.environ.clear()
+                os.environ.update(kept)
+        return SimpleNamespace(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
+
+    def start(self, *words):
+        """The bot in the background, until it has made a decision."""
+        log = (self.folder / "out.txt").open("a+")
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "run_trader.py"), "start", "--no-dashboard", *words],
+            cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        log.close()
+        self.wait(lambda: self.state().get("pid") == self.process.pid and self.state()["prices"])
+        return self
+
+    def state(self):
+        """The newest heartbeat."""
+        try:
+            return json.loads((self.folder / "data" / "state.json").read_text())
+        except FileNotFoundError:
+            return {}
+
+    def output(self):
+        return (self.folder / "out.txt").read_text()
+
+    def wait(self, condition, seconds=30):
+        ends = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < ends, f"waited in vain; {self.output()}"
+            assert self.process.poll() is None, f"the bot has ended; {self.output()}"
+            time.sleep(0.05)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """The hard way."""
+        self.signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.kill()
