@@ -58,7 +58,7 @@ from trader.exchanges.sandbox_server import KrakenWire
 from trader.exchanges.transport import Timeouts
 from trader.exchanges.wire.keys import ApiKey
 from trader.ports import AlertChannel, Clock, Exchange, ModelSource
-from trader.risk.stops import daily_atr
+from trader.risk.stops import daily_atr, daily_atr_of
 from trader.simulation.costs import table_rates
 from trader.storage.account_lock import AccountLock
 from trader.storage.day_log import DayLog, redactor
@@ -373,7 +373,7 @@ class Trader:
         signal = self.ai.decide(snapshot, self._weight(pair), now)
         market = None
         if signal.action is not Action.HOLD:
-            market = self.market_view(pair, candles, now)
+            market = self.market_view(pair, candles, now, snapshot)
         self._note_model(pair, signal, now)
         self.executor.record(SignalMade(now, signal, snapshot.price, snapshot.digest))
         self._past.decided[pair] = signal.closed_at
@@ -398,14 +398,22 @@ class Trader:
             self._leader_snapshot = snapshot
         return snapshot
 
-    def market_view(self, pair: Pair, candles: Candles, now: datetime) -> MarketView:
+    def market_view(
+        self, pair: Pair, candles: Candles, now: datetime, snapshot: Snapshot | None = None
+    ) -> MarketView:
         """Everything the risk rules want to know of the pair's market now.
+
+        Args:
+            pair: the market.
+            candles: what is known of it.
+            now: the present moment.
+            snapshot: the analysis of these candles, where there is one already.
 
         Raises:
             ExchangeError: if the exchange does not answer.
         """
         ticker = self.exchange.ticker(pair)
-        atr = daily_atr(candles)
+        atr = daily_atr(candles) if snapshot is None else daily_atr_of(snapshot)
         stop = self.stop_request()
         return MarketView(
             pair=pair,

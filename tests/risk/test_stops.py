@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from tests.risk.drawn import NOW, RULES
 from trader.domain.candles import Candles, Timeframe
+from trader.domain.markets import Pair
+from trader.domain.signals import Analysis, Snapshot
 from trader.risk import stops
 
 D = Decimal
@@ -104,3 +106,17 @@ def test_each_value_of_the_series_is_what_was_known_then(seed, n, absent_each):
     then = stops.daily_atr(candles[:n])
     series = float(stops.daily_atr_series(candles)[n - 1])
     assert (None if np.isnan(series) else series) == then
+
+
+def test_a_snapshot_of_a_whole_analysis_knows_the_range_its_candles_alone_give():
+    hours = 24 * 40
+    close = 100 + np.sin(np.arange(hours) / 9)
+    times = np.arange(hours, dtype=np.int64) * 3600
+    kept = np.arange(hours) % 11 != 5
+    columns = [c[kept] for c in (close, close + 1, close - 1, close, close)]
+    candles = Candles(Timeframe(3600), times[kept], *columns, np.ones(kept.sum(), dtype=np.int64))
+    whole = Analysis(Pair("BTC", "USD"), candles, {}, {})
+    rows = (3, 40, 333, 600, len(candles) - 1)
+    assert [stops.daily_atr_of(Snapshot(whole, row)) for row in rows] == [
+        stops.daily_atr(candles[: row + 1]) for row in rows
+    ]

@@ -14,6 +14,8 @@ import numpy as np
 
 from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.markets import MarketRules
+from trader.domain.memo import once
+from trader.domain.signals import Snapshot
 
 DAY = Timeframe(86400)
 ATR_DAYS = 14
@@ -78,6 +80,14 @@ def daily_atr(candles: Candles) -> float | None:
         return None
     value = float(daily_atr_series(candles[-_enough(candles.timeframe) :])[-1])
     return None if np.isnan(value) else value
+
+
+def daily_atr_of(snapshot: Snapshot) -> float | None:
+    """`daily_atr` of a snapshot's candles, computed once for the whole of its analysis."""
+    analysis = snapshot.analysis
+    series = once(analysis, "daily_atr", lambda: daily_atr_series(analysis.candles))
+    value = float(series[snapshot.index])
+    return None if math.isnan(value) else value
 
 
 def daily_atr_series(candles: Candles) -> FloatArray:
