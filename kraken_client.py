@@ -326,16 +326,22 @@ class KrakenClient:
         return self._calls.change("AddOrder", form, lambda result: str(result["descr"]["order"]))
 
     def cancel(self, exchange_id: str) -> None:
-        """Cancel one order."""
-        self._calls.change(
-            "CancelOrder", {"txid": exchange_id}, lambda result: int(result["count"])
-        )
+        """Cancel one order; a cancel whose nonce was overtaken is safely sent again."""
+        self._cancelled("CancelOrder", {"txid": exchange_id})
         if self._trading_budget is not None:
             self._trading_budget.cancelling(exchange_id)
 
     def cancel_all(self) -> int:
         """Cancel every open order of the account; how many."""
-        return self._calls.change("CancelAll", {}, _count)
+        return self._cancelled("CancelAll", {})
+
+    def _cancelled(self, call: str, form: dict[str, Any]) -> int:
+        for _ in range(2):
+            try:
+                return self._calls.change(call, form, _count)
+            except NonceError:
+                continue
+        return self._calls.change(call, form, _count)
 
     def cancel_all_after(self, seconds: int) -> None:
         """Have Kraken cancel all orders unless called again within so many seconds; 0 is off."""

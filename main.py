@@ -52,6 +52,7 @@ from trader.exchanges.account_store import stored_now
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.feeds.simulated import QUARTER_HOUR, SimulatedFeed
 from trader.exchanges.kraken_calls import Retries
+from trader.exchanges.kraken_limits import TIERS
 from trader.exchanges.kraken_nonces import FileNonces
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire
@@ -772,6 +773,7 @@ def _live(config: Config) -> Venue:
         config.kraken_api_secret,
         url=config.kraken_api_url,
         nonces=FileNonces.for_key(config.data_dir, config.kraken_api_key),
+        tier=TIERS["starter"],
     )
     client.check_key()
     digest = hashlib.sha256(config.kraken_api_key.encode()).hexdigest()[:12]

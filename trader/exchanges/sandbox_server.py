@@ -10,7 +10,8 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ import waitress.wasyncore
 from trader.domain.errors import ExchangeError, UsageError
 from trader.exchanges.kraken_limits import DecayingCounter, Tier
 from trader.exchanges.sandbox import SandboxExchange
-from trader.exchanges.transport import Handler
+from trader.exchanges.transport import Handler, NoReply
 from trader.exchanges.wire.account import AccountMethods
 from trader.exchanges.wire.forms import MAX_BODY_BYTES, Form, Refused
 from trader.exchanges.wire.keys import ApiKey, KeyRing
@@ -108,20 +109,38 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     return found.decode("latin-1") if isinstance(found, bytes) else found
 
 
-def create_app(handler: Handler) -> flask.Flask:
-    """A WSGI application around a handler."""
+def _breaking_off(silence: NoReply, hang_s: float) -> Iterator[bytes]:
+    """An answer that breaks off, after a long silence where the fault is one."""
+    yield getattr(silence, "sent_bytes", b"")
+    if not hasattr(silence, "sent_bytes"):
+        time.sleep(hang_s)
+    raise ConnectionAbortedError(str(silence))
+
+
+def create_app(handler: Handler, hang_s: float = 60.0) -> flask.Flask:
+    """A WSGI application around a handler.
+
+    Args:
+        handler: answers the requests.
+        hang_s: how long a request is kept waiting that the handler does not answer.
+    """
     app = flask.Flask("sandbox", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
     def answer(path: str) -> flask.Response:
         request = flask.request
-        status, content_type, body = handler.handle(
-            request.method,
-            request.path,
-            request.query_string.decode("latin-1"),
-            request.headers,  # type: ignore[arg-type]
-            request.get_data(cache=False),
-        )
+        try:
+            status, content_type, body = handler.handle(
+                request.method,
+                request.path,
+                request.query_string.decode("latin-1"),
+                request.headers,  # type: ignore[arg-type]
+                request.get_data(cache=False),
+            )
+        except NoReply as silence:
+            return flask.Response(
+                _breaking_off(silence, hang_s), headers={"Content-Length": "1000000"}
+            )
         return flask.Response(body, status=status, content_type=content_type)
 
     methods = ["GET", "POST", "PUT", "DELETE", "PATCH"]
@@ -152,18 +171,24 @@ class Server:
         host: address to listen on.
         port: 0 for any free one.
         threads: requests answered at the same time.
+        hang_s: how long a request is kept waiting that the handler does not answer.
 
     Raises:
         UsageError: if the port cannot be used.
     """
 
     def __init__(
-        self, handler: Handler, host: str = "127.0.0.1", port: int = 0, threads: int = 8
+        self,
+        handler: Handler,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        threads: int = 8,
+        hang_s: float = 60.0,
     ) -> None:
-        logging.getLogger("waitress").setLevel(logging.ERROR)
+        logging.getLogger("waitress").setLevel(logging.CRITICAL)
         listener = _listen(host, port)
         self._server = waitress.server.create_server(
-            create_app(handler), sockets=[listener], threads=threads
+            create_app(handler, hang_s), sockets=[listener], threads=threads
         )
         self.address = Address(host, int(listener.getsockname()[1]))
         self._thread: threading.Thread | None = None

@@ -6,11 +6,15 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
+import os
 import secrets
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from trader.domain.errors import UsageError
 from trader.exchanges.kraken_limits import DecayingCounter, Tier, rest_cost
 from trader.exchanges.wire.forms import Form, Refused
 
@@ -200,3 +204,29 @@ class KeyRing:
         # A call made while limited counts too: it makes the wait longer.
         if guard.rest.add(rest_cost(call), now_s) > self._tier.rest_maximum:
             raise Refused("EAPI:Rate limit exceeded")
+
+
+def load_or_make(path: Path) -> ApiKey:
+    """The key stored in a file; a new one is made and stored where there is none.
+
+    The file is readable by its owner only.
+
+    Raises:
+        UsageError: if the file is damaged.
+    """
+    if not path.exists():
+        key = ApiKey.generate()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"key": key.key, "secret": key.secret})
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+        return key
+    try:
+        stored = json.loads(path.read_text("ascii"))
+        base64.b64decode(stored["secret"], validate=True)
+        return ApiKey(str(stored["key"]), str(stored["secret"]))
+    except (ValueError, KeyError, TypeError) as fault:
+        raise UsageError(
+            f"{path} does not hold a key of the sandbox", "Remove it; a new one is made."
+        ) from fault
