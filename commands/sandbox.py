@@ -85,6 +85,8 @@ def _serve(
     key = _key(config.data_dir / "sandbox" / "server-key.json")
     handler = _with_faults(KrakenWire(exchange, [key], TIERS.get(tier)), faults)
     server = Server(handler, host, port)
+    for pair in prices.pairs:  # what is made up is made now, not in the first request
+        exchange.forming(pair, prices.base_timeframe(pair))
     _announce(server.address.url, key, prices, clock, as_json)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -143,10 +145,9 @@ def _live_feed(config: Config, pairs: tuple[Pair, ...]) -> Feed:
 
 
 def _simulated(config: Config, pairs: tuple[Pair, ...]) -> Feed:
-    from trader.domain.candles import Timeframe
     from trader.exchanges.feeds import SimulatedFeed
 
-    return SimulatedFeed(config.sandbox_seed, pairs, Timeframe(60))
+    return SimulatedFeed(config.sandbox_seed, pairs)
 
 
 def _replay(

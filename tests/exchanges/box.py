@@ -37,13 +37,14 @@ class Box:
         usd: str = "100000",
         btc: str = "2",
         start: datetime = START,
+        timeframe: Timeframe = MINUTE,
     ) -> None:
         prices = closes or [40_000.0] * minutes
         self.clock = ManualClock(start + timedelta(minutes=len(prices) // 2 if at is None else at))
         feed = ReplayFeed(
             {
-                BTC: candles_of(prices, MINUTE, start),
-                ETH: candles_of([price / 20 for price in prices], MINUTE, start),
+                BTC: candles_of(prices, timeframe, start),
+                ETH: candles_of([price / 20 for price in prices], timeframe, start),
             }
         )
         self.exchange = SandboxExchange(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.exchanges.box import KEY, SECRET, Box
 from tests.exchanges.scripted import recorded
+from trader.domain.candles import Timeframe
 from trader.exchanges.kraken_limits import TIERS
 from trader.exchanges.wire.forms import Form
 from trader.exchanges.wire.keys import ApiKey, sign
@@ -379,6 +380,22 @@ def test_candles_are_the_newest_720_and_the_forming_one() -> None:
     assert answer["last"] == now - 60
     assert [r[0] for r in rows] == list(range(now - 720 * 60, now + 60, 60))
     assert len(box.read("OHLC", pair="XBTUSD", interval=1, since=0)["XXBTZUSD"]) == 721
+
+
+def test_candles_finer_than_the_feeds_lie_on_the_path_that_orders_fill_on() -> None:
+    box = Box(timeframe=Timeframe(3600), closes=[40_000.0, 41_000.0, 42_000.0], at=150)
+    coarse = box.read("OHLC", pair="XBTUSD", interval=60)["XXBTZUSD"]
+    fine = box.read("OHLC", pair="XBTUSD", interval=1)
+    rows = fine["XXBTZUSD"]
+    assert len(rows) == 151
+    assert fine["last"] == rows[-2][0]
+    hour = [row for row in rows if row[0] // 3600 == coarse[0][0] // 3600]
+    assert len(hour) == 60
+    assert (hour[0][1], hour[-1][4]) == (coarse[0][1], coarse[0][4])
+    assert max(float(row[2]) for row in hour) == float(coarse[0][2])
+    assert min(float(row[3]) for row in hour) == float(coarse[0][3])
+    assert sum(float(row[6]) for row in hour) == pytest.approx(float(coarse[0][6]))
+    assert rows[-1][4] == box.read("Ticker", pair="XBTUSD")["XXBTZUSD"]["c"][0][:-4]
 
 
 def test_since_is_exclusive_and_last_is_the_cursor(box: Box) -> None:

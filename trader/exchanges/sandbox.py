@@ -87,6 +87,7 @@ class SandboxExchange:
         self.seed = seed
         self._clock = clock
         self._lock = threading.RLock()
+        self._held = threading.local()
         self._markets: dict[Pair, Market] = {p: market(p) for p in feed.pairs if p in markets()}
         now = to_us(clock.now())
         self.engine = MatchingEngine(
@@ -113,7 +114,19 @@ class SandboxExchange:
 
     def server_time(self) -> datetime:
         """The exchange's clock."""
-        return self._clock.now()
+        return self._now()
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[datetime]:
+        """Everything this thread asks inside happens at the moment of entering.
+
+        An answer made of several looks at a fast market is of one piece then.
+        """
+        self._held.moment = self._clock.now()
+        try:
+            yield self._held.moment
+        finally:
+            self._held.moment = None
 
     def market_rules(self, pair: Pair) -> MarketRules:
         """Tick, lot and minima."""
@@ -128,12 +141,12 @@ class SandboxExchange:
     def candles(self, pair: Pair, timeframe: Timeframe) -> Candles:
         """The newest closed candles, at most 720."""
         self._market(pair)
-        return self.feed.history(pair, timeframe, self._clock.now(), NEWEST)
+        return self.feed.history(pair, timeframe, self._now(), NEWEST)
 
     def forming(self, pair: Pair, timeframe: Timeframe) -> Candle | None:
         """The candle still open."""
         self._market(pair)
-        return self.feed.forming(pair, timeframe, self._clock.now())
+        return self.feed.forming(pair, timeframe, self._now())
 
     def ticker(self, pair: Pair) -> Ticker:
         """Best prices and last trade.
@@ -142,7 +155,7 @@ class SandboxExchange:
             Unreachable: before the first price of the pair.
         """
         rules = self.market_rules(pair)
-        now = self._clock.now()
+        now = self._now()
         real = self.feed.ticker(pair, now)
         if real is not None:
             return real
@@ -153,7 +166,7 @@ class SandboxExchange:
 
         Where the feed has none they are made up around the price, the same within a second.
         """
-        real = self.feed.order_book(pair, depth, self._clock.now())
+        real = self.feed.order_book(pair, depth, self._now())
         if real is not None:
             return real
         ticker = self.ticker(pair)
@@ -164,7 +177,7 @@ class SandboxExchange:
     def recent_trades(self, pair: Pair, count: int = 50) -> tuple[PublicTrade, ...]:
         """The newest public trades, oldest first; made up along the path where there are none."""
         rules = self.market_rules(pair)
-        now = self._clock.now()
+        now = self._now()
         real = self.feed.recent_trades(pair, now)
         if real is not None:
             return real[-count:]
@@ -397,6 +410,10 @@ class SandboxExchange:
 
     # ---- inside
 
+    def _now(self) -> datetime:
+        held: datetime | None = getattr(self._held, "moment", None)
+        return self._clock.now() if held is None else held
+
     @contextmanager
     def _session(self, moment: datetime | None = None) -> Iterator[int]:
         """One call: the account brought up to the clock, or a moment before, and then stored."""
@@ -428,7 +445,7 @@ class SandboxExchange:
 
     def _advance(self, moment: datetime | None = None) -> int:
         """Let the market run up to the clock, or to a moment before; that moment."""
-        now = self._clock.now()
+        now = self._now()
         self.feed.poll(now)
         at = max(to_us(now if moment is None else moment), self.engine.now)
         self.engine.advance(at, self.feed.stretches)

@@ -67,7 +67,8 @@ class KrakenWire:
         if not path.startswith((_PUBLIC, _PRIVATE)):
             return 404, "text/html", _NOT_FOUND
         try:
-            answer = {"error": [], "result": self._result(method, path, query, headers, body)}
+            with self.exchange.at_one_moment():
+                answer = {"error": [], "result": self._result(method, path, query, headers, body)}
         except Refused as refusal:
             answer = {"error": [refusal.text]}
         except ExchangeError as fault:

@@ -10,10 +10,11 @@ import hashlib
 from datetime import datetime
 from decimal import Decimal
 
+from trader.domain.candles import Candle
 from trader.domain.markets import BookLevel, MarketRules, OrderBook, Pair, PublicTrade, Ticker
 from trader.domain.orders import Side
 from trader.simulation.costs import taker_price
-from trader.simulation.path import Stretch, from_us, price_at
+from trader.simulation.path import Stretch, from_us, path, price_at
 
 LEVEL_STEP = Decimal("0.0002")
 TRADES_PER_STRETCH = 16
@@ -87,6 +88,30 @@ def trades_in(
         )
         before = price
     return trades
+
+
+def candles_in(stretch: Stretch, step: int, until: int, rules: MarketRules) -> list[Candle]:
+    """Finer candles along the path of a coarse one, oldest first, the last as far as it has come.
+
+    Args:
+        stretch: the coarse candle.
+        step: length of the finer ones, microseconds; a part of the coarse one's.
+        until: what happens after this moment is not shown.
+        rules: of the market, for the rounding.
+    """
+    corners = path(stretch)
+    share = Decimal(repr(stretch.volume)) * step / (stretch.end - stretch.start)
+    found = []
+    for start in range(stretch.start, min(stretch.end, until + 1), step):
+        end = min(start + step, until)
+        first, last = price_at(stretch, start), price_at(stretch, end)
+        inside = [price for at, price in corners if start <= at <= end]
+        prices = (first, max(first, last, *inside), min(first, last, *inside), last)
+        opened, highest, lowest, closed = (max(rules.price_nearest(p), rules.tick) for p in prices)
+        volume = (share * (end - start) / step).quantize(rules.lot)
+        made = Candle(from_us(start), opened, highest, lowest, closed, volume, 1)
+        found.append(made)
+    return found
 
 
 def _level(price: Decimal, quantity: Decimal, rules: MarketRules) -> BookLevel:

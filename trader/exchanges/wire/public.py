@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from trader.domain.candles import KRAKEN_MINUTES, Candle, Candles, Timeframe
-from trader.domain.errors import UnknownPair, UsageError
+from trader.domain.errors import UsageError
 from trader.domain.markets import PublicTrade
 from trader.exchanges.markets import Asset, Market, asset_named, assets
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.wire.forms import Form, Refused, invalid
 from trader.exchanges.wire.words import fixed, shown_price
-from trader.simulation.book import trades_in
+from trader.simulation.book import candles_in, trades_in
 from trader.simulation.costs import STABLE_BASES, Tier, fee_table
 from trader.simulation.path import to_us
 from trader.simulation.waiting import INFINITE
@@ -25,6 +25,7 @@ NEWEST = 720
 _DAY = timedelta(days=1)
 _SPREADS = 200
 _NS = 1_000_000_000
+_MICROSECOND = 1_000_000
 # From this many on, `since` of Trades is taken for nanoseconds.
 _FIRST_NS = 10**14
 _FEES_EMPTY_SINCE = 2026, 7, 9
@@ -201,25 +202,40 @@ class PublicMethods:
         return {key: [row for row in rows if row[0] > since], "last": newest}
 
     def _ohlc_rows(self, market: Market, timeframe: Timeframe) -> Iterator[list[Any]]:
-        try:
-            candles = self._exchange.candles(market.pair, timeframe)
-            forming = self._exchange.forming(market.pair, timeframe)
-        except (UsageError, UnknownPair):
-            raise invalid("interval") from None
         opened = int(timeframe.floor(self._exchange.server_time()).timestamp())
         step, decimals = timeframe.seconds, market.rules.price_decimals
-        oldest = max(opened - NEWEST * step, int(candles.opened_at[0]) if len(candles) else opened)
-        known = {int(t): i for i, t in enumerate(candles.opened_at)}
-        before = _close_before(candles, oldest)
-        for time in range(oldest, opened, step):
-            index = known.get(time)
-            candle = None if index is None else candles.row(index)
-            if candle is not None:
-                before = candle.close
-            if before is not None:
-                yield _ohlc_row(time, candle, before, decimals)
-        if forming is not None or before is not None:
-            yield _ohlc_row(opened, forming, before or Decimal(0), decimals)
+        known, before, begins = self._known(market, timeframe, opened - NEWEST * step)
+        for time in range(max(opened - NEWEST * step, begins), opened + step, step):
+            candle = known.get(time)
+            if candle is not None or before is not None:
+                yield _ohlc_row(time, candle, before or Decimal(0), decimals)
+            before = before if candle is None else candle.close
+
+    def _known(
+        self, market: Market, timeframe: Timeframe, since: int
+    ) -> tuple[dict[int, Candle], Decimal | None, int]:
+        """Candles by opening, the last close before them, and where the prices begin."""
+        base = self._exchange.feed.base_timeframe(market.pair)
+        finer = timeframe.seconds < base.seconds
+        try:
+            candles = self._exchange.candles(market.pair, base if finer else timeframe)
+            forming = self._exchange.forming(market.pair, base if finer else timeframe)
+        except UsageError:
+            raise invalid("interval") from None
+        rows = self._along_the_path(market, timeframe, since) if finer else list(candles.rows())
+        if not finer and forming is not None:
+            rows.append(forming)
+        found = {int(row.opened_at.timestamp()): row for row in rows}
+        begins = int(candles.opened_at[0]) if len(candles) else min(found, default=2**62)
+        return found, _close_before(candles, since), max(begins, since)
+
+    def _along_the_path(self, market: Market, timeframe: Timeframe, since: int) -> list[Candle]:
+        """Candles finer than those of the feed, cut out of the path that orders fill on."""
+        step, until = timeframe.seconds * _MICROSECOND, self._now_us()
+        stretches = self._exchange.feed.stretches(
+            market.pair, since * _MICROSECOND, until, INFINITE, -INFINITE
+        )
+        return [c for s in stretches for c in candles_in(s, step, until, market.rules)]
 
     def depth(self, form: Form) -> dict[str, Any]:
         """The order book."""
