@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from kraken_client import KrakenClient
 from tests.drawn_market import BTC, FREE, HOUR, START, at, drawn, order
 from trader.clocks import ManualClock
+from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import UnknownPair, Unreachable
 from trader.domain.markets import Pair
 from trader.exchanges.feeds import KrakenFeed, ReplayFeed
@@ -33,9 +35,9 @@ class Cable:
         return self.wire.handle(method, path, *rest)
 
 
-def opened(hour: float) -> tuple[SandboxExchange, ManualClock, Cable]:
+def opened(hour: float, candles=None) -> tuple[SandboxExchange, ManualClock, Cable]:
     clock = ManualClock(at(hour))
-    other = SandboxExchange(ReplayFeed({BTC: drawn(ROWS)}), clock, costs=FREE)
+    other = SandboxExchange(ReplayFeed({BTC: candles or drawn(ROWS)}), clock, costs=FREE)
     cable = Cable(KrakenWire(other, []))
     reader = KrakenClient(now=clock.now, handler=cable, retries=Retries(attempts=1))
     balances = {"USD": Decimal(10_000), "BTC": Decimal(10)}
@@ -87,6 +89,32 @@ def test_what_happened_while_nobody_looked_still_triggers_a_stop():
     placed = ours.submit(order("sell", "stop-loss", 1, 65))
     clock.sleep_until(at(3.5))
     assert ours.record(placed.id).status == "closed"
+
+
+def minutes(count: int, dip_at: int) -> Candles:
+    """Flat at 100 but for one minute that falls to 50."""
+    low = np.full(count, 100.0)
+    low[dip_at] = 50.0
+    flat, volume = np.full(count, 100.0), np.full(count, 16.0)
+    times = int(START.timestamp()) + 60 * np.arange(count, dtype=np.int64)
+    number = np.full(count, 16, dtype=np.int64)
+    return Candles(Timeframe(60), times, flat, flat, low, flat, volume, number)
+
+
+@pytest.mark.parametrize("dip_at", [30, 200, 900])
+def test_after_a_long_pause_candles_tell_what_the_trades_no_longer_do(dip_at):
+    # The trades reach back a few minutes, the minute candles 12 hours, the hours beyond.
+    ours, clock, _ = opened(0.25, minutes(1200, dip_at))
+    placed = ours.submit(order("sell", "stop-loss", 1, 60))
+    clock.sleep_until(at(19.5))
+    assert ours.record(placed.id).status == "closed"
+
+
+def test_a_dip_before_the_order_came_in_is_not_found_after_a_long_pause():
+    ours, clock, _ = opened(1, minutes(1200, 30))
+    placed = ours.submit(order("sell", "stop-loss", 1, 60))
+    clock.sleep_until(at(19.5))
+    assert ours.record(placed.id).status == "open"
 
 
 def test_fills_never_lie_before_what_was_already_told():

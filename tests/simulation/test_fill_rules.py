@@ -371,3 +371,29 @@ def test_the_taker_gets_the_prices_the_ticker_shows():
 
 def test_free_costs_are_free():
     assert FREE.rates(START.date(), "BTC").taker == 0
+
+
+def test_a_market_in_cancel_only_mode_takes_no_orders_but_cancels():
+    exchange, _ = market_of([FLAT])
+    placed = exchange.submit(order("buy", "limit", 1, 50))
+    exchange.change_rules(BTC, status="cancel_only")
+    with pytest.raises(OrderRejected) as refusal:
+        exchange.submit(order("buy", "limit", 1, 50))
+    assert refusal.value.code == "EService:Market in cancel_only mode"
+    exchange.cancel(placed.id)
+
+
+def test_a_market_in_post_only_mode_takes_only_what_rests():
+    exchange, _ = market_of([FLAT])
+    exchange.change_rules(BTC, status="post_only")
+    with pytest.raises(OrderRejected):
+        exchange.submit(order("buy", "market", 1))
+    assert exchange.submit(order("buy", "limit", 1, 50, post_only=True)).is_open
+
+
+def test_a_minimum_that_is_raised_while_running_holds_at_once():
+    exchange, _ = market_of([FLAT])
+    exchange.change_rules(BTC, order_minimum=Decimal(2))
+    assert exchange.market_rules(BTC).order_minimum == 2
+    with pytest.raises(BelowMinimum):
+        exchange.submit(order("buy", "market", 1))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from trader.domain.candles import Candle, Candles, Timeframe
 from trader.domain.errors import (
@@ -326,6 +328,24 @@ class SandboxExchange:
             return self.engine.replace(
                 exchange_id, spec, at, price, reference=reference, validate=validate
             )
+
+    def change_rules(self, pair: Pair, **changes: Any) -> MarketRules:
+        """Change the rules of a market while it runs, as the real exchange does now and then.
+
+        Args:
+            pair: the market.
+            changes: fields of `MarketRules` (`status="cancel_only"`, `order_minimum=…`).
+
+        Returns:
+            The rules now in force; orders already open are not touched. They last as long as
+            this object.
+        """
+        with self._session():
+            found = self._market(pair)
+            rules = replace(found.rules, **changes)
+            self._markets[pair] = replace(found, rules=rules)
+            self.engine.rules[pair] = rules
+            return rules
 
     def cancel_all_at(self, moment: datetime) -> int:
         """Cancel every open order as of a moment that has passed; how many there were then."""

@@ -12,10 +12,12 @@ from typing import Protocol
 from trader.domain.candles import Candle, Candles, Timeframe
 from trader.domain.errors import ExchangeError, UnknownPair
 from trader.domain.markets import OrderBook, Pair, PublicTrade, Ticker
-from trader.exchanges.feeds.base import stretch_of
+from trader.exchanges.feeds.base import US, stretch_of
 from trader.simulation.path import Stretch, from_us, to_us
 
-MINUTE, HOUR = Timeframe(60), Timeframe(3600)
+MINUTE = Timeframe(60)
+LADDER = tuple(Timeframe(60 * minutes) for minutes in (1, 5, 15, 60, 1440))
+"""Of each the exchange keeps 720: half a day, two and a half, a week, a month, two years."""
 FRESH_US = 1_000_000
 STALE_US = 120_000_000
 RECHECK_US = 5_000_000
@@ -63,7 +65,7 @@ class KrakenFeed:
     """Prices as the real exchange shows them now.
 
     The path that resting orders meet is made of the public trades since the last look; after a
-    longer pause, of minute or hour candles for the part of it that the trades do not reach.
+    longer pause, of candles for the part of it that the trades do not reach, the finest there are.
     While the exchange cannot be reached, nothing trades here and orders wait.
 
     Args:
@@ -208,11 +210,13 @@ class KrakenFeed:
         if not trades or to_us(trades[0].at) <= since:
             return []
         reach = to_us(trades[0].at)
-        minutes = _between(self._reader.candles(pair, MINUTE), since, reach)
-        begin = minutes[0].start if minutes else reach
-        if begin - since < HOUR.seconds * FRESH_US:
-            return minutes
-        return _between(self._reader.candles(pair, HOUR), since, begin) + minutes
+        found: list[Stretch] = []
+        for timeframe in LADDER:
+            found = _between(self._reader.candles(pair, timeframe), since, reach) + found
+            reach = found[0].start if found else reach
+            if reach - since < timeframe.seconds * US:
+                break
+        return found
 
 
 def _between(candles: Candles, since: int, until: int) -> list[Stretch]:
