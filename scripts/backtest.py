@@ -6,9 +6,12 @@ Example:
 
 from __future__ import annotations
 
+import os
 import sys
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +22,36 @@ if __name__ == "__main__":
 import click
 
 from commands.common import guarded, parse_time, print_json, say
-from config import load_config, parse_pairs
+from config import SETTINGS, load_config, parse_pairs
 from trader.domain.candles import Timeframe
 from trader.domain.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
     from scripts.backtest_run import RunSettings
+    from trader.domain.markets import Pair
+    from trader.simulation.backtest import Span
+    from trader.storage.history import HistoryStore
 
 _BP = Decimal(10_000)
 
 
-def _basis_points(ctx: click.Context, param: click.Parameter, text: str | None) -> Decimal | None:
-    if text is None:
-        return None
+def as_fraction(name: str, text: str) -> Decimal:
+    """Basis points as a fraction.
+
+    Raises:
+        UsageError: if it is no number from 0 to 1000.
+    """
     try:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal("NaN")
     if not (value.is_finite() and 0 <= value <= 1000):
-        raise UsageError(
-            f"--{param.name} {text}: expected basis points from 0 to 1000",
-            "26 is 0.26 %.",
-        )
+        raise UsageError(f"--{name} {text}: expected basis points from 0 to 1000", "26 is 0.26 %.")
     return value / _BP
+
+
+def _basis_points(ctx: click.Context, param: click.Parameter, text: str | None) -> Decimal | None:
+    return None if text is None else as_fraction(param.name or "", text)
 
 
 def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
@@ -66,9 +76,19 @@ def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
 @click.option("--cash", default="10000", show_default=True, callback=_money)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Files go here.")
 @click.option("--exchange", default="kraken", show_default=True, help="Whose candles.")
+@click.option("--sweep", "sweeps", multiple=True, metavar="NAME=V1,V2",
+              help="Try each value of a setting; again for a grid.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes; 0 is one a core.")
 @click.option("--verify", is_flag=True, help="Trade it again over Kraken's wire and compare.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def command(as_json: bool, out: Path | None, verify: bool, **words: Any) -> None:
+def command(
+    as_json: bool,
+    out: Path | None,
+    verify: bool,
+    sweeps: tuple[str, ...],
+    jobs: int,
+    **words: Any,
+) -> None:
     """Trade history with the strategy and show what would have been left, after all costs.
 
     Without --maker and --taker the fees of Kraken's table of each day are taken, entry tier.
@@ -77,14 +97,18 @@ def command(as_json: bool, out: Path | None, verify: bool, **words: Any) -> None
     \b
     Example:
       python scripts/backtest.py --pair BTC/USD --start 2021-01-01 --end 2021-12-31
+      python scripts/backtest.py --pair BTC/USD --sweep STOP_ATR_MULTIPLE=2,3,4,5
     """
-    from scripts.backtest_run import run_backtest
-
-    settings = _settings(**words)
     progress = Progress(quiet=as_json)
+    if sweeps:
+        _sweep(sweeps, jobs, words, out, progress, as_json=as_json)
+        return
+    settings = Builder(words)(())
     if verify:
         _verify(settings, progress, as_json=as_json)
         return
+    from scripts.backtest_run import run_backtest
+
     result = run_backtest(settings, progress)
     if out is not None:
         from trader.reports.export import write_files
@@ -122,36 +146,101 @@ def _verify(settings: RunSettings, progress: Progress, *, as_json: bool) -> None
     )
 
 
-def _settings(**words: Any) -> RunSettings:
+def _sweep(
+    texts: tuple[str, ...],
+    jobs: int,
+    words: dict[str, Any],
+    out: Path | None,
+    progress: Progress,
+    *,
+    as_json: bool,
+) -> None:
+    from scripts.backtest_sweep import print_sweep, read_sweeps, sweep, write_sweep
+
+    document = sweep(read_sweeps(texts), Builder(words), jobs, progress)
+    if out is not None:
+        write_sweep(document, out)
+    if as_json:
+        print_json(document)
+    else:
+        print_sweep(document)
+
+
+class Builder:
+    """From the words of the command line to the settings of a run; some words may be swept.
+
+    Args:
+        words: the options, as click gave them.
+    """
+
+    _OPTIONS = frozenset({"MAKER", "TAKER", "SLIPPAGE", "STRATEGY", "TIMEFRAME"})
+
+    def __init__(self, words: dict[str, Any]) -> None:
+        self._words = words
+
+    def __call__(self, values: tuple[tuple[str, str], ...]) -> RunSettings:
+        """The settings with these values in place of the given ones.
+
+        Raises:
+            UsageError: if a value makes no sense.
+        """
+        words = dict(self._words)
+        environment = dict(os.environ)
+        for name, value in values:
+            if name in ("MAKER", "TAKER", "SLIPPAGE"):
+                words[name.lower()] = as_fraction(name.lower(), value)
+            elif name in self._OPTIONS:
+                words[name.lower()] = value
+            elif name in {setting.name for setting in SETTINGS}:
+                environment[name] = value
+            else:
+                raise _unknown(name)
+        return _settings(words, environment)
+
+
+def _unknown(name: str) -> UsageError:
+    known = [s.name for s in SETTINGS] + ["MAKER", "TAKER", "SLIPPAGE"]
+    near = get_close_matches(name, known, 1)
+    hint = f"Did you mean {near[0]}?" if near else "Settings of .env and MAKER, TAKER, SLIPPAGE."
+    return UsageError(f"--sweep {name}: there is no such setting", hint)
+
+
+def _settings(words: dict[str, Any], environment: dict[str, str]) -> RunSettings:
     from scripts.backtest_run import RunSettings
-    from trader.simulation.backtest import Span
     from trader.simulation.costs import Costs
     from trader.storage.history import HistoryStore
 
-    config = load_config()
+    config = load_config(environ=environment)
     pairs = parse_pairs(words["pairs"])
     timeframe = Timeframe.parse(words["timeframe"]) if words["timeframe"] else config.timeframe
     store = HistoryStore(config.data_dir, words["exchange"])
-    last = parse_time(words["end"], "--end") if words["end"] else None
-    first = parse_time(words["start"], "--start") if words["start"] else None
-    if last is None:
-        last = max(store.load(pair, timeframe).closed_at for pair in pairs) - timedelta(days=1)
-        last = datetime(last.year, last.month, last.day, tzinfo=last.tzinfo)
-    if first is None:
-        first = last - timedelta(days=364)
     costs = Costs(maker=words["maker"], taker=words["taker"])
     if words["slippage"] is not None:
-        costs = Costs(maker=costs.maker, taker=costs.taker, slippage=words["slippage"])
+        costs = replace(costs, slippage=words["slippage"])
     return RunSettings(
         config=config,
         store=store,
         pairs=pairs,
         timeframe=timeframe,
-        span=Span.of_days(first, last),
+        span=_span(words, store, pairs, timeframe),
         strategy=words["strategy"] or config.strategy,
         costs=costs,
         cash=words["cash"],
     )
+
+
+def _span(
+    words: dict[str, Any], store: HistoryStore, pairs: tuple[Pair, ...], timeframe: Timeframe
+) -> Span:
+    from trader.simulation.backtest import Span
+
+    first = parse_time(words["start"], "--start") if words["start"] else None
+    if words["end"]:
+        last = parse_time(words["end"], "--end")
+    else:
+        newest = max(store.load(pair, timeframe).closed_at for pair in pairs)
+        last = Timeframe(86400).floor(newest - timedelta(seconds=1))
+    return Span.of_days(first or last - timedelta(days=364), last)
 
 
 class Progress:

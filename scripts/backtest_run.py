@@ -283,7 +283,7 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
             pair: arena.histories[pair].between(settings.span.start, settings.span.end)
             for pair in settings.pairs
         }
-        trials = _count_trials(settings, run)
+        trials = count_trials(settings, run)
         document = _document(settings, run, baselines, trials)
     document["candles"] = sum(len(candles) for candles in window.values())
     document["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 3)}
@@ -335,19 +335,25 @@ def _baselines(
     }
 
 
-def _count_trials(settings: RunSettings, run: AccountRun) -> list[float]:
+def series_of(settings: RunSettings) -> list[str]:
+    """The names of the candles a run was made on, as the ledger knows them."""
+    return [f"{settings.store.exchange}:{pair}" for pair in settings.pairs]
+
+
+def count_trials(settings: RunSettings, run: AccountRun, kind: str = "backtest") -> list[float]:
     """Put this run into the ledger; the daily Sharpe ratios of all that was tried on its data."""
-    series = [f"{settings.store.exchange}:{pair}" for pair in settings.pairs]
+    series = series_of(settings)
     returns = performance.daily_returns(run.times, run.equity, run.cash)
     ratio = performance.daily_sharpe(returns)
     ledger = TrialLedger(settings.config.data_dir / "trials.jsonl")
     variant = settings.variant()
     value = 0.0 if math.isnan(ratio) else ratio
-    ledger.record([Trial("backtest", tuple(series), variant, value, run.digest)])
+    ledger.record([Trial(kind, tuple(series), variant, value, run.digest)])
     return ledger.sharpes(series)
 
 
-def _figures(run: AccountRun, trials: list[float]) -> dict[str, float | int | None]:
+def figures(run: AccountRun, trials: list[float]) -> dict[str, float | int | None]:
+    """All metrics of a run, as the document has them."""
     return performance.measure(
         run.times,
         run.equity,
@@ -382,8 +388,8 @@ def _document(
             "taker_bp": float(fees.taker * 10_000),
             "slippage_bp": float(settings.costs.slippage * 10_000),
         },
-        "metrics": _figures(run, trials),
-        "baselines": {name: _figures(account, []) for name, account in baselines.items()},
+        "metrics": figures(run, trials),
+        "baselines": {name: figures(account, []) for name, account in baselines.items()},
         "intervals": bootstrap.intervals(returns, bootstrap.FIGURES, seed=0),
         "calibration": None,
         "licence": None,

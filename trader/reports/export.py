@@ -28,19 +28,31 @@ def write_files(result: BacktestResult, folder: Path) -> tuple[Path, ...]:
         UsageError: if the folder cannot be written.
     """
     texts = {
-        "result.json": json.dumps(plain(result.document), indent=2, ensure_ascii=False) + "\n",
+        "result.json": _json(result.document),
         "trades.csv": table(TRADES, trade_rows(result)),
         "equity.csv": table(EQUITY, equity_rows(result)),
         "predictions.csv": table(PREDICTIONS, prediction_rows(result)),
         "report.html": render_report(result),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return tuple(_replace(folder / name, text) for name, text in texts.items())
-    except OSError as fault:
-        raise UsageError(
-            f"--out {folder}: cannot be written ({fault.strerror or fault})"
-        ) from fault
+    return tuple(_save(folder / name, text) for name, text in texts.items())
+
+
+def save_json(document: Any, path: Path) -> Path:
+    """Write a document; the file is replaced whole.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    return _save(path, _json(document))
+
+
+def save_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], path: Path) -> Path:
+    """Write a CSV file with a header; the file is replaced whole.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    return _save(path, table(columns, rows))
 
 
 def trade_rows(result: BacktestResult) -> Iterable[tuple[str, ...]]:
@@ -111,7 +123,17 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _replace(path: Path, text: str) -> Path:
+def _json(document: Any) -> str:
+    return json.dumps(plain(document), indent=2, ensure_ascii=False) + "\n"
+
+
+def _save(path: Path, text: str) -> Path:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    return fresh.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text, encoding="utf-8")
+        return fresh.replace(path)
+    except OSError as fault:
+        raise UsageError(
+            f"--out {path.parent}: cannot be written ({fault.strerror or fault})"
+        ) from fault
