@@ -27,7 +27,7 @@ from config import KNOWN
 
 ROOT = Path(__file__).resolve().parent
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing answers there
-PAPER = {"SANDBOX_FEED": "simulated", "POLL_SECONDS": "0.1", "KRAKEN_API_URL": NOBODY}
+PAPER = {"SANDBOX_FEED": "simulated", "POLL_SECONDS": "0.5", "KRAKEN_API_URL": NOBODY}
 
 
 class Project:

@@ -42,6 +42,7 @@ class Loop:
     done: int = 0
     _faults: int = 0
     _beat_at: float = field(default_factory=time.monotonic)
+    _heard_at: float = field(default_factory=time.monotonic)
     _inbox: Inbox | None = None
 
     def run(self) -> str:
@@ -56,6 +57,9 @@ class Loop:
             if self._prices_end(report):
                 return self.ending or "the prices end here"
             self._wait(report)
+            if time.monotonic() - self._heard_at >= SLICE_S:
+                # Candles that come faster than they are decided on leave no time to wait.
+                self._hear()
         return self.ending
 
     def end(self, reason: str) -> None:
@@ -140,6 +144,7 @@ class Loop:
             self.tell(_broken(self.parts.trader.clock.now(), fault))
 
     def _hear(self) -> None:
+        self._heard_at = time.monotonic()
         self.between()
         if self._inbox is not None and self.handle is not None:
             self._inbox.serve(self.handle)

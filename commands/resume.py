@@ -17,7 +17,7 @@ PATIENCE_S = 3.0
 @click.command(name="resume", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(as_json: bool) -> None:
-    r"""Allow trading again after `stop`; the limits on loss count from here.
+    """Allow trading again after `stop`; the limits on loss count from here.
 
     \b
     Example:

@@ -37,7 +37,7 @@ TRIES = 20
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
 def command(context: click.Context, flatten: bool, reason: str, as_json: bool) -> None:
-    r"""Emergency stop: cancel what waits to buy, buy nothing more; with --flatten, sell all.
+    """Emergency stop: cancel what waits to buy, buy nothing more; with --flatten, sell all.
 
     Without --flatten the protective stops of open positions stay at the exchange.
 

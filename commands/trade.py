@@ -53,7 +53,7 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    r"""Send one order by hand. VOLUME is in base (BTC of BTC/USD).
+    """Send one order by hand. VOLUME is in base (BTC of BTC/USD).
 
     Cost, fee and break-even are shown before it asks. While the bot runs, the order goes through
     the bot, so that two never trade one account.
