@@ -79,7 +79,7 @@ def bb_percent(close: Value, upper: Value, lower: Value) -> Value:
 @indicator("keltner_upper", "keltner_middle", "keltner_lower", inputs=HLC, warmup=19,
            group=GROUP, unit=Unit.PRICE)  # fmt: skip
 def keltner(high: Value, low: Value, close: Value) -> Value:
-    """Keltner channel 20/10/2: exponential mean, and two mean true ranges above and below."""
+    """Keltner channel 20/10/2: mean of the typical price, two mean true ranges above and below."""
     return ta.KC(high, low, close, timeperiod=20, atrperiod=10, nbdev=2.0)
 
 
