@@ -615,6 +615,28 @@ def test_closed_orders_come_in_pages_newest_first(box: Box) -> None:
     assert box.ask("ClosedOrders", end=ended, closetime="close")["count"] == 31
 
 
+def test_trades_and_ledger_can_be_asked_from_a_moment_or_an_entry_on(box: Box) -> None:
+    moments = []
+    for _ in range(3):
+        bought(box)
+        moments.append(box.clock.now().timestamp())
+        box.forward(seconds=5)
+    newest, middle, oldest = box.ask("TradesHistory")["trades"]
+    assert list(box.ask("TradesHistory", start=moments[0])["trades"]) == [newest, middle]
+    assert list(box.ask("TradesHistory", start=middle)["trades"]) == [newest]
+    assert list(box.ask("TradesHistory", end=moments[0])["trades"]) == [oldest]
+    assert list(box.ask("TradesHistory", limit="1", ofs="1")["trades"]) == [middle]
+    assert set(box.ask("TradesHistory", pair="ETHUSD")["trades"]) == set()
+    assert list(box.ask("QueryTrades", txid=f"{oldest},{newest}")) == [oldest, newest]
+    assert box.refusal("QueryTrades", txid="TAAAAA-AAAAA-AAAAAA") == "EQuery:Invalid trade"
+    entries = box.ask("Ledgers", asset="XBT")["ledger"]
+    assert [entry["type"] for entry in entries.values()] == ["trade"] * 3 + ["deposit"]
+    first = list(entries)[2]
+    assert len(box.ask("Ledgers", asset="XBT", start=first)["ledger"]) == 2
+    wrong = "EGeneral:Invalid arguments:start"
+    assert box.refusal("TradesHistory", start="TAAAAA-AAAAA-AAAAAA") == wrong
+
+
 def test_a_batch_of_orders_and_a_batch_of_cancels(box: Box) -> None:
     orders = [{"ordertype": "limit", "type": "buy", "volume": "0.01", "price": "30000"},
               {"ordertype": "limit", "type": "buy", "volume": "3", "price": "39000"}]  # fmt: skip

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from trader.domain.errors import Unreachable
 from trader.domain.markets import Pair
@@ -18,7 +19,16 @@ from trader.exchanges.wire.words import fixed, ledger_object, order_object, trad
 from trader.simulation.costs import fee_tier
 from trader.simulation.orders import LedgerEntry, OrderRecord, TradeRecord
 
+
+class _Dated(Protocol):
+    @property
+    def at(self) -> int:
+        """Its moment, microseconds."""
+        ...
+
+
 T = TypeVar("T")
+E = TypeVar("E", bound=_Dated)
 
 PAGE = 50
 MOST_ORDERS = 50
@@ -27,6 +37,7 @@ _TRADE_TYPES = frozenset(
     {"all", "any position", "closed position", "closing position", "no position"}
 )
 _MICROSECOND = 1_000_000
+_LATEST_S = 10**12
 
 
 class AccountMethods:
@@ -36,6 +47,9 @@ class AccountMethods:
         self._exchange = exchange
         self._public = public
         self._keys = keys
+        self._own_ids: dict[str, list[str]] = {}
+        self._indexed = 0
+        self._lock = threading.Lock()
         self.methods: Mapping[str, Callable[[Form, ApiKey], Any]] = {
             "Balance": self.balance,
             "BalanceEx": self.balance_ex,
@@ -141,9 +155,9 @@ class AccountMethods:
         which = form.text("closetime", "both")
         if which not in ("open", "close", "both"):
             raise invalid("closetime")
-        ended = [r for r in self._exchange.records() if r.closed_at is not None]
-        spans = {r.id: r.closed_at or 0 for r in ended}
-        start, end = self._bounds(form, spans)
+        ended = [r for r in self._candidates(form) if r.closed_at is not None]
+        orders = self._exchange.engine.orders
+        start, end = _bounds(form, lambda txid: orders[txid].closed_at or 0)
 
         def moments(record: OrderRecord) -> Iterable[int]:
             both = {"open": record.opened_at, "close": record.closed_at or 0}
@@ -157,7 +171,7 @@ class AccountMethods:
         """Orders by id, or by the client's own id."""
         wanted = form.names("txid")
         if not wanted and "cl_ord_id" in form:
-            return self._orders(_chosen(form, self._exchange.records()), form)
+            return self._orders(_chosen(form, self._candidates(form)), form)
         if not 1 <= len(wanted) <= MOST_ORDERS:
             raise invalid("txid")
         return self._orders(_chosen(form, [self.record(txid) for txid in wanted]), form)
@@ -173,6 +187,21 @@ class AccountMethods:
             raise Refused("EOrder:Invalid order")
         return self._exchange.record(txid)
 
+    def _candidates(self, form: Form) -> Iterable[OrderRecord]:
+        """All orders, or those with the client's own id where one is given."""
+        everything = self._exchange.records()
+        own = form.text("cl_ord_id").replace("-", "")
+        if not own:
+            return everything
+        with self._lock:
+            for record in everything[self._indexed :]:
+                self._own_ids.setdefault(record.spec.client_id.replace("-", ""), []).append(
+                    record.id
+                )
+            self._indexed = len(everything)
+            orders = self._exchange.engine.orders
+            return [orders[txid] for txid in self._own_ids.get(own, ())]
+
     def _orders(self, records: Iterable[OrderRecord], form: Form) -> dict[str, Any]:
         trades = form.flag("trades")
         markets = self._exchange.markets
@@ -186,11 +215,11 @@ class AccountMethods:
         if kind not in _TRADE_TYPES:
             raise invalid("type")
         everything = self._exchange.trades() if kind in ("all", "no position") else ()
-        start, end = self._bounds(form, {trade.id: trade.at for trade in everything})
+        start, end = _bounds(form, lambda txid: {t.id: t.at for t in everything}[txid])
         wanted = {self._public.market(name).pair for name in form.names("pair")}
         chosen = [
             trade
-            for trade in reversed(everything)
+            for trade in _newest(everything, start)
             if _within(trade.at, start, end) and (not wanted or trade.pair in wanted)
         ]
         size = form.integer("limit", PAGE, 1, 100)
@@ -218,12 +247,12 @@ class AccountMethods:
     def ledgers(self, form: Form, key: ApiKey) -> dict[str, Any]:
         """Movements of balances, newest first, 50 a page."""
         everything = self._exchange.ledger()
-        start, end = self._bounds(form, {entry.id: entry.at for entry in everything})
+        start, end = _bounds(form, lambda name: {e.id: e.at for e in everything}[name])
         kind = form.text("type", "all")
         wanted = {self._asset_name(name) for name in form.names("asset") if name != "all"}
         chosen = [
             entry
-            for entry in reversed(everything)
+            for entry in _newest(everything, start)
             if _within(entry.at, start, end)
             and kind in ("all", entry.type)
             and (not wanted or entry.asset in wanted)
@@ -251,10 +280,6 @@ class AccountMethods:
         return {entry.id: ledger_object(entry, asset) for entry, asset in named if asset}
 
     # ── pages ──────────────────────────────────────────────────────────────────────────────
-
-    def _bounds(self, form: Form, moments: Mapping[str, int]) -> tuple[int | None, int | None]:
-        """`start` (exclusive) and `end` (inclusive): Unix times or ids."""
-        return _bound(form, "start", moments), _bound(form, "end", moments)
 
     def _page(
         self,
@@ -307,16 +332,32 @@ def _chosen(form: Form, records: Iterable[OrderRecord]) -> list[OrderRecord]:
     ]
 
 
-def _bound(form: Form, name: str, moments: Mapping[str, int]) -> int | None:
+def _bounds(form: Form, moment_of: Callable[[str], int]) -> tuple[int | None, int | None]:
+    """`start` (exclusive) and `end` (inclusive): Unix times, or ids of entries."""
+    return _bound(form, "start", moment_of), _bound(form, "end", moment_of)
+
+
+def _bound(form: Form, name: str, moment_of: Callable[[str], int]) -> int | None:
     text = form.text(name)
     if not text:
         return None
-    if text in moments:
-        return moments[text]
+    if "-" in text[1:]:
+        try:
+            return moment_of(text)
+        except KeyError:
+            raise invalid(name) from None
     number = to_number(text, name)
-    if not 0 <= number < 10**12:
+    if not 0 <= number < _LATEST_S:
         raise invalid(name)
     return int(number * _MICROSECOND)
+
+
+def _newest(entries: tuple[E, ...], start: int | None) -> Iterator[E]:
+    """Entries later than `start`, newest first; they are kept in the order of their moments."""
+    for entry in reversed(entries):
+        if start is not None and entry.at <= start:
+            return
+        yield entry
 
 
 def _within(at: int, start: int | None, end: int | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -206,15 +206,15 @@ class PublicMethods:
         step, decimals = timeframe.seconds, market.rules.price_decimals
         known, before, begins = self._known(market, timeframe, opened - NEWEST * step)
         for time in range(max(opened - NEWEST * step, begins), opened + step, step):
-            candle = known.get(time)
-            if candle is not None or before is not None:
-                yield _ohlc_row(time, candle, before or Decimal(0), decimals)
-            before = before if candle is None else candle.close
+            traded = known.get(time)
+            if traded is not None or before is not None:
+                yield _ohlc_row(time, traded, before or 0.0, decimals)
+            before = before if traded is None else traded.close
 
     def _known(
         self, market: Market, timeframe: Timeframe, since: int
-    ) -> tuple[dict[int, Candle], Decimal | None, int]:
-        """Candles by opening, the last close before them, and where the prices begin."""
+    ) -> tuple[dict[int, _Traded], float | None, int]:
+        """What was traded by opening, the last close before, and where the prices begin."""
         base = self._exchange.feed.base_timeframe(market.pair)
         finer = timeframe.seconds < base.seconds
         try:
@@ -222,10 +222,9 @@ class PublicMethods:
             forming = self._exchange.forming(market.pair, base if finer else timeframe)
         except UsageError:
             raise invalid("interval") from None
-        rows = self._along_the_path(market, timeframe, since) if finer else list(candles.rows())
-        if not finer and forming is not None:
-            rows.append(forming)
-        found = {int(row.opened_at.timestamp()): row for row in rows}
+        found = {} if finer else _columns(candles)
+        single = self._along_the_path(market, timeframe, since) if finer else [forming]
+        found |= {int(c.opened_at.timestamp()): _traded(c) for c in single if c is not None}
         begins = int(candles.opened_at[0]) if len(candles) else min(found, default=2**62)
         return found, _close_before(candles, since), max(begins, since)
 
@@ -333,27 +332,40 @@ def _at_least(timeframe: Timeframe, seconds: int) -> Timeframe:
     )
 
 
-def _close_before(candles: Candles, time: int) -> Decimal | None:
+class _Traded(NamedTuple):
+    """The figures of a row."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int
+
+
+def _columns(candles: Candles) -> dict[int, _Traded]:
+    opened, *columns = (column.tolist() for column in candles.columns())
+    return dict(zip(opened, map(_Traded, *columns), strict=True))
+
+
+def _traded(candle: Candle) -> _Traded:
+    prices = (candle.open, candle.high, candle.low, candle.close, candle.volume)
+    opened, high, low, close, volume = map(float, prices)
+    return _Traded(opened, high, low, close, volume, candle.trades)
+
+
+def _close_before(candles: Candles, time: int) -> float | None:
     index = int(np.searchsorted(candles.opened_at, time)) - 1
-    return candles.row(index).close if index >= 0 else None
+    return float(candles.close[index]) if index >= 0 else None
 
 
-def _ohlc_row(time: int, candle: Candle | None, before: Decimal, decimals: int) -> list[Any]:
+def _ohlc_row(time: int, traded: _Traded | None, before: float, decimals: int) -> list[Any]:
     """One row; an interval in which nothing traded repeats the close before it."""
-    if candle is None or not (candle.volume or candle.trades):
-        close = fixed(before, decimals)
-        return [
-            time,
-            close,
-            close,
-            close,
-            close,
-            fixed(Decimal(0), decimals),
-            fixed(Decimal(0), 8),
-            0,
-        ]
-    prices = (candle.open, candle.high, candle.low, candle.close, _mean(candle))
-    return [time, *(fixed(p, decimals) for p in prices), fixed(candle.volume, 8), candle.trades]
+    if traded is None or not (traded.volume or traded.trades):
+        return [time, *[f"{before:.{decimals}f}"] * 4, f"{0:.{decimals}f}", "0.00000000", 0]
+    opened, high, low, close, volume, trades = traded
+    prices = (opened, high, low, close, (high + low + close) / 3)
+    return [time, *[f"{p:.{decimals}f}" for p in prices], f"{volume:.8f}", trades]
 
 
 def _ns(trade: PublicTrade) -> int:
