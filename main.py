@@ -7,7 +7,6 @@ in the exchange, the clock and the journal they are given.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -49,6 +48,7 @@ from trader.domain.orders import Purpose, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
 from trader.exchanges.account_store import stored_now
+from trader.exchanges.feeds.kraken import KrakenFeed
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.feeds.simulated import QUARTER_HOUR, SimulatedFeed
 from trader.exchanges.kraken_calls import Retries
@@ -59,6 +59,7 @@ from trader.exchanges.sandbox_server import KrakenWire
 from trader.exchanges.transport import Timeouts
 from trader.exchanges.wire.keys import ApiKey
 from trader.ports import AlertChannel, Clock, Exchange, ModelSource
+from trader.risk.correlation import DAYS, correlations
 from trader.risk.stops import daily_atr, daily_atr_of
 from trader.simulation.costs import table_rates
 from trader.storage.account_lock import AccountLock
@@ -188,6 +189,7 @@ class Trader:
         self.pairs = tuple(sorted(pairs, key=lambda pair: pair.base != LEADER))
         self.leader = leader if leader is not None else self._leader_among(self.pairs)
         self.prices: dict[Pair, Decimal] = {}
+        self._candles: dict[Pair, Candles] = {}
         self.outlook: dict[str, Any] = {}
         self.stopped: StopRequest | None = None
         self.stop_done = False
@@ -348,6 +350,7 @@ class Trader:
             return
         for pair, candles in fresh.items():
             self.prices[pair] = to_decimal(float(candles.close[-1]))
+            self._candles[pair] = candles
         self._audit(now)
         if any(pair not in self.prices for pair in self.portfolio.positions):
             return
@@ -429,8 +432,18 @@ class Trader:
             timeframe=self.timeframe,
             prices={**self.prices, pair: ticker.last},
             pending=self._pending(),
+            correlations=self._correlations(pair, candles),
             emergency="" if stop is None else stop.reason or "emergency stop",
         )
+
+    def _correlations(self, pair: Pair, candles: Candles) -> dict[Pair, float]:
+        """How closely the pair moves with each other pair that is held."""
+        others = {p: c for p, c in self._candles.items() if p in self.portfolio.positions}
+        if not others.keys() - {pair}:
+            return {}
+        newest = math.ceil((DAYS + 2) * 86400 / self.timeframe.seconds)
+        seen = {p: c[-newest:] for p, c in {**others, pair: candles}.items()}
+        return correlations(seen, pair)
 
     def _pending(self) -> dict[Pair, Decimal]:
         bound: dict[Pair, Decimal] = {}
@@ -898,11 +911,10 @@ def _write_past(config: Config, feed: SimulatedFeed, store: HistoryStore, now: d
 
 
 def _paper_kraken(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
-    feed = importlib.import_module("trader.exchanges.feeds.kraken").KrakenFeed
     public = KrakenClient(url=config.kraken_api_url)
     clock = SystemClock()
     sandbox = SandboxExchange(
-        feed(public, pairs), clock,
+        KrakenFeed(public, pairs), clock,
         balances={config.quote: config.sandbox_balance},
         directory=config.data_dir / "sandbox" / "paper-kraken",
     )  # fmt: skip

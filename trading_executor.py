@@ -10,7 +10,7 @@ from there. So every method may be interrupted at any line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -341,7 +341,7 @@ class TradingExecutor:
             or open_now[order.exchange_id].filled_quantity != order.filled
         ]
         if moved or thorough:
-            self._take_fills(self._fills_since(mine), now)
+            self._take_fills(self._fills_since(), now)
         settled = [self._bring_up_to_date(o, open_now.get(o.exchange_id), now) for o in moved]
         if all(settled):
             self._complete_until = now
@@ -356,10 +356,8 @@ class TradingExecutor:
                 self.record(OrderAccepted(now, ours.order_id, order.exchange_id))
         self.foreign = tuple(strangers)
 
-    def _fills_since(self, mine: Sequence[TrackedOrder]) -> datetime | None:
-        known = self._complete_until or self.orders.newest_fill_at
-        if known is None and mine:
-            known = min(order.intended_at for order in mine)
+    def _fills_since(self) -> datetime | None:
+        known = self._complete_until or self.orders.newest_fill_at or self.orders.first_intended_at
         return None if known is None else known - self._overlap
 
     def _take_fills(self, since: datetime | None, now: datetime) -> None:

@@ -137,6 +137,9 @@ class Box:
     def events(self, kind):
         return [event for _, event in self.journal.events() if isinstance(event, kind)]
 
+    def events_of_fills(self):
+        return self.events(OrderFilled)
+
     def sent(self, purpose=Purpose.ENTRY):
         """Our orders of a purpose."""
         return [o for o in self.executor.orders.all_orders() if o.purpose is purpose]

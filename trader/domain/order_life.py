@@ -119,6 +119,7 @@ class OrderBookkeeping:
         self._entries: dict[Pair, datetime] = {}
         self._trade_ids: set[str] = set()
         self.newest_fill_at: datetime | None = None
+        self.first_intended_at: datetime | None = None
 
     def allows(self, event: Event) -> bool:
         """Whether the event may follow what is known."""
@@ -221,6 +222,7 @@ class OrderBookkeeping:
         order = TrackedOrder(
             request, event.purpose, event.decided_for, event.at, event.reason, event.at
         )
+        self.first_intended_at = self.first_intended_at or event.at
         self._orders[request.order_id] = self._live[request.order_id] = order
         self._attempts[request.pair, event.decided_for, request.side, event.purpose] += 1
         if request.side is Side.BUY and event.purpose in _BUYS:
