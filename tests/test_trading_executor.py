@@ -326,6 +326,49 @@ def test_a_read_that_fails_anywhere_loses_nothing(call):
     box.assert_agrees()
 
 
+def test_an_order_is_over_only_when_its_fills_add_up():
+    box = Box()
+    real, box.real.fills = box.real.fills, lambda since: ()
+    order = box.buy("2")
+    assert (order.state, box.position) == (OrderState.OPEN, None)
+    box.real.fills = real
+    box.pass_hours(0.001)
+    assert (order.state, box.position.quantity) == (OrderState.FILLED, D(2))
+    assert box.stops() == [(D(2), D("90.0"))]
+    box.assert_agrees()
+
+
+def test_a_fill_told_of_hours_late_is_looked_for_further_back():
+    box = Box(FALL)
+    box.buy("2", stop="90")
+    box.pass_hours(1)
+    shown = box.real.open_orders()
+    open_orders, box.real.open_orders = box.real.open_orders, lambda: shown
+    box.pass_hours(5)  # the exchange shows an old picture, in which the stop still stands
+    box.real.open_orders = open_orders
+    box.pass_hours(1)
+    assert box.position is None
+    box.assert_agrees()
+
+
+def test_what_a_resting_sale_by_hand_will_sell_is_not_sold_by_a_stop_as_well():
+    box = Box()
+    box.buy("2", stop="90")
+    box.pass_hours()
+    box.sell("0.5", limit="150", purpose=Purpose.MANUAL)
+    assert box.stops() == [(D("1.5"), D("90.0"))]
+
+
+def test_a_resting_sale_of_everything_is_the_stated_reason_for_no_stop():
+    box = Box()
+    box.buy("2", stop="90")
+    box.pass_hours()
+    box.sell("2", limit="150", purpose=Purpose.MANUAL)
+    assert box.stops() == []
+    assert "selling all of it" in box.executor.unprotected[BTC]
+    assert len(box.real.open_orders()) == 1
+
+
 # -- emergency ------------------------------------------------------------------------------
 
 
