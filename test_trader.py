@@ -11,6 +11,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -221,6 +222,38 @@ def test_bad_input_is_one_clear_line_and_the_right_status(
     done = project.run(*words)
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
     assert done.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--pair", "BTC/USD", "--start", "2021-02-30"], 2, "expected a date"),
+        (["--pair", "BTC/USD", "--start", "2021-06-01", "--end", "2021-01-01"], 2, "before"),
+        (["--pair", "NOPE", "--start", "2021-01-01"], 2, "BASE/QUOTE"),
+        (["--pair", "BTC/USD", "--start", "2021-01-01", "--taker", "-5"], 2, "basis points"),
+        (["--pair", "BTC/USD", "--end", "2021-02-01", "--strategy", "ensmble"], 2, "ensemble"),
+        (
+            ["--pair", "BTC/USD", "--start", "2021-01-01", "--end", "2021-02-01"],
+            1,
+            "history import",
+        ),
+    ],
+    ids=["no date", "end before start", "no pair", "no fee", "no strategy", "no history"],
+)
+def test_a_backtest_that_cannot_be_says_why(
+    project: Project, words: list[str], status: int, said: str
+) -> None:
+    done = project.run(*words, program="scripts/backtest.py")
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert said in done.stderr
+
+
+def test_a_port_in_use_costs_the_dashboard_and_not_the_trading(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        project.settings(**PAPER, DASHBOARD_PORT=str(taken.getsockname()[1]))
+        done = project.run("start", "--cycles", "1")
+    assert done.returncode == 0, done.stderr
+    assert "no dashboard" in done.stderr
 
 
 def test_a_wrong_line_in_the_settings_stops_everything_and_says_which(project: Project) -> None:
