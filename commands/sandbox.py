@@ -46,7 +46,7 @@ _LEAD = timedelta(days=30)
 @click.option("--faults", type=click.Path(path_type=Path), help="Faults on demand: a JSON file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, once it serves.")
 def command(**options: Any) -> None:
-    r"""Serve an exchange that speaks Kraken's REST interface; no real order can be sent.
+    """Serve an exchange that speaks Kraken's REST interface; no real order can be sent.
 
     Point any Kraken client at the printed URL and give it the printed key and secret. Every
     start begins with a new account of SANDBOX_BALANCE; the key stays the same.
