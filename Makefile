@@ -14,7 +14,7 @@ check:  ## format, lint, types, the quick tests; before every commit
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m pytest -q -n 2 -m "not slow and not browser"
+	$(PYTHON) -m pytest -q -n 2 -m "not slow and not browser" tests
 
 fix:  ## let ruff repair what it can
 	$(PYTHON) -m ruff check --fix .
