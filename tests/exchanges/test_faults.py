@@ -190,8 +190,9 @@ def test_a_minimum_that_moves_is_the_exchanges_new_rule() -> None:
     box = Box(minutes=300)
     wire = FaultyWire(box.wire, [FaultRule(1.0, ("changed_minimum",), times=1)])
     exchange = client(box, wire, metadata_s=0.0)
+    before = box.exchange.market_rules(BTC).order_minimum
     moved = exchange.market_rules(BTC).order_minimum
-    assert moved == 2 * box.exchange.market_rules(BTC).order_minimum
+    assert moved == 2 * before
     with pytest.raises(ExchangeError, match="minimum"):
         exchange.place(order(quantity=moved / 2), box.clock.now())
 

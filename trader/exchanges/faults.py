@@ -12,7 +12,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -347,22 +347,12 @@ def _without_fees(request: Request) -> Reply:
 @fault("changed_minimum", ["AssetPairs", "AddOrder"])
 def _minimum(request: Request) -> Reply:
     """Kraken moves a minimum without notice: doubled, and back the next time."""
-    engine = request.wire.exchange.engine
-    factor = 1 if request.memory.get("minimum") else 2
-    request.memory["minimum"] = factor == 2
-    for pair, market in request.wire.exchange.markets.items():
-        lowest = market.rules.order_minimum * factor
-        engine.rules[pair] = replace(engine.rules[pair], order_minimum=lowest)
-
-    def edit(result: Any, _: Request) -> Any:
-        if request.call != "AssetPairs":
-            return result
-        minima = {m.id: engine.rules[p].order_minimum
-                  for p, m in request.wire.exchange.markets.items()}  # fmt: skip
-        return {k: row | {"ordermin": str(minima.get(k, row["ordermin"]))}
-                for k, row in result.items()}  # fmt: skip
-
-    return _edited(edit)(request)
+    exchange = request.wire.exchange
+    doubled = request.memory["doubled"] = not request.memory.get("doubled", False)
+    for pair, market in exchange.markets.items():
+        lowest = market.rules.order_minimum
+        exchange.change_rules(pair, order_minimum=lowest * 2 if doubled else lowest / 2)
+    return request.carry_out()
 
 
 @fault("repeated_answer", ["Ticker", "OHLC", "Depth", "Trades", "AssetPairs", "BalanceEx"])

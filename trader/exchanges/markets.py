@@ -18,8 +18,7 @@ from typing import Any
 
 from trader.domain.errors import UnknownPair
 from trader.domain.markets import MarketRules, Pair
-
-_COMMON = {"XBT": "BTC", "XDG": "DOGE"}
+from trader.exchanges.kraken_names import COMMON_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def _asset(key: str, facts: dict[str, Any]) -> Asset:
     return Asset(
         key,
         altname,
-        _COMMON.get(altname, altname),
+        COMMON_NAME.get(altname, altname),
         facts["decimals"],
         facts["display_decimals"],
         MappingProxyType(facts),

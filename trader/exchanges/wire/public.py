@@ -11,7 +11,7 @@ import numpy as np
 
 from trader.domain.candles import KRAKEN_MINUTES, Candle, Candles, Timeframe
 from trader.domain.errors import UsageError
-from trader.domain.markets import PublicTrade
+from trader.domain.markets import MarketRules, PublicTrade
 from trader.exchanges.markets import Asset, Market, asset_named, assets
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.wire.forms import Form, Refused, invalid
@@ -39,7 +39,9 @@ class PublicMethods:
         self._exchange = exchange
         self.status = "online"
         self._by_name = {
-            name.upper(): market for market in exchange.markets.values() for name in market.names
+            name.upper(): pair
+            for pair, market in exchange.markets.items()
+            for name in market.names
         }
         self.methods: Mapping[str, Callable[[Form], Any]] = {
             "Time": self.time,
@@ -64,7 +66,7 @@ class PublicMethods:
         found = self._by_name.get(name.strip().upper())
         if found is None:
             raise Refused("EQuery:Unknown asset pair")
-        return found
+        return self._exchange.markets[found]
 
     def _asked(self, form: Form) -> list[tuple[str, Market]]:
         """(key of the answer, market) for each pair asked for; all without `pair`.
@@ -130,7 +132,7 @@ class PublicMethods:
         return {key: self._pair_facts(market, info) for key, market in self._asked(form)}
 
     def _pair_facts(self, market: Market, info: str) -> dict[str, Any]:
-        facts = dict(market.facts)
+        facts = {**market.facts, **_changeable(market.rules)}
         if info == "leverage":
             return {name: facts.get(name, []) for name in _LEVERAGE}
         if info == "margin":
@@ -293,6 +295,16 @@ class PublicMethods:
 
     def _now_us(self) -> int:
         return to_us(self._exchange.server_time())
+
+
+def _changeable(rules: MarketRules) -> dict[str, str]:
+    """Facts of a pair that may change while the exchange runs."""
+    return {
+        "ordermin": f"{rules.order_minimum:f}",
+        "costmin": f"{rules.cost_minimum:f}",
+        "tick_size": f"{rules.tick:f}",
+        "status": rules.status,
+    }
 
 
 class _Figures:
