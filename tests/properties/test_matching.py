@@ -1,20 +1,28 @@
 """What must hold of the matching engine whatever the market does and whoever trades."""
 
 import contextlib
+import tempfile
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.drawn_market import BTC, START, at, market_of
+from tests.drawn_market import BTC, START, at, drawn, market_of
+from trader.clocks import ManualClock
 from trader.domain.errors import OrderRejected
+from trader.domain.markets import Pair
 from trader.domain.orders import OrderType, Side
+from trader.exchanges.feeds import ReplayFeed
+from trader.exchanges.sandbox import SandboxExchange
 from trader.simulation.costs import Costs
 from trader.simulation.orders import CloseSpec, OrderSpec
 from trader.simulation.path import to_us
 
 COSTS = Costs(slippage=Decimal("0.002"))
 HOURS = 6
+ETH = Pair("ETH", "USD")
 START_US = to_us(START)
 
 prices = st.integers(80, 120)
@@ -60,7 +68,29 @@ def specs(draw):
     return OrderSpec(BTC, side, kind, quantity, price, price2, **more)
 
 
-actions = st.lists(st.tuples(hours, st.one_of(specs(), st.just("cancel"))), max_size=8)
+amends = st.fixed_dictionaries(
+    {},
+    optional={
+        "quantity": st.integers(1, 60).map(lambda n: Decimal(n) / 10),
+        "limit": prices.map(Decimal),
+        "stop": prices.map(Decimal),
+    },
+)
+actions = st.lists(
+    st.tuples(hours, st.one_of(specs(), specs(), amends, st.just("cancel"))), max_size=8
+)
+
+
+def act(exchange, action):
+    """Carry out one action; a refusal is as good as any other answer."""
+    if action == "cancel":
+        exchange.cancel_all()
+        return
+    with contextlib.suppress(OrderRejected):
+        if isinstance(action, OrderSpec):
+            exchange.submit(action)
+        elif records := exchange.open_records():
+            exchange.amend(records[0].id, **action)
 
 
 def run(candles, todo, stops=(), look=None):
@@ -71,11 +101,8 @@ def run(candles, todo, stops=(), look=None):
         clock.sleep_until(at(hour))
         if index < 0:
             exchange.balances()
-        elif todo[index][1] == "cancel":
-            exchange.cancel_all()
         else:
-            with contextlib.suppress(OrderRejected):
-                exchange.submit(todo[index][1])
+            act(exchange, todo[index][1])
         if look is not None:
             look(exchange)
     clock.sleep_until(at(HOURS))
@@ -154,3 +181,57 @@ def test_every_fill_is_at_a_price_the_market_had_or_worse(candles, todo):
             assert trade.price > low if buys else trade.price < high
         else:
             assert trade.price >= low if buys else trade.price <= high
+
+
+# ---- two markets, one purse, and an exchange that is closed and opened again
+
+
+@st.composite
+def specs_of_two(draw):
+    spec = draw(specs())
+    return replace(spec, pair=draw(st.sampled_from([BTC, ETH])))
+
+
+def run_two(markets, todo, stops, directory=None, reopen=False):
+    feed = ReplayFeed({pair: drawn(rows) for pair, rows in zip((BTC, ETH), markets, strict=True)})
+    clock = ManualClock(at(0))
+    purse = {"USD": Decimal(1500), "BTC": Decimal(5), "ETH": Decimal(5)}
+
+    def opened():
+        return SandboxExchange(feed, clock, balances=purse, costs=COSTS, directory=directory)
+
+    exchange = opened()
+    moments = sorted([(h, 0, i) for i, (h, _) in enumerate(todo)] + [(h, 1, -1) for h in stops])
+    for hour, _, index in moments:
+        clock.sleep_until(at(hour))
+        if index < 0 and reopen:
+            exchange.close()
+            exchange = opened()
+        elif index < 0:
+            exchange.balances()
+        else:
+            act(exchange, todo[index][1])
+    clock.sleep_until(at(HOURS))
+    told = (exchange.trades(), exchange.ledger(), exchange.records(), exchange.balances())
+    exchange.close()
+    return told
+
+
+two_markets = st.tuples(rows(), rows())
+two_actions = st.lists(st.tuples(hours, specs_of_two()), max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(two_markets, two_actions, st.lists(hours, max_size=20))
+def test_markets_that_share_a_purse_do_not_depend_on_the_steps_either(markets, todo, stops):
+    whole, stepped = run_two(markets, todo, ()), run_two(markets, todo, stops)
+    assert whole[:2] == stepped[:2]
+    assert whole[3] == stepped[3]
+
+
+@settings(max_examples=30, deadline=None)
+@given(two_markets, two_actions, st.lists(hours, min_size=1, max_size=4))
+def test_an_exchange_closed_and_opened_again_goes_on_as_if_nothing_had_been(markets, todo, stops):
+    with tempfile.TemporaryDirectory() as directory:
+        again = run_two(markets, todo, stops, Path(directory), reopen=True)
+    assert again == run_two(markets, todo, stops)
