@@ -675,6 +675,7 @@ def _trader(
         slippage=SLIPPAGE,
         live_view=venue.pace != "jump",
         audits=True,
+        alone=venue.feed == "replay",
         alarm=None if venue.sandbox is None else venue.sandbox.alarm,
         debug=wishes.debug,
     )
@@ -756,7 +757,8 @@ def _monitor(
         desk.start()
         closers.append(desk.close)
         watching.append(desk)
-    state = StateFile(config.data_dir / "state.json", machine.now)
+    pause_s = 0.5 if venue.pace == "jump" else 0.0
+    state = StateFile(config.data_dir / "state.json", machine.now, pause_s)
     return Monitor(journal, watching, state, after=len(journal))
 
 

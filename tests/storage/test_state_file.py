@@ -36,3 +36,12 @@ def test_no_file_or_half_a_file_is_no_state(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text('{"cycle": ')
     assert state.read() is None
     assert not state.is_running()
+
+
+def test_beats_in_quick_succession_are_left_out_but_never_the_last(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "state.json", lambda: NOW, pause_s=1.0)
+    file.write({"cycle": 1})
+    file.write({"cycle": 2})
+    assert (file.read() or {})["cycle"] == 1
+    file.write({"cycle": 3, "ended": "done"})
+    assert (file.read() or {})["cycle"] == 3

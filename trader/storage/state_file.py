@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ class StateFile:
     Args:
         path: where it lies.
         now: the machine's time (not a replay's): `SystemClock().now`.
+        pause_s: beats that follow the last one sooner are left out, but never the last.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime], pause_s: float = 0.0) -> None:
         self._path = path
         self._now = now
+        self._pause = timedelta(seconds=pause_s)
+        self._written_at: datetime | None = None
 
     def write(self, state: dict[str, Any]) -> None:
         """Replace the state; `beat_at` (the machine's time) and `pid` are added.
@@ -32,7 +35,12 @@ class StateFile:
         Raises:
             OSError: if it cannot be written.
         """
-        body = {**state, "beat_at": self._now().isoformat(), "pid": os.getpid()}
+        now = self._now()
+        soon = self._written_at is not None and now - self._written_at < self._pause
+        if soon and not state.get("ended"):
+            return
+        self._written_at = now
+        body = {**state, "beat_at": now.isoformat(), "pid": os.getpid()}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".state-")
         try:
