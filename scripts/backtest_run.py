@@ -143,15 +143,17 @@ class FullWeight(RiskManager):
     def review(
         self, signal: Signal, portfolio: Portfolio, market: MarketView, now: datetime
     ) -> Approval | Refusal | None:
-        """Buy the wanted weight with what cash there is, fees and slippage set aside."""
+        """Buy what is missing to the wanted weight, with the cash there is; sell as ever."""
         if signal.action is not Action.BUY or signal.target_weight is None:
-            return None
+            return super().review(signal, portfolio, market, now)
+        held = portfolio.position(signal.pair)
+        worth = held.quantity * market.price if held else Decimal(0)
         equity = portfolio.equity({**market.prices, signal.pair: market.price})
-        price = (market.ask or market.price) * (1 + market.slippage)
-        unit = price * (1 + market.fees.taker)
+        unit = (market.ask or market.price) * (1 + market.slippage) * (1 + market.fees.taker)
         # A tick of rounding on either side must not make the order unaffordable.
-        money = min(equity * Decimal(str(signal.target_weight)), portfolio.cash) * Decimal("0.999")
-        quantity = market.rules.quantity_down(money / unit)
+        cash = portfolio.cash * Decimal("0.999")
+        money = min(equity * Decimal(str(signal.target_weight)) - worth, cash)
+        quantity = market.rules.quantity_down(max(money, Decimal(0)) / unit)
         if quantity < market.rules.order_minimum:
             return None
         return Approval(
@@ -326,12 +328,16 @@ def _baselines(
 ) -> dict[str, AccountRun]:
     """The yardsticks through the same engine; the strategy's own run where it is one of them."""
     free = FullWeight(risk.limits)
-    hold = arena.trade("buy and hold", "buy-and-hold", free, None, shown)
-    if run.name == "trend":
-        return {"buy_and_hold": hold, "trend": run}
+    wanted = {
+        "buy_and_hold": ("buy and hold", "buy-and-hold", free),
+        "vol_target_hold": ("hold at a steady volatility", "vol-target-hold", free),
+        "trend": ("plain trend rule", "trend", risk),
+    }
     return {
-        "buy_and_hold": hold,
-        "trend": arena.trade("plain trend rule", "trend", risk, None, shown),
+        key: run
+        if (strategy, judge) == (run.name, risk)
+        else arena.trade(name, strategy, judge, None, shown)
+        for key, (name, strategy, judge) in wanted.items()
     }
 
 
@@ -348,8 +354,8 @@ def count_trials(settings: RunSettings, run: AccountRun, kind: str = "backtest")
     ledger = TrialLedger(settings.config.data_dir / "trials.jsonl")
     variant = settings.variant()
     value = 0.0 if math.isnan(ratio) else ratio
-    ledger.record([Trial(kind, tuple(series), variant, value, run.digest)])
-    return ledger.sharpes(series)
+    ledger.record([Trial(kind, tuple(series), variant, value, len(returns), run.digest)])
+    return ledger.sharpes(series, len(returns))
 
 
 def figures(run: AccountRun, trials: list[float]) -> dict[str, float | int | None]:

@@ -120,7 +120,7 @@ def sweep(
     for settings, outcome in zip(every, outcomes, strict=True):
         count_trials(settings, outcome.run, "sweep")
     ledger = TrialLedger(every[0].config.data_dir / "trials.jsonl")
-    trials = ledger.sharpes(series_of(every[0]))
+    trials = ledger.sharpes(series_of(every[0]), len(outcomes[0].returns))
     rows = [
         {"values": dict(o.values), "metrics": figures(o.run, trials), "digest": o.run.digest}
         for o in outcomes

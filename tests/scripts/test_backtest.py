@@ -74,7 +74,7 @@ def test_the_document_has_every_field_of_the_contract(
     } <= set(document)  # fmt: skip
     assert set(document["metrics"]) == METRICS
     assert {name: set(m) for name, m in document["baselines"].items()} == {
-        "buy_and_hold": METRICS, "trend": METRICS,
+        "buy_and_hold": METRICS, "vol_target_hold": METRICS, "trend": METRICS,
     }  # fmt: skip
     assert (document["start"], document["end"]) == ("2021-03-01", "2021-03-10")
     assert document["costs"] == {"maker_bp": 16.0, "taker_bp": 26.0, "slippage_bp": 5.0}

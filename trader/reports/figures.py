@@ -26,8 +26,15 @@ Figure: TypeAlias = dict[str, Any]
 INK, MUTED, GRID = "#17212b", "#687583", "#e6eaee"
 STRATEGY, HOLD, TREND = "#0a6c8f", "#c98a1b", "#8a94a0"
 GAIN, LOSS = "#13806a", "#c8493a"
-COLOURS = {"strategy": STRATEGY, "buy_and_hold": HOLD, "trend": TREND}
-NAMES = {"strategy": "this strategy", "buy_and_hold": "buy and hold", "trend": "plain trend rule"}
+COLOURS = {
+    "strategy": STRATEGY, "buy_and_hold": HOLD, "trend": TREND, "vol_target_hold": "#e0bd7d",
+}  # fmt: skip
+NAMES = {
+    "strategy": "this strategy",
+    "buy_and_hold": "buy and hold",
+    "vol_target_hold": "hold, steady volatility",
+    "trend": "plain trend rule",
+}
 MOST_POINTS = 4000
 MOST_CANDLES = 1500
 _STEPS = [Timeframe.parse(t) for t in ("5m", "15m", "30m", "1h", "2h", "4h", "12h", "1d", "2d",
@@ -59,9 +66,10 @@ def thinned(values: FloatArray, most: int = MOST_POINTS) -> IntArray:
 
 def layout(**more: Any) -> dict[str, Any]:
     """The look all charts share."""
-    axis = {
+    axis: dict[str, Any] = {
         "gridcolor": GRID, "zerolinecolor": "#b9c2cb", "linecolor": GRID, "automargin": True,
         "tickfont": {"color": MUTED, "size": 11},
+        "title": {"font": {"size": 11, "color": MUTED}, "standoff": 6},
     }  # fmt: skip
     base: dict[str, Any] = {
         "font": {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "color": INK,
@@ -77,6 +85,8 @@ def layout(**more: Any) -> dict[str, Any]:
     for key, value in more.items():
         if key.startswith(("xaxis", "yaxis")):
             base[key] = {**axis, **value}
+            if "title" in value:
+                base[key]["title"] = {**axis["title"], **value["title"]}
         else:
             base[key] = value
     base.setdefault("xaxis", dict(axis))
@@ -111,6 +121,15 @@ def equity_figure(runs: Mapping[str, AccountRun], quote: str) -> Figure:
         xaxis={"type": "date", "anchor": "y2"},
         yaxis={"domain": [0.36, 1], "tickformat": ",.3~s", "title": {"text": quote}},
         yaxis2={"domain": [0, 0.3], "tickformat": ".0%", "title": {"text": "below peak"}},
+        updatemenus=[{
+            "type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.02,
+            "yanchor": "bottom", "bgcolor": "white", "bordercolor": GRID, "pad": {"r": 0},
+            "font": {"size": 11, "color": MUTED},
+            "buttons": [
+                {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind}]}
+                for kind in ("linear", "log")
+            ],
+        }],
     )}  # fmt: skip
 
 
@@ -133,7 +152,7 @@ def trades_figure(pair: Pair, candles: Candles, executions: Sequence[Execution])
             "type": "scatter", "mode": "markers", "name": "bought" if side is Side.BUY else "sold",
             "x": moments(np.array([e.fill.filled_at.timestamp() for e in fills])),
             "y": packed(np.array([float(e.fill.price) for e in fills])),
-            "marker": {"color": colour, "symbol": symbol, "size": 10,
+            "marker": {"color": colour, "symbol": symbol, "size": 10 if len(fills) < 60 else 7,
                        "line": {"color": "white", "width": 1}},
             "text": [_told(e) for e in fills], "hovertemplate": "%{text}<extra></extra>",
         })  # fmt: skip
@@ -273,7 +292,8 @@ def rolling_sharpe_figure(run: AccountRun, days: int = 90) -> Figure | None:
     variance = np.maximum((squares[days:] - squares[:-days]) / days - mean**2, 0.0)
     spread = np.sqrt(variance)
     flat = spread < 1e-9
-    sharpe = np.where(flat, np.nan, mean / np.where(flat, 1, spread) * np.sqrt(365))
+    # Days without any swing have no ratio; zero keeps the band whole.
+    sharpe = np.where(flat, 0.0, mean / np.where(flat, 1, spread) * np.sqrt(365))
     error = 1.96 * np.sqrt(365 / days)
     first_day = (int(run.times[0]) - 1) // 86400 + 1
     times = moments((first_day + np.arange(days - 1, len(returns))) * 86400)
@@ -360,5 +380,5 @@ def fee_figure(run: AccountRun) -> Figure:
     }], "layout": layout(
         height=260, hovermode="closest", showlegend=False,
         xaxis={"title": {"text": "fees, as a multiple of those paid"}},
-        yaxis={"tickformat": "+.0%", "title": {"text": "total return"}},
+        yaxis={"tickformat": "+.0%", "rangemode": "tozero", "title": {"text": "total return"}},
     )}  # fmt: skip

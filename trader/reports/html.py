@@ -17,7 +17,7 @@ from trader.reports import figures as fig
 from trader.simulation.backtest import BacktestResult
 from trader.simulation.runs import AccountRun
 
-_ACCOUNTS = ("strategy", "buy_and_hold", "trend")
+_ACCOUNTS = ("strategy", "buy_and_hold", "vol_target_hold", "trend")
 
 # name, how it is shown, what it means to a person
 METRICS: tuple[tuple[str, str, str], ...] = (
@@ -58,7 +58,7 @@ def render_report(result: BacktestResult) -> str:
 
 
 def _sections(result: BacktestResult, charts: dict[str, fig.Figure]) -> list[str]:
-    runs = {"strategy": result.run, **result.baselines}
+    runs = {"strategy": result.run, **yardsticks(result)}
     costs = result.run.costs(result.slippage)
 
     def chart(name: str, figure: fig.Figure | None) -> str:
@@ -75,7 +75,7 @@ def _sections(result: BacktestResult, charts: dict[str, fig.Figure]) -> list[str
                  "through the same engine with the same costs."),
         _section("Trades on candles", _trade_charts(result, chart),
                  "Drag to zoom, double-click to go back; hover over a triangle to read why."),
-        _section("Numbers", _metrics_table(result.document)),
+        _section("Numbers", _metrics_table(result)),
         _section("Month by month", chart("months", fig.months_figure(result.run)),
                  "Return in per cent."),
         '<div class="pair">',
@@ -172,9 +172,15 @@ def _trade_charts(result: BacktestResult, chart: Any) -> str:
     return "".join(parts)
 
 
-def _metrics_table(document: Mapping[str, Any]) -> str:
+def yardsticks(result: BacktestResult) -> dict[str, AccountRun]:
+    """The baselines to show: a strategy that is one of them is not shown twice."""
+    return {key: run for key, run in result.baselines.items() if run is not result.run}
+
+
+def _metrics_table(result: BacktestResult) -> str:
+    document = result.document
     columns = {"strategy": document["metrics"], **document["baselines"]}
-    keys = [key for key in _ACCOUNTS if key in columns]
+    keys = [key for key in _ACCOUNTS if key == "strategy" or key in yardsticks(result)]
     head = "".join(f"<th>{fig.NAMES[key]}</th>" for key in keys)
     rows = []
     for name, form, words in METRICS:
@@ -361,6 +367,7 @@ _PAGE = """<!doctype html>
   Object.keys(charts).forEach(function (id) {
     var c = charts[id];
     if (small && c.layout.height > 300) c.layout.height = Math.max(260, c.layout.height * 0.78);
+    if (small && c.layout.updatemenus) delete c.layout.updatemenus;
     if (small && id === 'months') {
       c.data[0].textfont.size = 9;
       c.data[0].text = c.data[0].text.map(function (row) {

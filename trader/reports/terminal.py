@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trader.reports.figures import NAMES
-from trader.reports.html import shown
+from trader.reports.html import shown, yardsticks
 from trader.simulation.backtest import BacktestResult
 
 _ROWS = (
@@ -33,7 +33,8 @@ def print_summary(result: BacktestResult, console: Console) -> None:
         "   PAPER",
         highlight=False,
     )
-    accounts = {"strategy": document["metrics"], **document["baselines"]}
+    accounts = {"strategy": document["metrics"]}
+    accounts |= {key: document["baselines"][key] for key in yardsticks(result)}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
     for key in accounts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ class Trial:
         data: the series it was tried on, such as `kraken:BTC/USD`.
         settings: everything that makes it another variant, as plain values.
         sharpe_daily: Sharpe ratio of its daily returns, not annualised.
+        days: how many returns those were.
         digest: of its decisions, orders and fills.
     """
 
@@ -36,6 +38,7 @@ class Trial:
     data: tuple[str, ...]
     settings: dict[str, Any]
     sharpe_daily: float
+    days: int
     digest: str
 
     @property
@@ -78,14 +81,26 @@ class TrialLedger:
                 f"the trial ledger {self.path} cannot be written ({fault.strerror or fault})"
             ) from fault
 
-    def sharpes(self, data: Sequence[str]) -> list[float]:
+    def sharpes(self, data: Sequence[str], days: int) -> list[float]:
         """Daily Sharpe ratios of all variants tried on any of these series, oldest first.
+
+        The ratio of a few days is mostly noise, and would make every later run look like luck.
+        A shorter trial counts with the ratio that is equally surprising over `days` (the same
+        t-statistic): SR · √(its days / days).
+
+        Args:
+            data: names of series.
+            days: length of the run that is compared with them.
 
         Raises:
             HistoryError: if the chain of the ledger is broken.
         """
         wanted = set(data)
-        return [line["sharpe_daily"] for line in self._lines() if wanted & set(line["data"])]
+        return [
+            line["sharpe_daily"] * math.sqrt(min(1.0, line["days"] / max(days, 1)))
+            for line in self._lines()
+            if wanted & set(line["data"])
+        ]
 
     def _append(self, trials: Sequence[Trial]) -> int:
         lines = self._lines()
