@@ -13,7 +13,7 @@ from config import Config
 from market_analyzer import MarketAnalyzer
 from risk_manager import MarketView, RiskLimits, RiskManager
 from trader.domain.candles import Candles, Timeframe
-from trader.domain.errors import HistoryError
+from trader.domain.errors import HistoryError, ModelError
 from trader.domain.markets import OrderBook, Pair, PublicTrade, to_decimal
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
@@ -116,7 +116,7 @@ def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> 
         emergency=_emergency(config) if question.at is None else "",
     )  # fmt: skip
     plan, refusals = _planned(config, signal, view, now)
-    model = None if models is None else models.model_for(question.pair, question.timeframe, now)
+    model = _model_in_use(models, question, now, tell)
     return Answer(
         config.mode, question, now, found.source, snapshot, signal, plan, refusals, model,
         config.sandbox_balance,
@@ -158,12 +158,23 @@ def _leader(
     return analyzer.analyze(leader.pair, found)
 
 
-def _models(config: Config) -> ModelSource | None:
-    try:
-        from trader.storage.model_store import ModelStore  # type: ignore[import-not-found]
-    except ImportError:
+def _model_in_use(
+    models: ModelSource | None, question: Question, now: datetime, tell: Callable[[str], None]
+) -> Any | None:
+    """The model that the signal is from; a damaged one is told of and left out."""
+    if models is None:
         return None
-    return ModelStore(config.models_dir)  # type: ignore[no-any-return]
+    try:
+        return models.model_for(question.pair, question.timeframe, now)
+    except ModelError as fault:
+        tell(f"{fault.message}. {fault.hint}")
+        return None
+
+
+def _models(config: Config) -> ModelSource | None:
+    from trader.storage.model_store import ModelStore
+
+    return ModelStore(config.models_dir, config.exchange)
 
 
 def _daily_atr(candles: Candles) -> Decimal | None:
@@ -233,13 +244,20 @@ def as_document(answer: Answer) -> dict[str, Any]:
         "model": {
             "id": None if model is None else model.id,
             "trained_at": getattr(model, "trained_at", None),
-            "licence": getattr(model, "licence", None),
+            "licence": _licence_document(model),
         },
         "plan": None if answer.plan is None else _plan_document(answer.plan),
         "refusals": [{"rule": r.rule, "reason": r.reason} for r in answer.refusals],
         "source": answer.source,
         "digest": snapshot.digest,
     }
+
+
+def _licence_document(model: Any) -> dict[str, Any] | None:
+    licence = getattr(model, "licence", None)
+    if licence is None:
+        return None
+    return {"granted": licence.granted, "reasons": list(licence.reasons)}
 
 
 def _plan_document(plan: Approval) -> dict[str, Any]:

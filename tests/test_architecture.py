@@ -17,6 +17,7 @@ LAYERS: list[set[str]] = [
     {"kraken_client", "market_analyzer", "ai_trader", "risk_manager", "trading_executor",
      "monitor"},
     {"trader.dashboard", "trader.reports"},
+    {"trader.jobs"},
     {"trader.exchanges", "trader.storage", "trader.alerts", "trader.clocks"},
     {"trader.simulation"},
     {"trader.strategies"},

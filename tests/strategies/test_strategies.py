@@ -27,7 +27,7 @@ def decide(name, snapshot, held=0.0, outlook=None, **settings):
 
 def forecast(expected, probability=0.6, hours=24.0, recent=None):
     values = np.array([expected] if recent is None else recent)
-    return Forecast(hours, probability, 0.5, expected, values)
+    return Forecast(hours, probability, 0.5, expected, values, np.full(len(values), probability))
 
 
 def outlook(main, short=0.0, licensed=True):

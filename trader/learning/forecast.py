@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -12,11 +13,11 @@ from trader.domain.signals import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """How much one feature moved the probability, in log-odds; `text` is in plain words."""
+    """How far one feature moved the vote: probability; `text` is in plain words."""
 
     feature: str
     text: str
-    log_odds: float
+    moved: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +31,8 @@ class Forecast:
         expected_return: gross, as a fraction (0.01 is one percent), before any cost.
         recent: expected returns of the latest candles, oldest first, this one last; NaN where
             the features were not warm.
-        contributions: the strongest features, strongest first.
+        recent_probability: calibrated chances of the same candles.
+        explain: the strongest features, strongest first; worked out when asked.
     """
 
     horizon_hours: float
@@ -38,7 +40,8 @@ class Forecast:
     base_rate: float
     expected_return: float
     recent: FloatArray
-    contributions: tuple[Contribution, ...] = ()
+    recent_probability: FloatArray
+    explain: Callable[[], tuple[Contribution, ...]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,10 @@ class Outlook:
     """All that the model in use says now, or why there is none.
 
     Attributes:
-        forecasts: horizon in hours → forecast; empty when no model may speak.
+        forecasts: horizon in hours → forecast.
         model_id: the model that spoke, empty if none.
-        silence: why nothing is said, in plain words; empty when there are forecasts.
+        silence: why the model does not act, in plain words; empty when it may. There may be
+            forecasts to look at all the same.
         main_horizon: the horizon that decides, in hours.
         sleeve_licensed: the model's own entries have paid out of sample.
         skilled: horizons whose forecasts beat the base rate out of sample.
@@ -63,8 +67,8 @@ class Outlook:
 
     @property
     def main(self) -> Forecast | None:
-        """The forecast that decides."""
-        return self.forecasts.get(self.main_horizon)
+        """The forecast that decides; None while the model is silent."""
+        return None if self.silence else self.forecasts.get(self.main_horizon)
 
 
 class Forecaster(Protocol):

@@ -45,7 +45,9 @@ def ensemble(situation: Situation) -> Signal:
     if outlook.main is None:
         why = outlook.silence or "no model yet"
         reasons = (*core.reasons, f"the trend rule alone: {why}")
-        return towards(situation, core.weight, core.agreement, reasons, name=NAME)
+        return towards(
+            situation, core.weight, core.agreement, reasons, name=NAME, model_id=outlook.model_id
+        )
     sleeve, sleeve_text = _sleeve(situation, outlook.main)
     if sleeve > core.weight:
         return _by_model(situation, core, outlook.main, sleeve, sleeve_text)
@@ -65,7 +67,7 @@ def ensemble(situation: Situation) -> Signal:
 def _by_model(
     situation: Situation, core: CoreView, main: Forecast, sleeve: float, text: str
 ) -> Signal:
-    named = tuple(c.text for c in main.contributions[:3])
+    named = tuple(c.text for c in main.explain()[:3])
     return towards(
         situation, sleeve, main.probability, (text, *named, *core.reasons), name=NAME,
         model_id=situation.outlook.model_id, probability=main.probability,
@@ -91,17 +93,10 @@ def _sleeve(situation: Situation, main: Forecast) -> tuple[float, str]:
 def in_sleeve(main: Forecast, needed: float, threshold: float) -> bool:
     """Whether the model's own entry is on: entered above `needed`, left below zero.
 
-    Read from the recent forecasts alone, so that a restart changes nothing. The newest candle
-    must agree with the threshold only when it is the one that enters.
+    Read from the recent forecasts alone, so that a restart changes nothing.
     """
-    recent = main.recent
-    entered = np.flatnonzero(recent > needed)
-    if not len(entered):
-        return False
-    since = recent[entered[-1] :]
-    if bool((since < LEAVE_BELOW).any()):
-        return False
-    return len(since) > 1 or main.probability >= threshold
+    entered = np.flatnonzero((main.recent > needed) & (main.recent_probability >= threshold))
+    return len(entered) > 0 and not bool((main.recent[entered[-1] :] < LEAVE_BELOW).any())
 
 
 def _patience(situation: Situation, core: CoreView, outlook: Outlook) -> str:

@@ -148,8 +148,8 @@ def towards(
         confidence: in [0, 1].
         reasons: plain words, the most important first.
         name: the strategy's.
-        model_id: the model that moved it, if one did.
-        probability: chance of a rise, where the model's own forecast is what is followed.
+        model_id: the model that spoke, if one did.
+        probability: the model's, where its own forecast is what is followed.
     """
     settings, held = situation.settings, situation.held_weight
     target = min(max(weight, 0.0), 1.0) * settings.share

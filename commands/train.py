@@ -1,0 +1,229 @@
+"""`run_trader.py train`: train, test on the future of each training, judge, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.common import parse_time, print_json, say
+from trader.domain.candles import Candles, Timeframe
+from trader.domain.errors import HistoryError, UsageError
+from trader.domain.markets import Pair
+
+if TYPE_CHECKING:
+    from config import Config
+    from trader.learning.learner import Progress
+    from trader.learning.model import HorizonCard
+    from trader.learning.training import TrainingResult
+    from trader.storage.history import HistoryStore
+
+
+@click.command(name="train", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("pairs", nargs=-1, metavar="[PAIR]...")
+@click.option("--end", metavar="TIME", help="Learn only from what was known then.")
+@click.option("--timeframe", help="Candle length instead of TIMEFRAME, such as 4h.")
+@click.option("--exchange", help="Whose stored candles; EXCHANGE if not given.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(
+    pairs: tuple[str, ...],
+    end: str | None,
+    timeframe: str | None,
+    exchange: str | None,
+    as_json: bool,
+) -> None:
+    """Train one model for the pairs together, test it out of sample, and judge it.
+
+    Without pairs, all configured ones with stored candles. The verdict says whether the model
+    may trade real money; paper trading uses it either way, as far as it has shown skill.
+
+    \b
+    Example:
+      python run_trader.py train BTC/USD ETH/USD
+      python run_trader.py train BTC/USD --end 2021-01-01
+    """
+    from config import load_config
+    from trader.jobs import train_and_save
+    from trader.storage.history import HistoryStore
+
+    config = load_config()
+    frame = Timeframe.parse(timeframe) if timeframe else config.timeframe
+    store = HistoryStore(config.data_dir, exchange or config.exchange)
+    until = parse_time(end, "--end") if end else datetime.now(UTC)
+    histories = _histories(store, config, pairs, frame, until)
+    leader = _leader(store, histories, frame, until)
+    request = _request(config, store.exchange, histories, leader, until)
+    say(f"{config.mode}  training on {', '.join(map(str, histories))} {frame}", quiet=as_json)
+    started = time.monotonic()
+    with _progress(quiet=as_json) as progress:
+        result = train_and_save(request, progress)
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json(_document(result, config, seconds))
+    else:
+        _show(result, config, seconds)
+
+
+def _histories(
+    store: HistoryStore,
+    config: Config,
+    names: tuple[str, ...],
+    timeframe: Timeframe,
+    until: datetime,
+) -> dict[Pair, Candles]:
+    wanted = [Pair.parse(name) for name in names] or list(config.pairs)
+    if len({pair.quote for pair in wanted}) > 1:
+        raise UsageError("the pairs are priced in several currencies: train them one by one")
+    found, missing = {}, []
+    for pair in wanted:
+        try:
+            found[pair] = store.load(pair, timeframe).known_at(until)
+        except HistoryError as fault:
+            if names:
+                raise
+            missing.append(fault)
+    found = {pair: candles for pair, candles in found.items() if len(candles)}
+    if not found:
+        raise missing[0] if missing else HistoryError(
+            f"no {timeframe} candle of {', '.join(map(str, wanted))} had closed at "
+            f"{until:%Y-%m-%d %H:%M} UTC"
+        )  # fmt: skip
+    return found
+
+
+def _leader(
+    store: HistoryStore, histories: dict[Pair, Candles], timeframe: Timeframe, until: datetime
+) -> Candles | None:
+    """BTC's candles where they are stored but not among the pairs."""
+    quote = next(iter(histories)).quote
+    leading = Pair("BTC", quote)
+    if leading in histories:
+        return None
+    try:
+        return store.load(leading, timeframe).known_at(until)
+    except HistoryError:
+        return None
+
+
+def _request(
+    config: Config,
+    source: str,
+    histories: dict[Pair, Candles],
+    leader: Candles | None,
+    until: datetime,
+) -> Any:
+    from trader import __version__
+    from trader.jobs import TrainingRequest, learning_settings
+    from trader.simulation.costs import table_rates
+
+    newest = max(candles.closed_at for candles in histories.values())
+    rates = table_rates(until.date(), next(iter(histories)).base)
+    return TrainingRequest(
+        histories, source, config.models_dir, min(until, datetime.now(UTC)),
+        learning_settings(
+            model_type=config.model_type, window_days=config.training_window_days,
+            taker_fee=float(rates.taker), confidence_threshold=config.confidence_threshold,
+            days=(newest - min(c.first_opened_at for c in histories.values())).days,
+        ),
+        __version__, leader,
+    )  # fmt: skip
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Progress]:
+    """A bar on stderr; nothing when it is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    hidden = quiet or not console.is_terminal
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda done, what: bar.update(task, completed=done, description=what)
+
+
+def _document(result: TrainingResult, config: Config, seconds: float) -> dict[str, Any]:
+    card = result.model.card
+    return {
+        "mode": config.mode,
+        "model": {
+            "id": card.id,
+            "pairs": [str(pair) for pair in card.pairs],
+            "timeframe": str(card.timeframe),
+            "source": card.source,
+            "model_type": card.model_type,
+            "trained_at": card.trained_at,
+            "trained_from": card.trained_from,
+            "known_through": card.known_through,
+            "rows": list(card.rows),
+            "features": len(card.features),
+            "schema": card.schema,
+            "data_hash": card.data_hash,
+            "seed": card.seed,
+            "own_entries": card.sleeve_licensed,
+        },
+        "horizons": [_horizon(h) for h in card.horizons],
+        "tested": {"from": result.tested_from, "to": result.tested_to, "folds": result.folds},
+        "sharpe_after_costs": dict(result.sharpe),
+        "licence": {"granted": result.licence.granted, "reasons": list(result.licence.reasons)},
+        "earlier_models": [m.id for m in result.earlier],
+        "seconds": round(seconds, 1),
+    }
+
+
+def _horizon(card: HorizonCard) -> dict[str, Any]:
+    scores = {} if card.scores is None else card.scores.as_dict()
+    return {"hours": card.hours, "skilled": card.skilled, "scores": scores or None}
+
+
+def _show(result: TrainingResult, config: Config, seconds: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    card, console = result.model.card, Console()
+    names = ", ".join(map(str, card.pairs))
+    console.print(f"{config.mode}  model {card.id}: {names} {card.timeframe}, {card.source}")
+    table = Table(title=_tested(result), title_justify="left", box=None, pad_edge=False)
+    for heading in ("horizon", "AUC", "log-loss skill", "90 % interval", "Brier skill", "ECE",
+                    "chance ECE", "forecasts", "speaks"):  # fmt: skip
+        table.add_column(heading, justify="left" if heading == "horizon" else "right")
+    for horizon in card.horizons:
+        table.add_row(*_row(horizon))
+    console.print(table)
+    sharpe = ", ".join(f"{name} {value:.2f}" for name, value in result.sharpe.items())
+    if sharpe:
+        console.print(f"Sharpe after costs, out of sample: {sharpe}")
+    verdict = "granted" if result.licence.granted else "refused"
+    console.print(f"licence to trade real money: {verdict}")
+    for reason in result.licence.reasons:
+        console.print(f"  · {reason}")
+    console.print(
+        f"saved under {config.models_dir}, with {len(result.earlier)} earlier ones for replays; "
+        f"{seconds:.0f} s"
+    )
+
+
+def _tested(result: TrainingResult) -> str:
+    if result.tested_from is None or result.tested_to is None:
+        return "not tested: too little history"
+    return (
+        f"out of sample {result.tested_from:%Y-%m-%d} to {result.tested_to:%Y-%m-%d}, "
+        f"{result.folds} refits"
+    )
+
+
+def _row(card: HorizonCard) -> tuple[str, ...]:
+    scores = card.scores
+    if scores is None:
+        return (f"{card.hours:g} h", *["–"] * 7, "no")
+    return (
+        f"{card.hours:g} h", f"{scores.auc:.3f}", f"{scores.log_loss_skill:+.2%}",
+        f"{scores.skill_low:+.2%} … {scores.skill_high:+.2%}", f"{scores.brier_skill:+.2%}",
+        f"{scores.ece:.3f}", f"{scores.ece_noise_95:.3f}", f"{scores.n:,}",
+        "yes" if card.skilled else "no",
+    )  # fmt: skip

@@ -1,0 +1,221 @@
+"""Work beside the loop: a training in a process of its own.
+
+The child runs at low priority, with the candles it was given and nothing else; it saves the
+models itself and reports what it is doing. If it dies, the loop goes on with what it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trader.domain.candles import Candles, Timeframe
+from trader.domain.errors import ModelError, TraderError
+from trader.domain.markets import Pair
+from trader.learning.settings import LearningSettings
+
+NICE = 10
+KEPT_MODELS = 24
+_PACKED = dict[str, tuple[int, tuple[npt.NDArray[Any], ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """What to train on and where to put the model.
+
+    Attributes:
+        histories: closed candles of each pair; nothing after "now".
+        source: where they come from; models are used only on their own source.
+        models_dir: the models folder.
+        trained_at: the present, in the candles' time.
+        leader: the leader's candles where it is not among the pairs.
+        trials: strategies and settings that were tried before, for the licence.
+    """
+
+    histories: Mapping[Pair, Candles]
+    source: str
+    models_dir: Path
+    trained_at: datetime
+    settings: LearningSettings
+    code_version: str = ""
+    leader: Candles | None = None
+    trials: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """How a training ended: the new model's id, or why there is none."""
+
+    model_id: str
+    licensed: bool
+    reason: str
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a new model."""
+        return bool(self.model_id)
+
+
+class TrainingJob:
+    """A training in a child process; look in with `poll` as often as you like.
+
+    The child ends when the parent does.
+    """
+
+    def __init__(self, request: TrainingRequest) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._news: Any = context.Queue()
+        self._progress = (0.0, "starting")
+        self._outcome: TrainingOutcome | None = None
+        self._child: BaseProcess = context.Process(
+            target=_in_child, args=(_packed(request), self._news), daemon=True, name="training"
+        )
+        self._child.start()
+
+    def poll(self) -> TrainingOutcome | None:
+        """Take in the news; how it ended, None while it runs. Never waits long."""
+        alive = self._child.is_alive()  # asked first: what it said before its end is read below
+        while self._outcome is None:
+            try:
+                kind, *body = self._news.get(timeout=0.0 if alive else 0.2)
+            except (queue.Empty, OSError, ValueError):
+                break
+            if kind == "progress":
+                self._progress = (float(body[0]), str(body[1]))
+            else:
+                self._outcome = TrainingOutcome(*body)
+        if self._outcome is None and not alive:
+            status = self._child.exitcode
+            self._outcome = TrainingOutcome("", False, f"the training ended with status {status}")
+        return self._outcome
+
+    @property
+    def progress(self) -> tuple[float, str]:
+        """Share done, in [0, 1], and what it is doing, as of the last `poll`."""
+        return self._progress
+
+    def wait(self, seconds: float) -> TrainingOutcome | None:
+        """Wait so long for the end."""
+        deadline = time.monotonic() + seconds
+        while self.poll() is None and time.monotonic() < deadline:
+            self._child.join(0.1)
+        return self._outcome
+
+    def stop(self) -> None:
+        """End it; what it has not saved is lost."""
+        if self._child.is_alive():
+            self._child.terminate()
+            self._child.join(5)
+        if self._outcome is None:
+            self._outcome = TrainingOutcome("", False, "the training was stopped")
+
+
+def train_in_child(request: TrainingRequest) -> TrainingJob:
+    """Start a training beside the caller."""
+    return TrainingJob(request)
+
+
+def train_and_save(request: TrainingRequest, progress: Any = None) -> Any:
+    """Train in this process and save every model made; the `TrainingResult`.
+
+    Raises:
+        ModelError: if there is too little history.
+    """
+    from trader.learning.learner import silent
+    from trader.learning.training import train
+    from trader.storage.model_store import ModelStore
+
+    result = train(
+        request.histories, request.settings, source=request.source,
+        trained_at=request.trained_at, code_version=request.code_version, leader=request.leader,
+        trials=request.trials, progress=progress or silent,
+    )  # fmt: skip
+    store = ModelStore(request.models_dir, request.source)
+    for model in (*result.earlier, result.model):
+        store.save(model)
+    for pair in request.histories:
+        store.prune(pair, KEPT_MODELS)
+    return result
+
+
+def _packed(request: TrainingRequest) -> dict[str, Any]:
+    """The request as what a spawned process can be given: plain arrays and values."""
+    body = {name: getattr(request, name) for name in TrainingRequest.__slots__}
+    body["histories"] = {str(p): _columns(c) for p, c in request.histories.items()}
+    body["leader"] = None if request.leader is None else _columns(request.leader)
+    return body
+
+
+def _columns(candles: Candles) -> tuple[int, tuple[npt.NDArray[Any], ...]]:
+    columns = tuple(np.array(column) for column in candles.columns())
+    return candles.timeframe.seconds, columns
+
+
+def _candles(packed: tuple[int, tuple[Any, ...]]) -> Candles:
+    seconds, (times, opens, highs, lows, closes, volumes, trades) = packed
+    return Candles(
+        Timeframe(seconds), times, opens, highs, lows, closes, volumes, trades, checked=True
+    )
+
+
+def _in_child(body: dict[str, Any], news: Any) -> None:
+    """The child's life: train at low priority, save, report."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    with contextlib.suppress(OSError):
+        os.nice(NICE)
+
+    def tell(done: float, what: str) -> None:
+        news.put(("progress", done, what))
+
+    body["histories"] = {Pair.parse(p): _candles(c) for p, c in body["histories"].items()}
+    body["leader"] = None if body["leader"] is None else _candles(body["leader"])
+    try:
+        result = train_and_save(TrainingRequest(**body), tell)
+        licence = result.licence
+        news.put(("done", result.model.id, licence.granted, "; ".join(licence.reasons)))
+    except ModelError as fault:
+        news.put(("done", "", False, fault.message))
+    except (TraderError, OSError, MemoryError) as fault:
+        news.put(("done", "", False, f"training failed: {fault}"))
+
+
+def learning_settings(
+    *,
+    model_type: str,
+    window_days: int,
+    taker_fee: float,
+    confidence_threshold: float,
+    days: int,
+    slippage: float = 0.0005,
+) -> LearningSettings:
+    """Settings that suit the history there is: less of it is tested in shorter steps.
+
+    Args:
+        model_type: as in the settings.
+        window_days: history a fit uses.
+        taker_fee: fraction; the model's own entries must beat two of them and the slippage.
+        confidence_threshold: as in the settings.
+        days: length of the longest history.
+        slippage: fraction lost in a market order.
+    """
+    return LearningSettings(
+        model_type=model_type,
+        window_days=max(window_days, 365),
+        refit_days=91 if days >= 900 else 28,
+        least_days=120 if days >= 400 else 60,
+        round_trip_cost=2 * (taker_fee + slippage),
+        confidence_threshold=confidence_threshold,
+    )

@@ -1,0 +1,115 @@
+"""From a member's vote to a probability one may believe, and on to an expected return.
+
+Both maps are fitted on earlier out-of-sample predictions whose outcome is known, never on
+training rows. Probability: Platt's logistic map on log-odds (Platt 1999). Expected return: a line
+through the outcomes in units of volatility, its mean halved because means do not last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trader.domain.candles import FloatArray
+
+FEWEST = 500
+"""Out-of-sample predictions below which nothing is calibrated."""
+
+PRIOR_ROWS = 200.0
+MEAN_KEPT = 0.5
+_EDGE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Platt:
+    """probability = logistic(slope × (logit vote − logit base) + logit base + shift)."""
+
+    slope: float
+    shift: float
+
+    def __call__(self, votes: FloatArray, base_rate: float) -> FloatArray:
+        """Calibrated probabilities of raw votes."""
+        base = logit(np.array(base_rate))
+        return logistic(self.slope * (logit(votes) - base) + base + self.shift)
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnMap:
+    """expected return = (mean + slope × (logit vote − logit base)) × volatility of the horizon."""
+
+    mean: float
+    slope: float
+
+    def __call__(self, votes: FloatArray, base_rate: float, sigma: FloatArray) -> FloatArray:
+        """Gross expected returns, as fractions; sigma is the horizon's volatility."""
+        return np.asarray(
+            (self.mean + self.slope * (logit(votes) - logit(np.array(base_rate)))) * sigma
+        )
+
+
+def logit(p: FloatArray) -> FloatArray:
+    """Log-odds, away from certainty."""
+    clipped = np.clip(p, _EDGE, 1 - _EDGE)
+    return np.asarray(np.log(clipped / (1 - clipped)))
+
+
+def logistic(x: FloatArray) -> FloatArray:
+    """The inverse of `logit`."""
+    return np.asarray(1.0 / (1.0 + np.exp(-x)))
+
+
+def fit_platt(
+    votes: FloatArray, base_rates: FloatArray, up: FloatArray, weights: FloatArray
+) -> Platt:
+    """Fit slope ≥ 0 and shift by weighted, ridged Newton steps.
+
+    Args:
+        votes: raw out-of-sample votes.
+        base_rates: the base rate each vote was made with.
+        up: outcomes, 0 or 1.
+        weights: effective weight of each row (overlapping outcomes weigh less).
+
+    The ridge pulls towards slope 0, shift 0, that is towards the base rate, with the force of
+    `PRIOR_ROWS` rows: little evidence gives humble probabilities.
+    """
+    base = logit(base_rates)
+    x = np.column_stack([logit(votes) - base, np.ones(len(votes))])
+    theta = np.zeros(2)
+    spread = float(np.average(x[:, 0] ** 2, weights=weights))
+    ridge = np.diag([PRIOR_ROWS * max(spread, 1e-6) * 0.25, PRIOR_ROWS * 0.25])
+    for _ in range(25):
+        p = logistic(x @ theta + base)
+        gradient = x.T @ (weights * (up - p)) - ridge @ theta
+        curvature = (x * (weights * p * (1 - p))[:, None]).T @ x + ridge
+        step = np.linalg.solve(curvature, gradient)
+        theta = theta + step
+        if float(np.abs(step).max()) < 1e-10:
+            break
+    return Platt(max(float(theta[0]), 0.0), float(theta[1]))
+
+
+def fit_returns(
+    votes: FloatArray, base_rates: FloatArray, scaled: FloatArray, weights: FloatArray
+) -> ReturnMap:
+    """Least squares of outcomes in units of volatility on the vote's log-odds.
+
+    Args:
+        votes: raw out-of-sample votes.
+        base_rates: the base rate each vote was made with.
+        scaled: return / volatility of the horizon, clipped by the caller if wanted.
+        weights: effective weight of each row.
+
+    The slope is at least 0 and shrunk by its own uncertainty: slope × t² / (1 + t²).
+    """
+    x = logit(votes) - logit(base_rates)
+    total = float(weights.sum())
+    mean_x = float((weights * x).sum() / total)
+    mean_y = float((weights * scaled).sum() / total)
+    varied = float((weights * (x - mean_x) ** 2).sum())
+    slope = float((weights * (x - mean_x) * (scaled - mean_y)).sum() / max(varied, 1e-12))
+    residual = scaled - mean_y - slope * (x - mean_x)
+    error = np.sqrt(float((weights * residual**2).sum()) / total / max(varied, 1e-12))
+    t_squared = (slope / max(float(error), 1e-12)) ** 2
+    slope = max(slope, 0.0) * t_squared / (1.0 + t_squared)
+    return ReturnMap(MEAN_KEPT * (mean_y - slope * mean_x), slope)

@@ -1,0 +1,168 @@
+"""How good are forecasts? Scores of probabilities against outcomes, with their noise.
+
+All scores are of out-of-sample predictions. The yardstick is the base rate known at the time of
+each prediction: a model has skill only if it beats that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from trader.domain.candles import FloatArray
+
+BINS = 10
+_ROUNDS = 200
+_SMALL = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of one horizon's predictions.
+
+    Attributes:
+        n: predictions.
+        effective_n: predictions that do not overlap.
+        base_rate: share of rises.
+        auc: chance that a rise was given a higher probability than a fall; 0.5 is guessing.
+        brier: mean squared error of the probability.
+        brier_skill: 1 − brier / brier of the base rate.
+        log_loss_skill: 1 − log loss / log loss of the base rate.
+        skill_low, skill_high: 90 % interval of the log-loss skill, bootstrapped in blocks.
+        ece: expected calibration error, 10 equal bins (Guo et al. 2017).
+        ece_noise_95: the ECE that perfect probabilities would show in 95 of 100 such samples.
+    """
+
+    n: int
+    effective_n: int
+    base_rate: float
+    auc: float
+    brier: float
+    brier_skill: float
+    log_loss_skill: float
+    skill_low: float
+    skill_high: float
+    ece: float
+    ece_noise_95: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def score(
+    probabilities: FloatArray,
+    up: FloatArray,
+    base_rates: FloatArray,
+    *,
+    overlap: int = 1,
+    seed: int = 0,
+) -> Scores:
+    """Score predictions in their order of time.
+
+    Args:
+        probabilities: calibrated, of a rise.
+        up: outcomes, 0 or 1.
+        base_rates: the base rate known at each prediction.
+        overlap: predictions whose outcomes share candles (horizon / candle × pairs); blocks of
+            this many neighbours count as one piece of evidence.
+        seed: of the bootstrap and the noise band.
+    """
+    p = np.clip(probabilities, _SMALL, 1 - _SMALL)
+    base = np.clip(base_rates, _SMALL, 1 - _SMALL)
+    ours, theirs = _log_loss(p, up), _log_loss(base, up)
+    low, high = _skill_interval(ours, theirs, overlap, seed)
+    brier, brier_base = np.mean((p - up) ** 2), np.mean((base - up) ** 2)
+    return Scores(
+        n=len(up),
+        effective_n=max(1, len(up) // max(overlap, 1)),
+        base_rate=float(up.mean()),
+        auc=auc(p, up),
+        brier=float(brier),
+        brier_skill=float(1 - brier / brier_base),
+        log_loss_skill=float(1 - ours.mean() / theirs.mean()),
+        skill_low=low,
+        skill_high=high,
+        ece=ece(p, up),
+        ece_noise_95=ece_noise(p, max(overlap, 1), seed),
+    )
+
+
+def auc(probabilities: FloatArray, up: FloatArray) -> float:
+    """Area under the ROC curve, ties counting half; NaN if only one outcome occurs."""
+    rises = float(up.sum())
+    falls = len(up) - rises
+    if rises == 0 or falls == 0:
+        return float("nan")
+    ranks = rankdata(probabilities)
+    return float((ranks[up > 0.5].sum() - rises * (rises + 1) / 2) / (rises * falls))
+
+
+def ece(probabilities: FloatArray, up: FloatArray) -> float:
+    """Expected calibration error in 10 equally filled bins."""
+    order = np.argsort(probabilities, kind="stable")
+    gaps = [
+        abs(float(probabilities[part].mean() - up[part].mean())) * len(part)
+        for part in np.array_split(order, BINS)
+        if len(part)
+    ]
+    return float(sum(gaps) / len(up))
+
+
+def ece_noise(probabilities: FloatArray, overlap: int, seed: int) -> float:
+    """95th percentile of the ECE if the probabilities were exactly true.
+
+    Outcomes are drawn from the probabilities for every `overlap`-th prediction, because
+    neighbours share their outcome and are worth one observation together.
+    """
+    thin = np.sort(probabilities[::overlap])
+    edges = np.linspace(0, len(thin), BINS + 1).astype(int)[:-1]
+    if len(thin) < BINS:
+        return 1.0
+    expected = np.add.reduceat(thin, edges)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        np.abs(np.add.reduceat((rng.random(len(thin)) < thin) * 1.0, edges) - expected).sum()
+        for _ in range(_ROUNDS)
+    ]
+    return float(np.quantile(drawn, 0.95) / len(thin))
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Predictions of similar probability and how often they came true."""
+
+    predicted: float
+    observed: float
+    count: int
+
+
+def reliability(probabilities: FloatArray, up: FloatArray) -> tuple[ReliabilityBin, ...]:
+    """The curve behind the ECE: 10 equally filled bins, lowest first."""
+    order = np.argsort(probabilities, kind="stable")
+    return tuple(
+        ReliabilityBin(float(probabilities[part].mean()), float(up[part].mean()), len(part))
+        for part in np.array_split(order, BINS)
+        if len(part)
+    )
+
+
+def _log_loss(p: FloatArray, up: FloatArray) -> FloatArray:
+    return np.asarray(-np.where(up > 0.5, np.log(p), np.log(1 - p)))
+
+
+def _skill_interval(
+    ours: FloatArray, theirs: FloatArray, overlap: int, seed: int
+) -> tuple[float, float]:
+    """90 % interval of the skill, resampling blocks twice as long as the overlap."""
+    block = max(1, 2 * overlap, len(ours) // 1000)
+    starts = np.arange(0, len(ours), block)
+    mine, base = np.add.reduceat(ours, starts), np.add.reduceat(theirs, starts)
+    rng = np.random.default_rng(seed)
+    picks: npt.NDArray[np.int64] = rng.integers(0, len(starts), (500, len(starts)))
+    skills = 1 - mine[picks].sum(axis=1) / base[picks].sum(axis=1)
+    return float(np.quantile(skills, 0.05)), float(np.quantile(skills, 0.95))

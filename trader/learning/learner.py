@@ -1,0 +1,355 @@
+"""The walk forward: refit on the past, predict the future, go on.
+
+At each refit moment the members learn from rows whose outcome was known an embargo earlier, and
+predict the rows until the next refit. Those predictions, once their outcomes are known, calibrate
+and judge the later models. Nothing is ever fitted or chosen on what it is scored on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from trader.domain.candles import FloatArray
+from trader.learning.calibration import (
+    FEWEST,
+    Platt,
+    ReturnMap,
+    fit_platt,
+    fit_returns,
+)
+from trader.learning.compiled import CompiledVote, compile_vote
+from trader.learning.dataset import Dataset
+from trader.learning.estimators import ESTIMATORS, members_of
+from trader.learning.features import Matrix, feature_names, schema_hash
+from trader.learning.licence import Licence
+from trader.learning.model import HorizonCard, ModelCard, TradingModel
+from trader.learning.settings import LearningSettings
+
+DAY = 86400
+Progress: TypeAlias = Callable[[float, str], None]
+"""Called with the share done, in [0, 1], and what is being done."""
+
+_BASE_STRIDE = 0.3
+_QUANTILES = (0.001, 0.999)
+_STRANGE_QUANTILE = 0.995
+
+
+def silent(_done: float, _what: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(slots=True)
+class Predictions:
+    """Out-of-sample predictions of one horizon, in order of time (pairs side by side)."""
+
+    pair: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    row: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    vote: list[FloatArray] = field(default_factory=list)
+    base: list[FloatArray] = field(default_factory=list)
+    chance: list[FloatArray] = field(default_factory=list)
+    expected: list[FloatArray] = field(default_factory=list)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """All pieces of a column joined."""
+        pieces = getattr(self, name)
+        return np.concatenate(pieces) if pieces else np.empty(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownPredictions:
+    """Predictions with their outcomes, oldest first."""
+
+    pair: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    decided_at: npt.NDArray[np.int64]
+    known_at: npt.NDArray[np.int64]
+    vote: FloatArray
+    base: FloatArray
+    chance: FloatArray
+    expected: FloatArray
+    up: FloatArray
+    returns: FloatArray
+    sigma: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.vote)
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> KnownPredictions:
+        """The rows of the mask."""
+        return KnownPredictions(*(getattr(self, name)[mask] for name in self.__slots__))
+
+    def sorted(self) -> KnownPredictions:
+        """By the time of the decision; pairs side by side."""
+        order = np.argsort(self.decided_at, kind="stable")
+        return KnownPredictions(*(getattr(self, name)[order] for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """Members fitted at one moment, one horizon after the other."""
+
+    moment: int
+    fitted: list[dict[str, Any]]
+    base_rates: list[float]
+    rows: list[int]
+    trained_from: int
+    sample: Matrix
+
+
+class Learner:
+    """Walks forward over a dataset, refit by refit.
+
+    Args:
+        dataset: features and labels; only rows known at each refit are used for it.
+        settings: how models are made.
+        schedule: refit moments, Unix seconds, ascending.
+    """
+
+    def __init__(
+        self, dataset: Dataset, settings: LearningSettings, schedule: tuple[int, ...]
+    ) -> None:
+        self.dataset = dataset
+        self.settings = settings
+        self.schedule = schedule
+        self.predictions = {h: Predictions() for h in dataset.horizons}
+        self._members = members_of(settings.model_type)
+        self._done = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether every refit has been made."""
+        return self._done >= len(self.schedule)
+
+    def next_refit(self) -> int | None:
+        """The next refit's moment."""
+        return None if self.finished else self.schedule[self._done]
+
+    def step(self) -> Fit | None:
+        """Make the next refit and predict up to the one after; None if too little is known."""
+        moment = self.schedule[self._done]
+        self._done += 1
+        until = self.schedule[self._done] if not self.finished else self.dataset.last_known + 1
+        fit = self.fit_at(moment)
+        if fit is not None:
+            for place, horizon in enumerate(self.dataset.horizons):
+                self._predict(fit, place, horizon, moment, until)
+        return fit
+
+    def fit_at(self, moment: int) -> Fit | None:
+        """Fit all members of all horizons on what was known at the moment."""
+        picked = [self._training_rows(h, moment) for h in self.dataset.horizons]
+        if any(len(up) < 200 or up.min() == up.max() for _, up, _ in picked):
+            return None
+        jobs = [(place, name) for place in range(len(picked)) for name in self._members]
+
+        def fit_one(job: tuple[int, str]) -> Any:
+            place, name = job
+            features, up, _ = picked[place]
+            with threadpool_limits(1):  # each worker is one thread; more would fight for cores
+                return ESTIMATORS[name](self.settings.seed + place).fit(features, up)
+
+        with ThreadPoolExecutor(self.settings.workers) as pool:
+            members = list(pool.map(fit_one, jobs))
+        fitted: list[dict[str, Any]] = [{} for _ in picked]
+        for (place, name), member in zip(jobs, members, strict=True):
+            fitted[place][name] = member
+        return Fit(
+            moment, fitted, [float(up.mean()) for _, up, _ in picked],
+            [len(up) for _, up, _ in picked], min(first for *_, first in picked), picked[-1][0],
+        )  # fmt: skip
+
+    def known(self, horizon: float, moment: int | None = None) -> KnownPredictions:
+        """Out-of-sample predictions whose outcome was known an embargo before the moment."""
+        made = self.predictions[horizon]
+        pair = made.column("pair").astype(np.int64)
+        row = made.column("row").astype(np.int64)
+        labels, tables = self.dataset.labels[horizon], self.dataset.tables
+        scale = math.sqrt(horizon * 3600 / self.dataset.timeframe.seconds)
+
+        def gather(of: Callable[[int], npt.NDArray[Any]], kind: type = np.float64) -> Any:
+            found: npt.NDArray[Any] = np.empty(len(row), dtype=kind)
+            for place in range(len(tables)):
+                mine = pair == place
+                found[mine] = of(place)[row[mine]]
+            return found
+
+        all_made = KnownPredictions(
+            pair, row,
+            gather(lambda i: labels[i].decided_at, np.int64),
+            gather(lambda i: labels[i].known_at, np.int64),
+            made.column("vote"), made.column("base"), made.column("chance"),
+            made.column("expected"),
+            gather(lambda i: labels[i].up), gather(lambda i: labels[i].returns),
+            gather(lambda i: tables[i].sigma) * scale,
+        )  # fmt: skip
+        valid = gather(lambda i: labels[i].valid, np.bool_)
+        if moment is not None:
+            valid &= all_made.known_at + self._embargo <= moment
+            valid &= all_made.decided_at >= moment - self.settings.calibration_days * DAY
+        found = all_made.where(valid)
+        return found.sorted()
+
+    def calibration(self, horizon: float, moment: int) -> tuple[Platt | None, ReturnMap | None]:
+        """The maps fitted on what was known at the moment; None where that is too little."""
+        seen = self.known(horizon, moment)
+        if len(seen) < FEWEST:
+            return None, None
+        weights = np.full(len(seen), 1.0 / self.overlap(horizon))
+        scaled = np.clip(np.log1p(seen.returns) / seen.sigma, -4.0, 4.0)
+        return (
+            fit_platt(seen.vote, seen.base, seen.up, weights),
+            fit_returns(seen.vote, seen.base, scaled, weights),
+        )
+
+    def overlap(self, horizon: float) -> int:
+        """Neighbouring predictions of a pair that share candles."""
+        return max(1, round(horizon * 3600 / self.dataset.timeframe.seconds))
+
+    @property
+    def _embargo(self) -> int:
+        return round(self.settings.embargo_hours * 3600)
+
+    def _training_rows(self, horizon: float, moment: int) -> tuple[Matrix, FloatArray, int]:
+        """Thinned training rows, their outcomes and the first one's time."""
+        picked, outcomes, first = [], [], moment
+        start = moment - self.settings.window_days * DAY
+        rows = []
+        for place, labels in enumerate(self.dataset.labels[horizon]):
+            use = labels.known_before(moment, self._embargo) & self.dataset.warm[place]
+            rows.append(np.flatnonzero(use & (labels.decided_at >= start)))
+        total = sum(map(len, rows))
+        stride = max(
+            math.ceil(self.overlap(horizon) * _BASE_STRIDE),
+            math.ceil(total / self.settings.rows_per_fit),
+        )
+        for place, table in enumerate(self.dataset.tables):
+            # Counted back from the newest, so that the rows do not depend on where it begins.
+            mine = rows[place][::-1][::stride][::-1]
+            picked.append(table.matrix[mine])
+            outcomes.append(self.dataset.labels[horizon][place].up[mine])
+            if len(mine):
+                first = min(first, int(table.closed_at[mine[0]]))
+        return np.concatenate(picked), np.concatenate(outcomes), first
+
+    def _predict(self, fit: Fit, place: int, horizon: float, start: int, until: int) -> None:
+        """Append the votes on rows decided in [start, until)."""
+        platt, returns = self.calibration(horizon, start)
+        base = fit.base_rates[place]
+        made = self.predictions[horizon]
+        for number, table in enumerate(self.dataset.tables):
+            mine = (table.closed_at >= start) & (table.closed_at < until)
+            rows = np.flatnonzero(mine & self.dataset.warm[number])
+            if not len(rows):
+                continue
+            votes = vote_of(fit.fitted[place], table.matrix[rows])
+            sigma = table.sigma[rows] * math.sqrt(horizon * 3600 / self.dataset.timeframe.seconds)
+            unknown = np.full(len(rows), np.nan)
+            made.pair.append(np.full(len(rows), number))
+            made.row.append(rows)
+            made.vote.append(votes)
+            made.base.append(np.full(len(rows), base))
+            made.chance.append(platt(votes, base) if platt else unknown)
+            made.expected.append(returns(votes, base, sigma) if returns else unknown)
+
+
+def vote_of(members: dict[str, Any], rows: Matrix) -> FloatArray:
+    """The members' mean probability of a rise."""
+    with threadpool_limits(1):
+        return np.asarray(
+            np.mean([member.predict_proba(rows)[:, 1] for member in members.values()], axis=0)
+        )
+
+
+def refit_moments(
+    first_known: int, last_known: int, settings: LearningSettings
+) -> tuple[int, ...]:
+    """Refit moments on a fixed grid, so that they do not depend on where the history ends.
+
+    Args:
+        first_known: first moment with features.
+        last_known: end of the history.
+        settings: distance of refits and the history before the first.
+    """
+    step = settings.refit_days * DAY
+    first = first_known + settings.least_days * DAY
+    first += -first % step
+    return tuple(range(first, last_known + 1, step))
+
+
+def build_model(
+    learner: Learner,
+    fit: Fit,
+    *,
+    horizons: tuple[HorizonCard, ...],
+    source: str,
+    trained_at: datetime,
+    code_version: str,
+    licence: Licence,
+    sleeve_licensed: bool,
+    parent: str = "",
+) -> TradingModel:
+    """The fitted members as a model that may be asked and saved."""
+    vote = compile_vote(fit.fitted)
+    low, high = np.nanquantile(fit.sample, _QUANTILES, axis=0).astype(np.float32)
+    card = _card(
+        learner, fit, vote, horizons, source, trained_at, code_version, licence, sleeve_licensed,
+        parent,
+    )  # fmt: skip
+    model = TradingModel(card, vote, low, high)
+    strange = float(np.quantile(model.strange_share(fit.sample), _STRANGE_QUANTILE))
+    return TradingModel(card, vote, low, high, max(0.05, 2 * strange))
+
+
+def _card(
+    learner: Learner,
+    fit: Fit,
+    vote: CompiledVote,
+    horizons: tuple[HorizonCard, ...],
+    source: str,
+    trained_at: datetime,
+    code_version: str,
+    licence: Licence,
+    sleeve_licensed: bool,
+    parent: str,
+) -> ModelCard:
+    dataset, settings = learner.dataset, learner.settings
+    known_through = datetime.fromtimestamp(fit.moment, UTC)
+    return ModelCard(
+        id=f"{known_through:%Y%m%dT%H%MZ}-{_short_hash(vote)}",
+        pairs=dataset.pairs,
+        timeframe=dataset.timeframe,
+        source=source,
+        model_type=settings.model_type,
+        schema=schema_hash(),
+        features=feature_names(),
+        horizons=horizons,
+        trained_from=datetime.fromtimestamp(fit.trained_from, UTC),
+        known_through=known_through,
+        trained_at=trained_at,
+        rows=tuple(fit.rows),
+        data_hash=dataset.data_hash,
+        seed=settings.seed,
+        code_version=code_version,
+        licence=licence,
+        sleeve_licensed=sleeve_licensed,
+        parent=parent,
+    )
+
+
+def _short_hash(vote: CompiledVote) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, values in sorted(vote.arrays().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:8]

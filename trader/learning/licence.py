@@ -1,0 +1,189 @@
+"""May this model trade real money? The verdict and its reasons.
+
+Refusing is a success of the program: most strategies do not beat their yardsticks after costs,
+and the evidence of a few years seldom proves those that do. Every condition is checked and every
+failed one is named with what was found and what was wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trader.domain.candles import FloatArray
+from trader.learning.evaluation import Scores
+from trader.performance import (
+    daily_sharpe,
+    expected_best_sharpe,
+    probabilistic_sharpe,
+)
+
+LEAST_DAYS = 730
+LEAST_TRADES = 30
+WANTED_DSR = 0.95
+WANTED_LEAD = 0.90
+TOO_GOOD_AUC = 0.65
+TOO_GOOD_SHARPE = 4.0
+_ROUNDS = 500
+_MEAN_BLOCK_DAYS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """The verdict: granted, and the reasons in plain words."""
+
+    granted: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What a licence is judged on: all of it out of sample and after costs.
+
+    Attributes:
+        strategy, trend, hold: simple returns of the same UTC days of the strategy with its
+            models, of the plain trend rule and of equal-weight buy-and-hold.
+        trades: closed trades of the strategy.
+        trials: strategies and settings that were tried to get here, this one included.
+        scores: of the main horizon's probabilities; None without a calibrated model.
+    """
+
+    strategy: FloatArray
+    trend: FloatArray
+    hold: FloatArray
+    trades: int
+    trials: int
+    scores: Scores | None
+
+
+def judge(evidence: Evidence, *, seed: int = 0) -> Licence:
+    """The verdict on the evidence; deterministic."""
+    if evidence.scores is None or len(evidence.strategy) == 0:
+        return Licence(False, ("too little history to test the model out of sample",))
+    failed = [*_amount(evidence), *_returns(evidence, seed), *_forecasts(evidence.scores)]
+    failed += _suspicions(evidence)
+    if failed:
+        return Licence(False, tuple(failed))
+    years = len(evidence.strategy) / 365
+    return Licence(
+        True,
+        (
+            f"{years:.1f} years out of sample after costs: Sharpe "
+            f"{_yearly(evidence.strategy):.2f}, buy-and-hold {_yearly(evidence.hold):.2f}; "
+            f"holds after {evidence.trials} counted trials",
+        ),
+    )
+
+
+def deflated(returns: FloatArray, trials: int) -> float:
+    """Deflated Sharpe ratio when all trials are skill-less series of this length.
+
+    The variance of a skill-less daily Sharpe over n days is 1 / n.
+    Source: Bailey & López de Prado (2014).
+    """
+    variance = 1.0 / max(len(returns), 1)
+    benchmark = expected_best_sharpe(max(trials, 1), variance)
+    return float(probabilistic_sharpe(returns, benchmark))
+
+
+def chance_of_lead(ours: FloatArray, theirs: FloatArray, *, seed: int = 0) -> float:
+    """Share of bootstrap worlds in which ours earns more a day than theirs.
+
+    Theirs is first scaled to our volatility, so that a mere difference of size proves nothing.
+    Paired stationary bootstrap, mean block 20 days. Source: Politis & Romano (1994).
+    """
+    spread = float(theirs.std())
+    scaled = theirs * (float(ours.std()) / spread) if spread > 0 else theirs
+    gap = ours - scaled
+    means = [gap[rows].mean() for rows in stationary_rows(len(gap), _ROUNDS, seed)]
+    return float(np.mean(np.array(means) > 0))
+
+
+def lead_interval(
+    ours: FloatArray, theirs: FloatArray, *, seed: int = 0
+) -> tuple[float, float, float]:
+    """Difference of the yearly Sharpe ratios and its paired 90 % bootstrap interval."""
+    drawn = [
+        _yearly(ours[rows]) - _yearly(theirs[rows])
+        for rows in stationary_rows(len(ours), _ROUNDS, seed)
+    ]
+    low, high = np.quantile(drawn, [0.05, 0.95])
+    return _yearly(ours) - _yearly(theirs), float(low), float(high)
+
+
+def stationary_rows(n: int, rounds: int, seed: int) -> list[np.typing.NDArray[np.int64]]:
+    """Row numbers of stationary bootstrap samples of n neighbouring days."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for _ in range(rounds):
+        jumps = rng.random(n) < 1.0 / _MEAN_BLOCK_DAYS
+        jumps[0] = True
+        starts = rng.integers(0, n, n)
+        block = np.maximum.accumulate(np.where(jumps, np.arange(n), 0))
+        samples.append((starts[block] + np.arange(n) - block) % n)
+    return samples
+
+
+def _amount(evidence: Evidence) -> list[str]:
+    days, failed = len(evidence.strategy), []
+    if days < LEAST_DAYS:
+        failed.append(f"{days} days out of sample, {LEAST_DAYS} are needed")
+    if evidence.trades < LEAST_TRADES:
+        failed.append(f"{evidence.trades} trades out of sample, {LEAST_TRADES} are needed")
+    return failed
+
+
+def _returns(evidence: Evidence, seed: int) -> list[str]:
+    failed = []
+    dsr = deflated(evidence.strategy, evidence.trials)
+    if not dsr >= WANTED_DSR:
+        failed.append(
+            f"Sharpe {_yearly(evidence.strategy):.2f} after costs: deflated for "
+            f"{evidence.trials} trials it is above luck with {dsr:.0%}, {WANTED_DSR:.0%} is needed"
+        )
+    lead = chance_of_lead(evidence.strategy, evidence.hold, seed=seed)
+    if lead < WANTED_LEAD:
+        failed.append(
+            f"it beats buy-and-hold of the same volatility with {lead:.0%}, "
+            f"{WANTED_LEAD:.0%} is needed"
+        )
+    gap, low, high = lead_interval(evidence.strategy, evidence.trend, seed=seed)
+    if high < 0:
+        failed.append(
+            f"the models cost the trend rule {-gap:.2f} of Sharpe ({low:.2f} to {high:.2f})"
+        )
+    return failed
+
+
+def _forecasts(scores: Scores) -> list[str]:
+    failed = []
+    if scores.skill_low <= 0:
+        failed.append(
+            f"log-loss skill {scores.log_loss_skill:+.2%} ({scores.skill_low:+.2%} to "
+            f"{scores.skill_high:+.2%}): its interval must lie above zero"
+        )
+    if scores.ece > scores.ece_noise_95:
+        failed.append(
+            f"calibration error {scores.ece:.3f} is above what chance explains "
+            f"({scores.ece_noise_95:.3f})"
+        )
+    return failed
+
+
+def _suspicions(evidence: Evidence) -> list[str]:
+    failed = []
+    if evidence.scores is not None and evidence.scores.auc > TOO_GOOD_AUC:
+        failed.append(
+            f"AUC {evidence.scores.auc:.3f} is too good to be true: look for a leak of the future"
+        )
+    if _yearly(evidence.strategy) > TOO_GOOD_SHARPE:
+        failed.append(
+            f"Sharpe {_yearly(evidence.strategy):.1f} is too good to be true: look for a leak "
+            "of the future"
+        )
+    return failed
+
+
+def _yearly(returns: FloatArray) -> float:
+    return float(daily_sharpe(returns) * np.sqrt(365))

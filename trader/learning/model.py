@@ -1,0 +1,310 @@
+"""A trained model: its card (what it is, what it may) and its vote (what it says)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trader.domain.candles import FloatArray, Timeframe
+from trader.domain.errors import ModelError
+from trader.domain.markets import Pair
+from trader.domain.memo import once
+from trader.domain.signals import Snapshot
+from trader.learning.calibration import Platt, ReturnMap
+from trader.learning.compiled import CompiledVote
+from trader.learning.evaluation import Scores
+from trader.learning.features import (
+    FeatureTable,
+    Matrix,
+    feature_texts,
+    latest_rows,
+    schema_hash,
+    table_of,
+)
+from trader.learning.forecast import Contribution, Forecast, Outlook
+from trader.learning.licence import Licence
+
+RECENT_HOURS = 168
+_CHUNK = 512
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonCard:
+    """What is known of one horizon of a model.
+
+    Attributes:
+        hours: how far it looks.
+        base_rate: share of rises in the training rows.
+        platt, returns: from the vote to a probability and an expected return; None where there
+            were too few out-of-sample predictions to fit them: the horizon is silent then.
+        scores: of the calibrated out-of-sample predictions before the model was made.
+        skilled: they beat the base rate.
+    """
+
+    hours: float
+    base_rate: float
+    platt: Platt | None
+    returns: ReturnMap | None
+    scores: Scores | None
+    skilled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Everything about a model but its numbers; the manifest on disk.
+
+    Attributes:
+        source: where the candles came from (`kraken`, `simulated-7`, …): a model is used only
+            on candles of its own source.
+        trained_from, known_through: first and last moment whose prices it has learned from.
+        trained_at: when it was made.
+        rows: training rows per horizon.
+        sleeve_licensed: its own entries paid out of sample.
+        parent: the training run it belongs to.
+    """
+
+    id: str
+    pairs: tuple[Pair, ...]
+    timeframe: Timeframe
+    source: str
+    model_type: str
+    schema: str
+    features: tuple[str, ...]
+    horizons: tuple[HorizonCard, ...]
+    trained_from: datetime
+    known_through: datetime
+    trained_at: datetime
+    rows: tuple[int, ...]
+    data_hash: str
+    seed: int
+    code_version: str
+    licence: Licence
+    sleeve_licensed: bool = False
+    parent: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        body = asdict(self)
+        body["pairs"] = [str(pair) for pair in self.pairs]
+        body["timeframe"] = str(self.timeframe)
+        for name in ("trained_from", "known_through", "trained_at"):
+            body[name] = getattr(self, name).isoformat()
+        return body
+
+    @classmethod
+    def from_dict(cls, body: dict[str, Any]) -> ModelCard:
+        """The inverse of `as_dict`.
+
+        Raises:
+            ModelError: if something is missing or of the wrong kind.
+        """
+        try:
+            return _card(body)
+        except (KeyError, TypeError, ValueError) as fault:
+            raise ModelError(f"the model's manifest cannot be read ({fault!r})") from fault
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TradingModel:
+    """A model that may be asked.
+
+    Attributes:
+        low, high: range of each feature in the training rows.
+        strangeness: share of features outside their range above which the model abstains.
+    """
+
+    card: ModelCard
+    vote: CompiledVote
+    low: Matrix
+    high: Matrix
+    strangeness: float = 1.0
+    _texts: dict[str, str] = field(default_factory=feature_texts, repr=False)
+
+    @property
+    def id(self) -> str:
+        """Its name in the journal and on disk."""
+        return self.card.id
+
+    @property
+    def known_through(self) -> datetime:
+        """The newest moment whose price it has learned from."""
+        return self.card.known_through
+
+    def outlook(self, snapshot: Snapshot) -> Outlook:
+        """What it says at that candle, or why it is silent.
+
+        Raises:
+            ModelError: if it was made for other features or another timeframe.
+        """
+        self.check_fits(snapshot.timeframe)
+        rows, sigma, votes = self._seen(snapshot)
+        forecasts = {
+            card.hours: self._forecast(place, card, snapshot.timeframe, rows, sigma, votes)
+            for place, card in enumerate(self.card.horizons)
+            if card.platt is not None and math.isfinite(float(sigma[-1]))
+        }
+        silence = self._silence(rows, sigma)
+        return Outlook(
+            forecasts, self.id, silence, self.main_horizon, self.card.sleeve_licensed,
+            frozenset(card.hours for card in self.card.horizons if card.skilled),
+        )  # fmt: skip
+
+    @property
+    def trained_at(self) -> datetime:
+        """When it was made."""
+        return self.card.trained_at
+
+    @property
+    def licence(self) -> Licence:
+        """Whether it may trade real money, and why."""
+        return self.card.licence
+
+    @property
+    def main_horizon(self) -> float:
+        """The horizon that decides: the longest."""
+        return max(card.hours for card in self.card.horizons)
+
+    def check_fits(self, timeframe: Timeframe) -> None:
+        """Whether its columns and candles are those of this program.
+
+        Raises:
+            ModelError: if they are not; says what to do.
+        """
+        if self.card.schema != schema_hash():
+            raise ModelError(
+                f"model {self.id} was made for other features ({self.card.schema}, now "
+                f"{schema_hash()})",
+                "Train a new one: python run_trader.py train",
+            )
+        if self.card.timeframe != timeframe:
+            raise ModelError(
+                f"model {self.id} is for {self.card.timeframe} candles, not {timeframe}",
+                "Train one for this timeframe: python run_trader.py train",
+            )
+
+    def strange_share(self, rows: Matrix) -> FloatArray:
+        """Share of known features outside their training range, one a row."""
+        known = np.isfinite(rows)
+        outside = (rows < self.low) | (rows > self.high)
+        return np.asarray((outside & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+
+    def _silence(self, rows: Matrix, sigma: FloatArray) -> str:
+        if not math.isfinite(float(sigma[-1])):
+            return "its features are still warming up"
+        if all(card.platt is None for card in self.card.horizons):
+            return "it has too few tested predictions to be believed"
+        main = max(self.card.horizons, key=lambda card: card.hours)
+        if not main.skilled:
+            return f"model {self.id} has shown no skill over {main.hours:g} h out of sample"
+        strange = float(self.strange_share(rows[-1:])[0])
+        if strange > self.strangeness:
+            return (
+                f"the market is unlike anything model {self.id} learned from "
+                f"({strange:.0%} of its features out of range)"
+            )
+        return ""
+
+    def _seen(self, snapshot: Snapshot) -> tuple[Matrix, FloatArray, FloatArray]:
+        """The newest feature rows, their volatility and their votes, this candle last."""
+        count = max(1, RECENT_HOURS * 3600 // snapshot.timeframe.seconds)
+        rows, sigma = latest_rows(snapshot, count)
+        analysis, stop = snapshot.analysis, snapshot.index + 1
+        if stop == len(analysis.candles):
+            return rows, sigma, self.vote.probabilities(rows)
+        leader = snapshot.leader.analysis if snapshot.leader is not None else None
+        table = table_of(analysis, leader)
+        start = stop - len(rows)
+        chunks = [
+            self._chunk(snapshot, table, number)
+            for number in range(start // _CHUNK, (stop - 1) // _CHUNK + 1)
+        ]
+        votes = np.concatenate(chunks)
+        offset = start - (start // _CHUNK) * _CHUNK
+        return rows, sigma, votes[offset : offset + len(rows)]
+
+    def _chunk(self, snapshot: Snapshot, table: FeatureTable, number: int) -> FloatArray:
+        """Votes of a stretch of a prepared history: each row's features are from its own past."""
+        part = table.matrix[number * _CHUNK : (number + 1) * _CHUNK]
+        key = ("votes", self.id, id(table.matrix), number)
+        vote = self.vote
+        return once(snapshot.analysis, key, lambda: vote.probabilities(part))
+
+    def _forecast(
+        self,
+        place: int,
+        card: HorizonCard,
+        timeframe: Timeframe,
+        rows: Matrix,
+        sigma: FloatArray,
+        votes: FloatArray,
+    ) -> Forecast:
+        if card.platt is None or card.returns is None:
+            raise ModelError(f"model {self.id} is not calibrated over {card.hours:g} h")
+        own = votes[:, place]
+        over = sigma * math.sqrt(card.hours * 3600 / timeframe.seconds)
+        expected = card.returns(own, card.base_rate, over)
+        chances = card.platt(own, card.base_rate)
+        return Forecast(
+            card.hours,
+            float(chances[-1]),
+            card.base_rate,
+            float(expected[-1]),
+            expected,
+            chances,
+            self._explainer(rows[-1], place),
+        )
+
+    def _explainer(
+        self, row: npt.NDArray[np.float32], place: int
+    ) -> Callable[[], tuple[Contribution, ...]]:
+        def explain() -> tuple[Contribution, ...]:
+            moved = self.vote.contributions(row, place)
+            strongest = np.argsort(-np.abs(moved), kind="stable")[:_NAMED]
+            return tuple(self._contribution(int(i), float(moved[i])) for i in strongest)
+
+        return explain
+
+    def _contribution(self, column: int, moved: float) -> Contribution:
+        name = self.card.features[column]
+        verb = "raises" if moved > 0 else "lowers"
+        text = f"{self._texts.get(name, name)} {verb} the chance by {abs(moved):.1%}"
+        return Contribution(name, text, moved)
+
+
+def _card(body: dict[str, Any]) -> ModelCard:
+    horizons = tuple(
+        HorizonCard(
+            float(h["hours"]), float(h["base_rate"]),
+            Platt(**h["platt"]) if h["platt"] else None,
+            ReturnMap(**h["returns"]) if h["returns"] else None,
+            Scores(**h["scores"]) if h["scores"] else None,
+            bool(h["skilled"]),
+        )
+        for h in body["horizons"]
+    )  # fmt: skip
+    times = ("trained_from", "known_through", "trained_at")
+    return ModelCard(
+        id=str(body["id"]),
+        pairs=tuple(Pair.parse(pair) for pair in body["pairs"]),
+        timeframe=Timeframe.parse(body["timeframe"]),
+        source=str(body["source"]),
+        model_type=str(body["model_type"]),
+        schema=str(body["schema"]),
+        features=tuple(body["features"]),
+        horizons=horizons,
+        rows=tuple(int(n) for n in body["rows"]),
+        data_hash=str(body["data_hash"]),
+        seed=int(body["seed"]),
+        code_version=str(body["code_version"]),
+        licence=Licence(bool(body["licence"]["granted"]), tuple(body["licence"]["reasons"])),
+        sleeve_licensed=bool(body["sleeve_licensed"]),
+        parent=str(body["parent"]),
+        **{name: datetime.fromisoformat(body[name]) for name in times},
+    )

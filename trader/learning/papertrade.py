@@ -1,0 +1,101 @@
+"""The strategies as weights over a whole history: quick evidence for the licence.
+
+Decided at each close, held from the next open, costs on every change of weight. It leaves out
+stops, lots and partial fills; the backtest has those. Its use is to compare strategies with each
+other on the same candles and costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trader.domain.candles import Candles, FloatArray
+from trader.learning.trend import Trend
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walked:
+    """What holding the weights brought.
+
+    Attributes:
+        returns: one a candle, after costs, as a fraction of the pair's share.
+        held: the weight held over each candle.
+        trades: how often it went from in to out.
+    """
+
+    returns: FloatArray
+    held: FloatArray
+    trades: int
+
+
+def core_targets(
+    own: Trend, candles: Candles, leader: Trend | None, leading: Candles | None, target: float
+) -> FloatArray:
+    """The trend rule's weight at each close; 0 while warming up."""
+    regime = own.strength
+    if leader is not None and leading is not None and len(leading):
+        at = np.searchsorted(leading.opened_at, candles.opened_at, side="right") - 1
+        known = np.where(at >= 0, leader.strength[np.maximum(at, 0)], np.nan)
+        regime = np.where(np.isnan(known), own.strength, known)
+    return np.nan_to_num(own.strength * regime * allowed(own.volatility, target), nan=0.0)
+
+
+def allowed(volatility: FloatArray, target: float) -> FloatArray:
+    """The largest weight the volatility target allows; NaN while warming up."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.minimum(1.0, target / volatility))
+
+
+def sleeve_state(
+    expected: FloatArray, probability: FloatArray, needed: float, threshold: float, longest: int
+) -> FloatArray:
+    """1 while the model's own entry is on, else 0.
+
+    Entered when the forecast beats `needed` with enough probability, left below zero or when the
+    last crossing lies more than `longest` candles back.
+    """
+    state = np.zeros(len(expected))
+    last = -(longest + 1)
+    for row, (gain, chance) in enumerate(
+        zip(expected.tolist(), probability.tolist(), strict=True)
+    ):
+        if gain > needed and chance >= threshold:
+            last = row
+        elif gain < 0:
+            last = -(longest + 1)
+        state[row] = 1.0 if row - last <= longest else 0.0
+    return state
+
+
+def walk(targets: FloatArray, candles: Candles, cost: float, band: float) -> Walked:
+    """Hold the targets, moving only when they leave the band.
+
+    Args:
+        targets: wanted weight at each close, in [0, 1].
+        candles: the candles they were decided on.
+        cost: fraction lost on each unit of weight bought or sold.
+        band: difference that is left alone; a target of 0 is always carried out.
+    """
+    held = np.zeros(len(targets))
+    now = 0.0
+    for row, wanted in enumerate(targets.tolist()):
+        if abs(wanted - now) > band or (wanted == 0.0 and now > 0.0):
+            now = wanted
+        held[row] = now
+    moves = np.diff(held, prepend=0.0)
+    # Decided at the close of row i, in force from the open of row i + 1 to that of row i + 2.
+    gains = np.zeros(len(targets))
+    gains[:-2] = candles.open[2:] / candles.open[1:-1] - 1.0
+    returns = np.concatenate([[0.0], (held * gains - np.abs(moves) * cost)[:-1]])
+    outs = int(((held[1:] == 0.0) & (held[:-1] > 0.0)).sum())
+    return Walked(returns, held, outs)
+
+
+def daily(returns: FloatArray, opened_at: np.typing.NDArray[np.int64]) -> dict[int, float]:
+    """UTC day number → compounded return of its candles."""
+    days = opened_at // 86400
+    starts = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
+    grown = np.exp(np.add.reduceat(np.log1p(np.maximum(returns, -0.99)), starts)) - 1.0
+    return dict(zip(days[starts].tolist(), grown.tolist(), strict=True))

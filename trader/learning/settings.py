@@ -1,0 +1,36 @@
+"""How models are made, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LearningSettings:
+    """How models are made.
+
+    Attributes:
+        window_days: history a fit uses.
+        refit_days: between refits of the walk forward.
+        embargo_hours: between the last known outcome and a refit.
+        least_days: history before the first fit.
+        rows_per_fit: more rows than this are thinned evenly; overlapping ones always are.
+        calibration_days: age of the oldest prediction used to calibrate.
+        round_trip_cost: fraction that the model's own entries must beat.
+        volatility_target, rebalance_band, confidence_threshold: as in the strategies.
+        workers: threads of a fit.
+    """
+
+    model_type: str = "ensemble"
+    window_days: int = 1095
+    refit_days: int = 91
+    embargo_hours: float = 24.0
+    least_days: int = 120
+    rows_per_fit: int = 12_000
+    calibration_days: int = 1461
+    round_trip_cost: float = 0.0170
+    volatility_target: float = 0.40
+    rebalance_band: float = 0.10
+    confidence_threshold: float = 0.55
+    seed: int = 7
+    workers: int = 2
