@@ -207,7 +207,7 @@ class CompiledVote:
         try:
             return _read(arrays)
         except (KeyError, ValueError, TypeError, IndexError) as fault:
-            raise ModelError(f"the model's arrays are incomplete ({fault})") from fault
+            raise ModelError(f"the model's arrays are incomplete or wrong ({fault})") from fault
 
 
 def compile_vote(fitted: list[dict[str, Any]]) -> CompiledVote:
@@ -314,6 +314,10 @@ def _read(arrays: dict[str, npt.NDArray[Any]]) -> CompiledVote:
     if "forest.roots" in arrays:
         fields: dict[str, Any] = {name: arrays[f"forest.{name}"] for name in Forest.__slots__}
         forest = Forest(**{**fields, "depth": int(fields["depth"])})
+        nodes = len(forest.feature)
+        for links in (forest.left, forest.right, forest.roots):
+            if links.min() < 0 or links.max() >= nodes:
+                raise ValueError("nodes point outside the table")
     groups = tuple(
         Group(int(row[0]), str(member), float(row[1]), float(row[2]), bool(row[3]))
         for row, member in zip(arrays["groups.numbers"], arrays["groups.member"], strict=True)
