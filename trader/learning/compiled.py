@@ -313,7 +313,7 @@ def _read(arrays: dict[str, npt.NDArray[Any]]) -> CompiledVote:
     forest = None
     if "forest.roots" in arrays:
         fields: dict[str, Any] = {name: arrays[f"forest.{name}"] for name in Forest.__slots__}
-        forest = Forest(**{**fields, "depth": int(fields["depth"])})
+        forest = Forest(**{**fields, "depth": int(np.ravel(fields["depth"])[0])})
         nodes = len(forest.feature)
         for links in (forest.left, forest.right, forest.roots):
             if links.min() < 0 or links.max() >= nodes:
@@ -326,5 +326,5 @@ def _read(arrays: dict[str, npt.NDArray[Any]]) -> CompiledVote:
     for horizon in range(horizons):
         if f"line.{horizon}.weights" in arrays:
             parts: dict[str, Any] = {n: arrays[f"line.{horizon}.{n}"] for n in Line.__slots__}
-            lines[horizon] = Line(**{**parts, "intercept": float(parts["intercept"])})
+            lines[horizon] = Line(**{**parts, "intercept": float(np.ravel(parts["intercept"])[0])})
     return CompiledVote(forest, groups, lines, horizons)

@@ -28,7 +28,7 @@ from trader.learning.calibration import (
 )
 from trader.learning.compiled import CompiledVote, compile_vote
 from trader.learning.dataset import Dataset
-from trader.learning.estimators import ESTIMATORS, members_of
+from trader.learning.estimators import fit_member, members_of
 from trader.learning.features import Matrix, feature_names, schema_hash
 from trader.learning.licence import Licence
 from trader.learning.model import HorizonCard, ModelCard, TradingModel
@@ -154,8 +154,7 @@ class Learner:
         def fit_one(job: tuple[int, str]) -> Any:
             place, name = job
             features, up, _ = picked[place]
-            with threadpool_limits(1):  # each worker is one thread; more would fight for cores
-                return ESTIMATORS[name](self.settings.seed + place).fit(features, up)
+            return fit_member(name, self.settings.seed + place, features, up)
 
         with ThreadPoolExecutor(self.settings.workers) as pool:
             members = list(pool.map(fit_one, jobs))

@@ -127,6 +127,8 @@ def train(
         raise _too_little(dataset, settings)
     progress(0.95, "verdict")
     cards = judged.cards(now)
+    if all(card.scores is None for card in cards):
+        raise _too_little(dataset, settings)
     evidence = judged.evidence(trials)
     model = build_model(
         learner, final, horizons=with_base(cards, final), source=source, trained_at=trained_at,
