@@ -67,6 +67,7 @@ from trader.storage.day_log import DayLog, redactor
 from trader.storage.held_candles import KEEP, CandleSource, HeldCandles, WholeHistory
 from trader.storage.history import HistoryStore
 from trader.storage.journal import SqliteJournal, list_books
+from trader.storage.model_store import ModelStore
 from trader.storage.state_file import StateFile
 from trader.storage.stop_switch import StopRequest, StopSwitch
 from trader.strategies.registry import StrategySettings
@@ -641,7 +642,7 @@ def assemble(
         monitor = _monitor(config, venue, journal, sinks, closers)
         trader = _trader(config, wishes, venue, journal, monitor)
         if not config.sandbox and not wishes.unlicensed:
-            _demand_licence(trader)
+            _demand_licence(config, venue)
     except BaseException:
         while closers:
             closers.pop()()
@@ -668,7 +669,7 @@ def _trader(
         timeframe=config.timeframe,
         candles=candles,
         analyzer=analyzer,
-        ai=AITrader(config.strategy, _models(config), _strategy_settings(config, venue)),
+        ai=AITrader(config.strategy, _models(config, venue), _strategy_settings(config, venue)),
         risk=RiskManager(risk_limits(config)),
         monitor=monitor,
         stop_request=_stop_request(config),
@@ -722,17 +723,23 @@ def _stop_request(config: Config) -> Callable[[], StopRequest | None]:
     return lambda: switch.read() or (always if config.emergency_stop else None)
 
 
-def _models(config: Config) -> ModelSource | None:
-    return None
+def _models(config: Config, venue: Venue) -> ModelSource:
+    """The models trained on this venue's candles; those of other markets are not seen."""
+    return ModelStore(config.models_dir, venue.history.exchange)
 
 
-def _demand_licence(trader: Trader) -> None:
+def _demand_licence(config: Config, venue: Venue) -> None:
     """Live trading needs a model that has shown out of sample that it earns its costs."""
-    raise RuleError(
-        "licence",
-        "no model has a licence to trade live",
-        "Train one: python run_trader.py train. To trade without: start --unlicensed.",
-    )
+    store, now = ModelStore(config.models_dir, venue.history.exchange), venue.clock.now()
+    for pair in venue.pairs:
+        model = store.model_for(pair, config.timeframe, now)
+        if model is None or not model.licence.granted:
+            found = "has no model" if model is None else "; ".join(model.licence.reasons)
+            raise RuleError(
+                "licence",
+                f"no licence to trade {pair} live: {found}",
+                "Train one: python run_trader.py train. To trade without: start --unlicensed.",
+            )
 
 
 def _monitor(
