@@ -10,7 +10,7 @@ from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.errors import HistoryError
 from trader.domain.markets import OrderBook, Pair, PublicTrade
 from trader.domain.signals import Analysis, Snapshot
-from trader.indicators.graph import evaluate
+from trader.indicators.plan import evaluate
 from trader.indicators.registry import INDICATORS, inputs_of
 from trader.indicators.stream import IndicatorStream
 from trader.patterns import PATTERNS

@@ -15,7 +15,6 @@ from trader.indicators.graph import (
     Value,
     above,
     clipped,
-    evaluate,
     from_candle,
     held,
     known,
@@ -25,6 +24,7 @@ from trader.indicators.graph import (
     ta,
     where,
 )
+from trader.indicators.plan import evaluate
 from trader.indicators.registry import Indicator, Unit, indicator, inputs_of
 from trader.indicators.trend import donchian
 from trader.indicators.volatility import atr, squeeze

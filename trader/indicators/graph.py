@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -29,9 +28,13 @@ Value: TypeAlias = Any
 
 
 class Op(Protocol):
-    """An operation that remembers the past."""
+    """An operation that remembers the past.
+
+    `fresh` says that its results are new arrays, which others may overwrite when done with.
+    """
 
     outputs: int
+    fresh: bool
 
     def batch(self, *arrays: FloatArray) -> Any:
         """The values over a whole history; a tuple of arrays if there are several outputs."""
@@ -50,6 +53,7 @@ class Plain:
     text: str
     batch: Callable[..., FloatArray]
     outputs: ClassVar[int] = 1
+    fresh: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Input:
 
     name: str
     outputs: ClassVar[int] = 1
+    fresh: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class Item:
 
     index: int
     outputs: ClassVar[int] = 1
+    fresh: ClassVar[bool] = True
 
 
 class Node:
@@ -120,32 +126,54 @@ class Node:
         raise TypeError("a formula cannot become an array; use the operations of graph.py")
 
 
-def _ratio(a: Any, b: Any, otherwise: Any) -> FloatArray:
-    result = np.full(np.shape(a) or np.shape(b), float(otherwise))
-    np.divide(a, b, out=result, where=np.not_equal(b, 0.0))
+# The functions below may write into `out`, which may be one of their arguments.
+
+
+def _ratio(a: Any, b: Any, otherwise: Any, out: FloatArray | None = None) -> FloatArray:
+    zero = np.equal(b, 0.0)
+    if not zero.any():
+        return np.divide(a, b, out=out)  # type: ignore[no-any-return]
+    if out is None:
+        out = np.empty(np.shape(a) or np.shape(b))
+    np.divide(a, b, out=out, where=~zero)
+    out[zero] = otherwise
+    return out
+
+
+def _above(a: Any, b: Any, out: FloatArray | None = None) -> FloatArray:
+    higher = np.greater(a, b)
+    unknown = np.isnan(a) | np.isnan(b)
+    if out is None:
+        out = np.empty(np.shape(higher))
+    out[...] = higher
+    out[unknown] = np.nan
+    return out
+
+
+def _where(condition: Any, a: Any, b: Any, out: FloatArray | None = None) -> FloatArray:
+    found = np.where(np.equal(condition, 0.0), b, a)
+    unknown = np.isnan(condition)
+    result: FloatArray = found.astype(np.float64, copy=False)
+    if out is not None:
+        out[...] = result
+        result = out
+    result[unknown] = np.nan
     return result
 
 
-def _above(a: Any, b: Any) -> FloatArray:
-    result: FloatArray = np.greater(a, b).astype(np.float64)
-    result[np.isnan(a) | np.isnan(b)] = np.nan
-    return result
+def _root(x: Any, out: FloatArray | None = None) -> FloatArray:
+    floor = np.maximum(x, 0.0, out=out)
+    return np.sqrt(floor, out=floor)  # type: ignore[no-any-return]
 
 
-def _where(condition: Any, a: Any, b: Any) -> FloatArray:
-    result: FloatArray = np.where(condition != 0, a, b).astype(np.float64)
-    result[np.isnan(condition)] = np.nan
-    return result
-
-
-def _root(x: Any) -> FloatArray:
-    result: FloatArray = np.sqrt(np.maximum(x, 0.0))
-    return result
-
-
-def _known(x: Any, otherwise: Any) -> FloatArray:
-    result: FloatArray = np.where(np.isnan(x), otherwise, x)
-    return result
+def _known(x: Any, otherwise: Any, out: FloatArray | None = None) -> FloatArray:
+    unknown = np.isnan(x)
+    if out is None:
+        out = np.array(x, dtype=np.float64)
+    elif out is not x:
+        out[...] = x
+    out[unknown] = otherwise
+    return out
 
 
 _NAN_OR = "({0} if {0} != {0} or {0} %s {1} else {1})"
@@ -231,6 +259,7 @@ def log(x: Value) -> Value:
 class _Lag:
     candles: int
     outputs: ClassVar[int] = 1
+    fresh: ClassVar[bool] = True
 
     def batch(self, x: FloatArray) -> FloatArray:
         result = np.full(len(x), np.nan)
@@ -261,16 +290,22 @@ class _WindowSum:
 
     window: int
     outputs: ClassVar[int] = 1
+    fresh: ClassVar[bool] = True
 
     def batch(self, x: FloatArray) -> FloatArray:
-        total, done, power, width = None, 0, x, 1
+        total: FloatArray | None = None
+        power, spare, done, width = np.array(x, dtype=np.float64), np.empty(len(x)), 0, 1
         while True:
             if self.window & width:
-                total = power if total is None else total + _shifted(power, done)
+                if total is None:
+                    total = power.copy() if done + width < self.window else power
+                else:
+                    _add_earlier(total, power, done, total)
                 done += width
             if done == self.window:
-                return np.array(total, dtype=np.float64)
-            power = power + _shifted(power, width)
+                return total  # type: ignore[return-value]
+            _add_earlier(power, power, width, spare)
+            power, spare = spare, power
             width *= 2
 
     def follow(self, x: FloatArray) -> Step:
@@ -301,6 +336,12 @@ class _WindowSum:
         return step
 
 
+def _add_earlier(x: FloatArray, y: FloatArray, by: int, out: FloatArray) -> None:
+    """out[i] = x[i] + y[i - by]; `out` may be x, not y."""
+    np.add(x[by:], y[: max(0, len(y) - by)], out=out[by:])
+    out[:by] = np.nan
+
+
 def _shifted(x: FloatArray, by: int) -> FloatArray:
     return _Lag(by).batch(x)
 
@@ -310,18 +351,32 @@ def window_sum(x: Value, window: int) -> Value:
     return _apply(_WindowSum(window), x)
 
 
+_DAY_TABLE = 1 << 18
+"""Numbers added up at a time: enough to be quick, few enough to stay in the cache."""
+
+
 @dataclass(frozen=True, slots=True)
 class _DaySum:
     """Running total since the first candle of the UTC day."""
 
     outputs: ClassVar[int] = 1
+    fresh: ClassVar[bool] = True
 
     def batch(self, x: FloatArray, opened_at: FloatArray) -> FloatArray:
+        first = np.diff(np.floor_divide(opened_at, 86400.0), prepend=np.nan) != 0
+        starts = np.flatnonzero(first)
+        day = np.cumsum(first) - 1
+        place = np.arange(len(x)) - starts[day]
+        longest = int(place.max(initial=0)) + 1
+        # One row a day, added up along the row: the same order as candle by candle.
+        rows = max(1, _DAY_TABLE // longest)
         result = np.empty(len(x))
-        days = np.floor_divide(opened_at, 86400.0)
-        edges = [*np.flatnonzero(np.diff(days, prepend=np.nan) != 0).tolist(), len(x)]
-        for start, end in pairwise(edges):
-            np.add.accumulate(x[start:end], out=result[start:end])
+        for begin in range(0, len(starts), rows):
+            end = begin + rows
+            part = slice(starts[begin], starts[end] if end < len(starts) else len(x))
+            table = np.zeros((min(rows, len(starts) - begin), longest))
+            table[day[part] - begin, place[part]] = x[part]
+            result[part] = np.add.accumulate(table, axis=1)[day[part] - begin, place[part]]
         return result
 
     def follow(self, x: FloatArray, opened_at: FloatArray) -> Step:
@@ -344,18 +399,23 @@ def day_sum(x: Value, opened_at: Value) -> Value:
 
 
 @dataclass(frozen=True, slots=True)
-class _From:
+class From:
     """NaN for the first candles: while a thing warms up it says nothing."""
 
     first: int
     outputs: ClassVar[int] = 1
+    fresh: ClassVar[bool] = True
 
-    def batch(self, x: FloatArray) -> FloatArray:
-        result = np.array(x, dtype=np.float64)
+    def batch(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
+        """`x` with the first candles blanked, written into `out` if there is one."""
+        result = np.array(x, dtype=np.float64) if out is None else out
+        if out is not None and out is not x:
+            out[...] = x
         result[: self.first] = np.nan
         return result
 
     def follow(self, x: FloatArray) -> Step:
+        """The same, candle by candle."""
         seen = len(x)
 
         def step(value: float) -> float:
@@ -368,28 +428,54 @@ class _From:
 
 def from_candle(x: Value, first: int) -> Value:
     """NaN before the candle with that index, counted from the first of the history."""
-    return _apply(_From(first), x)
+    return _apply(From(first), x)
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """The value of the newest candle at which something happened."""
+class _When:
+    """The index of the newest candle at which something happened, -1 before the first."""
 
     outputs: ClassVar[int] = 1
+    fresh: ClassVar[bool] = True
 
-    def batch(self, x: FloatArray, happened: FloatArray) -> FloatArray:
-        places = np.where(happened > 0, np.arange(len(x)), -1)
-        newest = np.maximum.accumulate(places) if len(x) else places
-        result: FloatArray = np.where(newest >= 0, x[newest], np.nan)
-        return result
+    def batch(self, happened: FloatArray) -> FloatArray:
+        places = np.where(happened > 0, np.arange(len(happened), dtype=np.float64), -1.0)
+        return np.maximum.accumulate(places)
 
-    def follow(self, x: FloatArray, happened: FloatArray) -> Step:
-        value = float(self.batch(x, happened)[-1]) if len(x) else math.nan
+    def follow(self, happened: FloatArray) -> Step:
+        newest = float(self.batch(happened)[-1]) if len(happened) else -1.0
+        count = float(len(happened))
 
-        def step(newest: float, now: float) -> float:
-            nonlocal value
+        def step(now: float) -> float:
+            nonlocal newest, count
             if now > 0:
-                value = newest
+                newest = count
+            count += 1.0
+            return newest
+
+        return step
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """The value of another candle, named by its index."""
+
+    outputs: ClassVar[int] = 1
+    fresh: ClassVar[bool] = True
+
+    def batch(self, x: FloatArray, index: FloatArray) -> FloatArray:
+        found = np.asarray(x, dtype=np.float64)[index.astype(np.int64)]
+        found[index < 0] = np.nan
+        return found
+
+    def follow(self, x: FloatArray, index: FloatArray) -> Step:
+        value = float(self.batch(x, index)[-1]) if len(x) else math.nan
+        last = float(index[-1]) if len(index) else -1.0
+
+        def step(newest: float, place: float) -> float:
+            nonlocal value, last
+            if place != last:
+                value, last = newest, place
             return value
 
         return step
@@ -397,7 +483,7 @@ class _Held:
 
 def held(x: Value, happened: Value) -> Value:
     """`x` at the newest candle where `happened` is above zero; NaN before the first."""
-    return _apply(_Held(), x, happened)
+    return _apply(_At(), x, _apply(_When(), happened))
 
 
 _OUTPUTS = {
@@ -413,6 +499,7 @@ class _TaLib:
 
     name: str
     params: tuple[tuple[str, float], ...]
+    fresh: ClassVar[bool] = True
 
     @property
     def outputs(self) -> int:
@@ -422,12 +509,10 @@ class _TaLib:
         ready = [np.ascontiguousarray(a, dtype=np.float64) for a in arrays]
         if any(_says_nothing(a) for a in ready):
             # TA-Lib would answer this case differently from function to function.
-            nothing = np.full(len(ready[0]), np.nan)
-            return nothing if self.outputs == 1 else (nothing,) * self.outputs
-        found = getattr(core, self.name)(*ready, **dict(self.params))
-        if isinstance(found, tuple):
-            return tuple(f if f.dtype == np.float64 else f.astype(np.float64) for f in found)
-        return found if found.dtype == np.float64 else found.astype(np.float64)
+            nothing = [np.full(len(ready[0]), np.nan) for _ in range(self.outputs)]
+            return nothing[0] if self.outputs == 1 else tuple(nothing)
+        # Patterns come as 32-bit integers; the next operation makes numbers of them.
+        return getattr(core, self.name)(*ready, **dict(self.params))
 
     def follow(self, *history: FloatArray) -> Step:
         opened = _opened(self, history)
@@ -486,96 +571,3 @@ class _TaFunctions:
 
 
 ta = _TaFunctions()
-
-
-def order_of(roots: Iterable[Node]) -> list[Node]:
-    """Every node that the roots need, arguments before what uses them."""
-    seen: set[int] = set()
-    order: list[Node] = []
-    waiting: list[tuple[Node, bool]] = [(node, False) for node in reversed(list(roots))]
-    while waiting:
-        node, ready = waiting.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            waiting.append((node, True))
-            waiting.extend((a, False) for a in reversed(node.args) if isinstance(a, Node))
-    return order
-
-
-class Plan:
-    """The order in which named nodes are computed, made once and run often.
-
-    Args:
-        roots: name → node.
-
-    Attributes:
-        order: every node needed, arguments first; a node's place is its slot.
-        slots: name → slot.
-    """
-
-    def __init__(self, roots: Mapping[str, Node]) -> None:
-        self.order = order_of(roots.values())
-        place = {id(node): slot for slot, node in enumerate(self.order)}
-        self.slots = {name: place[id(node)] for name, node in roots.items()}
-        self._start: list[Any] = [None] * len(self.order)
-        self._arguments: list[list[int]] = []
-        for node in self.order:
-            self._arguments.append([self._slot(a, place) for a in node.args])
-        self._release = self._last_uses()
-
-    def _slot(self, argument: Any, place: Mapping[int, int]) -> int:
-        if isinstance(argument, Node):
-            return place[id(argument)]
-        self._start.append(argument)
-        return len(self._start) - 1
-
-    def _last_uses(self) -> list[list[int]]:
-        release: list[list[int]] = [[] for _ in self.order]
-        seen = set(self.slots.values())
-        for slot in reversed(range(len(self.order))):
-            for argument in self._arguments[slot]:
-                if argument < len(self.order) and argument not in seen:
-                    seen.add(argument)
-                    release[slot].append(argument)
-        return release
-
-    def run(
-        self,
-        inputs: Mapping[str, FloatArray],
-        visit: Callable[[int, list[Any]], None] | None = None,
-    ) -> dict[str, FloatArray]:
-        """The arrays of the named nodes; a part is let go when nothing needs it any more.
-
-        Args:
-            inputs: column → array, all of one length.
-            visit: is shown every slot with the arrays of its arguments (the stream starts so).
-        """
-        values = self._start.copy()
-        for slot, node in enumerate(self.order):
-            arguments = [values[a] for a in self._arguments[slot]]
-            op = node.op
-            if type(op) is Item:
-                values[slot] = arguments[0][op.index]
-            elif type(op) is Input:
-                values[slot] = inputs[op.name]
-            else:
-                values[slot] = op.batch(*arguments)
-            if visit is not None:
-                visit(slot, arguments)
-            for old in self._release[slot]:
-                values[old] = None
-        return {name: values[slot] for name, slot in self.slots.items()}
-
-
-_PLANS: dict[tuple[tuple[str, int], ...], Plan] = {}
-
-
-def evaluate(roots: Mapping[str, Node], inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """The arrays of these nodes over whole columns."""
-    # Nodes live as long as the program, so their identity names them.
-    key = tuple((name, id(node)) for name, node in roots.items())
-    if key not in _PLANS:
-        _PLANS[key] = Plan(roots)
-    return _PLANS[key].run(inputs)

@@ -21,7 +21,8 @@ import numpy as np
 
 from trader.domain.candles import Candles, FloatArray
 from trader.domain.errors import UsageError
-from trader.indicators.graph import Input, Node, Value, evaluate
+from trader.indicators.graph import Input, Node, Value
+from trader.indicators.plan import evaluate
 
 COLUMNS = ("opened_at", "open", "high", "low", "close", "volume", "trades")
 
@@ -170,6 +171,7 @@ class _Opaque:
     function: Callable[..., Any]
     column: int | None
     outputs: int = 1
+    fresh: bool = False
 
     def batch(self, *arrays: FloatArray) -> FloatArray:
         found = self.function(*arrays)

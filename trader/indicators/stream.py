@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trader.domain.candles import Candles, FloatArray
-from trader.indicators.graph import Input, Item, Node, Plain, Plan
+from trader.indicators.graph import Input, Item, Node, Plain
+from trader.indicators.plan import Plan
 from trader.indicators.registry import COLUMNS, INDICATORS, Indicator, inputs_of
 
 

@@ -344,21 +344,7 @@ def choppiness(high: Value, low: Value, close: Value, n: int) -> Value:
     return smaller(larger(log(larger(paths, 1.0)) * (100.0 / math.log(n)), 0.0), 100.0)
 
 
-@indicator("ht_trendmode", inputs=("close",), warmup=63, group=GROUP, unit=Unit.STATE,
-           bounds=(0, 1))  # fmt: skip
-def ht_trendmode(close: Value) -> Value:
-    """1 in a trend, 0 in a cycle (Ehlers, Hilbert transform)."""
-    return from_candle(ta.HT_TRENDMODE(close), 63)
-
-
 @indicator("ht_period", inputs=("close",), warmup=32, group=GROUP, unit=Unit.CANDLES)
 def ht_period(close: Value) -> Value:
     """Length of the dominant cycle in candles (Ehlers, Hilbert transform)."""
     return ta.HT_DCPERIOD(close)
-
-
-@indicator("ht_sine", "ht_leadsine", inputs=("close",), warmup=63, group=GROUP,
-           unit=Unit.RATIO, bounds=(-1, 1))  # fmt: skip
-def ht_sine(close: Value) -> Value:
-    """Sine of the dominant cycle's phase, and the same an eighth of a cycle ahead."""
-    return ta.HT_SINE(close)
