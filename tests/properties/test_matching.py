@@ -21,6 +21,7 @@ from trader.simulation.orders import CloseSpec, OrderSpec
 from trader.simulation.path import to_us
 
 COSTS = Costs(slippage=Decimal("0.002"))
+PURSE = {"USD": Decimal(700), "BTC": Decimal(7)}
 HOURS = 6
 ETH = Pair("ETH", "USD")
 START_US = to_us(START)
@@ -95,7 +96,7 @@ def act(exchange, action):
 
 def run(candles, todo, stops=(), look=None):
     """Carry the actions out in time order, calling on the exchange at the stops besides."""
-    exchange, clock = market_of(candles, COSTS, usd=2000, btc=20)
+    exchange, clock = market_of(candles, COSTS, usd=PURSE["USD"], btc=PURSE["BTC"])
     moments = sorted([(h, 0, i) for i, (h, _) in enumerate(todo)] + [(h, 1, -1) for h in stops])
     for hour, _, index in moments:
         clock.sleep_until(at(hour))
@@ -143,7 +144,7 @@ def test_balances_holds_and_ledger_agree_at_every_moment(candles, todo, stops):
 @given(rows(), actions)
 def test_cash_and_base_change_by_the_fills_and_their_fees_alone(candles, todo):
     exchange = run(candles, todo)
-    usd, btc = Decimal(2000), Decimal(20)
+    usd, btc = PURSE["USD"], PURSE["BTC"]
     for trade in exchange.trades():
         sign = 1 if trade.side is Side.BUY else -1
         usd -= sign * trade.cost + (0 if trade.fee_base else trade.fee)

@@ -397,3 +397,22 @@ def test_a_minimum_that_is_raised_while_running_holds_at_once():
     assert exchange.market_rules(BTC).order_minimum == 2
     with pytest.raises(BelowMinimum):
         exchange.submit(order("buy", "market", 1))
+
+
+def test_all_of_a_balance_can_be_sold_even_if_the_fee_is_taken_in_base():
+    exchange, _ = market_of([FLAT], Costs(taker=Decimal("0.25"), slippage=Decimal(0)), btc=5)
+    with pytest.raises(InsufficientFunds):
+        exchange.submit(order("sell", "market", 5, fee_in_base=True))
+    exchange.submit(order("sell", "market", 4, fee_in_base=True))
+    assert exchange.balances()["BTC"].total == 0
+    assert exchange.balances()["USD"].total == 100_400
+
+
+def test_rounding_of_many_small_fills_never_overdraws():
+    # Nine times 0.0001 at 1.6 cost 0.00016 each and are booked as 0.0002.
+    rows = [(2, 2, 2, 2)] + [(1, 1, 1, 1, 0.001)] * 9 + [(1, 1, 1, 1)]
+    costs = Costs(maker=Decimal("0.00001"), taker=Decimal("0.00001"), slippage=Decimal(0))
+    exchange, clock = market_of(rows, costs, usd="1.6001", btc=0)
+    exchange.submit(order("buy", "limit", 1, "1.6"))
+    clock.sleep_until(at(11))
+    assert 0 <= exchange.balances()["USD"].total < Decimal("0.001")

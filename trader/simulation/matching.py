@@ -502,7 +502,11 @@ class MatchingEngine:
         spec = record.spec
         rules = self.rules[spec.pair]
         if spec.side is Side.SELL:
-            return spec.pair.base, record.remaining
+            rate = self.account.rates(spec.pair, self.now).taker if spec.fee_in_base else ZERO
+            unit = Decimal(1).scaleb(-rules.base_decimals)
+            # Not rounded without a fee: a quantity finer than the balance must not fit.
+            needed = record.remaining * (1 + rate)
+            return spec.pair.base, needed.quantize(unit, ROUND_CEILING) if rate else needed
         if spec.quantity_in_quote:
             fee = fee_of(spec.quantity, self.account.rates(spec.pair, self.now).taker, rules)
             return spec.pair.quote, spec.quantity + fee
@@ -542,26 +546,51 @@ class MatchingEngine:
         if spec.quantity_in_quote:
             record.quantity = self.rules[spec.pair].quantity_down(spec.quantity / paid)
         self.account.release(record)
-        quantity = self._affordable(record, paid, self.account.rates(spec.pair, at).taker)
+        rate = self.account.rates(spec.pair, at).taker
+        quantity = self._affordable(spec, record.remaining, paid, rate)
         if quantity > 0:
             self._execute(record, quantity, paid, at, Liquidity.TAKER, price)
         if record.is_open:
             self._finish(record, "canceled", at, "Insufficient funds")
 
-    def _affordable(self, record: OrderRecord, price: Decimal, rate: Decimal) -> Decimal:
-        spec, rules = record.spec, self.rules[record.spec.pair]
+    def _affordable(
+        self, spec: OrderSpec, quantity: Decimal, price: Decimal, rate: Decimal
+    ) -> Decimal:
+        """The part of a quantity that what is free pays for, fee included."""
+        account, rules = self.account, self.rules[spec.pair]
+        in_base = 1 + rate if spec.fee_in_base else Decimal(1)
         if spec.side is Side.SELL:
-            return min(record.remaining, max(ZERO, self.account.available(spec.pair.base)))
-        free = self.account.available(spec.pair.quote)
-        cost = rules.booked_cost(record.remaining * price)
-        if cost + fee_of(cost, rate, rules) <= free:
-            return record.remaining
-        return min(record.remaining, rules.quantity_down(free / (price * (1 + rate))))
+            free = max(ZERO, account.available(spec.pair.base))
+            return quantity if quantity * in_base <= free else rules.quantity_down(free / in_base)
+        free = max(ZERO, account.available(spec.pair.quote))
+        if self._booked(spec, quantity, price, rate) <= free:
+            return quantity
+        most = rules.quantity_down(free / (price if spec.fee_in_base else price * (1 + rate)))
+        if self._booked(spec, most, price, rate) > free:
+            # Rounding of cost and fee: what two units of the quote asset buy is left out.
+            unit = Decimal(2).scaleb(-rules.quote_decimals) / price
+            most -= rules.quantity_down(unit) + rules.lot
+        return max(ZERO, most)
+
+    def _booked(
+        self, spec: OrderSpec, quantity: Decimal, price: Decimal, rate: Decimal
+    ) -> Decimal:
+        """Cost and fee of a buy as they would be booked, in quote."""
+        rules, quote = self.rules[spec.pair], spec.pair.quote
+        cost = rules.booked_cost(quantity * price)
+        fee = ZERO if spec.fee_in_base else fee_of(cost, rate, rules)
+        return self.account.rounded(quote, cost) + self.account.rounded(quote, fee)
 
     def _make(self, record: OrderRecord, at: int, stretch: Stretch) -> None:
         """Fill a resting limit order from its share of the candle's volume."""
         quantity = min(record.remaining, self._volume_left(record.spec.pair, stretch))
         if quantity <= 0 or record.limit is None:
+            return
+        rate = self.account.rates(record.spec.pair, at).maker
+        self.account.release(record)
+        quantity = self._affordable(record.spec, quantity, record.limit, rate)
+        if quantity <= 0:
+            self._finish(record, "canceled", at, "Insufficient funds")
             return
         start, used = stretch.start, self._used_in(record.spec.pair, stretch)
         self.used[record.spec.pair] = (start, used + quantity)
