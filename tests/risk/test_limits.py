@@ -1,5 +1,6 @@
 """Every rule at its edge: the last moment it allows, and the first it refuses."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ from tests.risk.drawn import (
     BTC,
     ETH,
     HOUR,
+    MARKET,
     NOW,
     OPEN,
     RULES,
@@ -23,8 +25,9 @@ from tests.risk.drawn import (
     verdict,
 )
 from trader.domain.events import EquityMarked, Resumed
+from trader.domain.orders import OrderType, Side
 from trader.domain.signals import Action, Approval, Refusal
-from trader.risk.limits import RISK_ADDING, RiskLimits
+from trader.risk.limits import RISK_ADDING, RiskContext, RiskLimits, market_status
 
 SELL = signal(Action.SELL, 0.0)
 SECOND = timedelta(seconds=1)
@@ -161,6 +164,10 @@ def test_a_spread_may_be_as_wide_as_its_limit():
     assert rule_of(verdict(bid=D(0), ask=D("100.5"))) == "spread"
 
 
+def test_a_spread_with_one_unknown_side_is_no_spread():
+    assert rule_of(verdict(bid=D(1))) == rule_of(verdict(ask=D(101))) == ""
+
+
 def test_a_model_must_be_as_sure_as_the_threshold():
     limits = limited(confidence_threshold=0.6)
     assert rule_of(verdict(limits=limits, wish=signal(probability=0.6))) == ""
@@ -201,9 +208,20 @@ def test_a_margin_over_break_even_can_be_asked_for():
     ],
 )
 def test_the_market_must_take_market_orders(status, buy, sell):
-    rules = RULES.__class__(**{f: getattr(RULES, f) for f in RULES.__slots__} | {"status": status})
+    rules = replace(RULES, status=status)
     assert rule_of(verdict(rules=rules)) == buy
     assert rule_of(verdict(holding(account()), rules=rules, wish=SELL)) == sell
+
+
+@pytest.mark.parametrize(
+    ("status", "plain", "post_only"),
+    [("limit_only", "", ""), ("post_only", "market-status", ""), ("online", "", "")],
+)
+def test_limit_orders_are_taken_where_market_orders_are_not(status, plain, post_only):
+    market = replace(MARKET, rules=replace(RULES, status=status))
+    context = RiskContext(OPEN, account(), market, NOW, Side.BUY, NOW, OrderType.LIMIT)
+    assert rule_of(market_status(context)) == plain
+    assert rule_of(market_status(replace(context, post_only=True))) == post_only
 
 
 def test_without_a_known_daily_range_there_is_no_stop_and_no_purchase():
@@ -226,9 +244,7 @@ def test_the_smallest_order_is_taken_and_one_lot_less_is_not():
 
 
 def test_the_smallest_cost_is_taken_and_less_is_not():
-    rules = RULES.__class__(
-        **{f: getattr(RULES, f) for f in RULES.__slots__} | {"cost_minimum": D(500)}
-    )
+    rules = replace(RULES, cost_minimum=D(500))
     assert rule_of(verdict(rules=rules)) == ""
     assert rule_of(verdict(rules=rules, wish=signal(weight=0.499))) == "minimum-size"
 
@@ -266,6 +282,8 @@ def test_the_volatility_target_caps_the_quantity():
     limits = limited(volatility_target=D("0.2"))
     assert verdict(limits=limits, volatility=D("0.8")).quantity == D("2.50")
     assert verdict(limits=limits).quantity == D("5.00")
+    assert verdict(limits=limits, volatility=D(0)).quantity == D("5.00")
+    assert verdict(volatility=D("0.8")).quantity == D("5.00")
 
 
 def test_a_share_of_kelly_caps_the_risk():
@@ -292,15 +310,9 @@ def test_no_limit_on_buying_blocks_a_way_out():
 def test_rules_are_asked_in_their_order():
     closed = limited(emergency_stop=True, max_drawdown=D(0), max_daily_loss=D(0))
     names = [r.rule for r in RiskManager(closed).refusals(
-        signal(), account(), verdict_market(), NOW + 9 * HOUR)]  # fmt: skip
+        signal(), account(), MARKET, NOW + 9 * HOUR)]  # fmt: skip
     assert names == ["emergency-stop", "stale-data", "drawdown", "daily-loss"]
     assert len(RISK_ADDING) == len(set(RISK_ADDING))
-
-
-def verdict_market():
-    from tests.risk.drawn import MARKET
-
-    return MARKET
 
 
 # What status shows
