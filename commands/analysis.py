@@ -193,18 +193,7 @@ def _emergency(config: Config) -> str:
 
 def risk_limits(config: Config) -> RiskLimits:
     """What the settings allow."""
-    return RiskLimits(
-        risk_per_trade=config.risk_per_trade,
-        max_position_fraction=config.max_position_fraction,
-        stop_atr_multiple=config.stop_atr_multiple,
-        risk_reward=config.risk_reward,
-        max_daily_loss=config.max_daily_loss,
-        max_drawdown=config.max_drawdown,
-        max_consecutive_losses=config.max_consecutive_losses,
-        max_open_positions=config.max_open_positions,
-        confidence_threshold=config.confidence_threshold,
-        emergency_stop=config.emergency_stop,
-    )
+    return RiskLimits.of(config)
 
 
 def _planned(

@@ -375,3 +375,18 @@ def test_a_day_mark_at_midnight_opens_the_new_day():
     midnight = (NOW + timedelta(days=1)).replace(hour=0)
     portfolio.apply(EquityMarked(midnight, Decimal(950), Decimal(950), ()))
     assert portfolio.day_start_equity == 960
+
+
+def test_the_limits_of_the_settings_are_all_taken_over():
+    from config import load_config
+
+    config = load_config(None, {"RISK_PER_TRADE": "0.02", "EMERGENCY_STOP": "true"})
+    found = RiskLimits.of(config)
+    assert (found.risk_per_trade, found.emergency_stop) == (D("0.02"), True)
+    shared = {name for name in RiskLimits.__slots__ if hasattr(config, name)}
+    assert shared == {
+        "risk_per_trade", "max_position_fraction", "stop_atr_multiple", "risk_reward",
+        "max_daily_loss", "max_drawdown", "max_consecutive_losses", "max_open_positions",
+        "confidence_threshold", "emergency_stop",
+    }  # fmt: skip
+    assert all(getattr(found, name) == getattr(config, name) for name in shared)
