@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kraken_client import KrakenClient
+from tests.exchanges.box import KEY as BOX_KEY
+from tests.exchanges.box import Box
 from tests.exchanges.scripted import Answer, Scripted, ok, recorded, refused
 from trader.domain.candles import Timeframe
 from trader.domain.errors import (
@@ -29,6 +34,7 @@ from trader.domain.errors import (
 from trader.domain.markets import Balance, BookLevel, FeeRates, Pair
 from trader.domain.orders import Liquidity, OrderRequest, OrderState, OrderType, Side
 from trader.exchanges.kraken_calls import Retries
+from trader.exchanges.sandbox_server import Server
 from trader.exchanges.transport import NoReply
 
 BTC = Pair("BTC", "USD")
@@ -565,3 +571,29 @@ def test_any_json_as_a_result_gives_a_value_or_a_clean_error(result: Any) -> Non
 )  # fmt: skip
 def test_hostile_json_gives_a_clean_error(body: bytes) -> None:
     _survives(body)
+
+
+ASKING = """
+import sys
+from pathlib import Path
+from kraken_client import KrakenClient
+from trader.exchanges.kraken_calls import Retries
+from trader.exchanges.kraken_nonces import FileNonces
+key, secret, url, nonces = sys.argv[1:]
+client = KrakenClient(key, secret, url=url, nonces=FileNonces(Path(nonces)),
+                      retries=Retries(attempts=1))
+for _ in range(100):
+    client.balances()
+client.close()
+"""
+
+
+def test_two_processes_on_one_key_have_no_nonce_error(tmp_path: Path) -> None:
+    box = Box(minutes=300)
+    root = Path(__file__).resolve().parents[1]
+    with Server(box.wire) as address:
+        words = [sys.executable, "-c", ASKING, BOX_KEY.key, BOX_KEY.secret, address.url]
+        children = [
+            subprocess.Popen([*words, str(tmp_path / "nonces")], cwd=root) for _ in range(2)
+        ]
+        assert [child.wait(60) for child in children] == [0, 0]

@@ -50,6 +50,11 @@ def test_there_are_at_least_25_kinds() -> None:
     assert len(FAULTS) >= 25
 
 
+def test_every_kind_is_documented() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "sandbox.md").read_text()
+    assert [kind for kind in FAULTS if f"`{kind}`" not in text] == []
+
+
 @pytest.mark.parametrize("kind", sorted(FAULTS))
 def test_every_call_under_every_fault_gives_a_value_or_a_clean_error(kind: str) -> None:
     box = Box(minutes=300)
