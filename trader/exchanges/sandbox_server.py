@@ -110,20 +110,22 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     return found.decode("latin-1") if isinstance(found, bytes) else found
 
 
-def _breaking_off(silence: NoReply, hang_s: float) -> Iterator[bytes]:
+def _breaking_off(silence: NoReply, hang: Callable[[], object]) -> Iterator[bytes]:
     """An answer that breaks off, after a long silence where the fault is one."""
     yield getattr(silence, "sent_bytes", b"")
     if not hasattr(silence, "sent_bytes"):
-        time.sleep(hang_s)
+        hang()
     raise ConnectionAbortedError(str(silence))
 
 
-def create_app(handler: Handler, hang_s: float = 60.0) -> flask.Flask:
+def create_app(
+    handler: Handler, hang: Callable[[], object] = lambda: time.sleep(60)
+) -> flask.Flask:
     """A WSGI application around a handler.
 
     Args:
         handler: answers the requests.
-        hang_s: how long a request is kept waiting that the handler does not answer.
+        hang: lets the time pass while the handler does not answer.
     """
     app = flask.Flask("sandbox", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -140,7 +142,7 @@ def create_app(handler: Handler, hang_s: float = 60.0) -> flask.Flask:
             )
         except NoReply as silence:
             return flask.Response(
-                _breaking_off(silence, hang_s), headers={"Content-Length": "1000000"}
+                _breaking_off(silence, hang), headers={"Content-Length": "1000000"}
             )
         return flask.Response(body, status=status, content_type=content_type)
 
@@ -188,8 +190,11 @@ class Server:
     ) -> None:
         logging.getLogger("waitress").setLevel(logging.CRITICAL)
         listener = _listen(host, port)
+        self._closing = threading.Event()
         self._server = waitress.server.create_server(
-            create_app(handler, hang_s), sockets=[listener], threads=threads
+            create_app(handler, lambda: self._closing.wait(hang_s)),
+            sockets=[listener],
+            threads=threads,
         )
         self.address = Address(host, int(listener.getsockname()[1]))
         self._thread: threading.Thread | None = None
@@ -202,12 +207,14 @@ class Server:
             self._drop_connections()
 
     def close(self) -> None:
-        """Stop listening, drop the connections and end the threads."""
+        """Stop listening, end the threads and drop the connections."""
+        self._closing.set()
+        # First the threads that answer: they wake the one that serves, which must live so long.
+        self._server.task_dispatcher.shutdown()
         if self._thread is not None:
             # The connections belong to the serving thread, which alone may close them.
             self._server.trigger.pull_trigger(self._drop_connections)
             self._thread.join(5)
-        self._server.task_dispatcher.shutdown()
         self._drop_connections()
 
     def _drop_connections(self) -> None:
