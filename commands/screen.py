@@ -41,6 +41,10 @@ class Screen:
         if not self._quiet:
             click.echo(text)
 
+    def note(self, text: str) -> None:
+        """A line about what goes on beside the decisions."""
+        self.line(f"{self._parts.trader.clock.now():%Y-%m-%d %H:%M}  {text}")
+
     def banner(self) -> None:
         """What runs, and whether the money is real: before anything else."""
         venue, config = self._parts.venue, self._parts.config

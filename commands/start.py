@@ -90,6 +90,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _run(parts: Parts, wishes: Wishes, *, dashboard: bool, quiet: bool) -> dict[str, Any]:
+    from commands.apprentice import Apprentice
     from commands.loop import Loop
     from commands.manual import Desk
     from commands.screen import Screen
@@ -99,13 +100,15 @@ def _run(parts: Parts, wishes: Wishes, *, dashboard: bool, quiet: bool) -> dict[
     reconciled = _begin(parts)
     screen.account(reconciled)
     served = _serve(parts, screen) if dashboard else None
-    loop = Loop(parts, wishes.cycles, screen.step, Desk(parts).handle)
+    apprentice = Apprentice(parts, screen.note)
+    loop = Loop(parts, wishes.cycles, screen.step, Desk(parts).handle, apprentice.look)
     try:
         with loop.ends_on_signals():
             reason = loop.run()
     except KeyboardInterrupt:
         reason = "ended at once by the user"
     finally:
+        apprentice.stop()
         if served is not None:
             served.close()
     return _end(parts, loop, screen, reason)
