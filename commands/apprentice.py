@@ -6,6 +6,11 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from main import Parts
+from trader import __version__
+from trader.domain.candles import Candles
+from trader.domain.errors import HistoryError, ModelError
+from trader.domain.markets import Pair
 from trader.jobs import (
     TrainingJob,
     TrainingOutcome,
@@ -14,12 +19,6 @@ from trader.jobs import (
     train_in_child,
 )
 from trader.storage.model_store import ModelStore
-
-from main import Parts
-from trader import __version__
-from trader.domain.candles import Candles
-from trader.domain.errors import HistoryError, ModelError
-from trader.domain.markets import Pair
 
 RETRY_S = 3600.0
 WARM_UP_DAYS = 365
