@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from trader.domain.candles import Candle
 from trader.domain.markets import BookLevel, MarketRules, OrderBook, Pair, PublicTrade, Ticker
 from trader.domain.orders import Side
 from trader.simulation.costs import taker_price
-from trader.simulation.path import Stretch, from_us, path, price_at
+from trader.simulation.path import Stretch, from_us, path, price_at, to_us
 
 LEVEL_STEP = Decimal("0.0002")
 TRADES_PER_STRETCH = 16
@@ -60,12 +61,22 @@ def book_around(
 
 def trades_in(
     pair: Pair, stretch: Stretch, until: int, rules: MarketRules, seed: int
-) -> list[PublicTrade]:
+) -> tuple[PublicTrade, ...]:
     """Public trades along the path of a candle up to a moment, oldest first.
 
     The sides follow the direction of the path, more or less; the quantities add up to the
     candle's volume.
     """
+    trades = _all_trades_in(pair, stretch, rules, seed)
+    if until >= stretch.end:
+        return trades
+    return tuple(trade for trade in trades if to_us(trade.at) <= until)
+
+
+@lru_cache(maxsize=2048)
+def _all_trades_in(
+    pair: Pair, stretch: Stretch, rules: MarketRules, seed: int
+) -> tuple[PublicTrade, ...]:
     n = TRADES_PER_STRETCH
     noise = _noise(f"{seed}|{pair}|{stretch.start}|trades", 2 * n)
     total = sum(noise[:n], Decimal(0))
@@ -74,8 +85,6 @@ def trades_in(
     before = price_at(stretch, stretch.start)
     for k in range(n):
         at = stretch.start + (stretch.end - stretch.start) * (2 * k + 1) // (2 * n)
-        if at > until:
-            break
         price = price_at(stretch, at)
         rises = price > before if price != before else noise[n + k] > 1
         side = Side.BUY if rises != (noise[n + k] < Decimal("0.7")) else Side.SELL
@@ -87,7 +96,7 @@ def trades_in(
             )
         )
         before = price
-    return trades
+    return tuple(trades)
 
 
 def candles_in(stretch: Stretch, step: int, until: int, rules: MarketRules) -> list[Candle]:
