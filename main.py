@@ -682,7 +682,7 @@ def _trader(
     )
     trader.outlook.update(
         mode=venue.mode, feed=venue.feed, label=venue.label, book=venue.book,
-        history=venue.history.exchange, pace=venue.pace,
+        history=venue.history.exchange, pace=venue.pace, speed=venue.speed,
     )  # fmt: skip
     return trader
 

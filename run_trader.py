@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train, validate, promote or keep a model",
     "status": "balances, positions, orders, limits, model, health",
     "why": "what was decided for a candle and why",
+    "report": "what was earned, by day, week and month, after fees",
     "stop": "emergency stop, from another process",
     "resume": "lift the emergency stop",
     "history": "import, check and list candles",

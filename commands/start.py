@@ -134,20 +134,10 @@ def _begin(parts: Parts) -> Any:
 
 
 def _serve(parts: Parts, screen: Any) -> Served | None:
-    from trader.clocks import SystemClock
-    from trader.dashboard import DashboardSettings, create_app
-    from trader.dashboard.serve import Served
+    from commands.dashboard import listen
 
-    config = parts.config
-    settings = DashboardSettings(
-        data_dir=config.data_dir,
-        logs_dir=config.logs_dir,
-        now=SystemClock().now,
-        host=config.dashboard_host,
-        password=config.dashboard_password,
-    )
     try:
-        served = Served(create_app(settings), config.dashboard_host, config.dashboard_port)
+        served = listen(parts.config)
     except TraderError as fault:
         say(f"no dashboard: {fault.message}")
         return None

@@ -23,9 +23,7 @@ def command(host: str | None, port: int | None) -> None:
     Example:
       python scripts/monitor_dashboard.py --port 5001
     """
-    from trader.clocks import SystemClock
-    from trader.dashboard import DashboardSettings, create_app
-    from trader.dashboard.serve import Served
+    from commands.dashboard import listen
     from trader.domain.errors import UsageError
 
     config = load_config()
@@ -35,16 +33,7 @@ def command(host: str | None, port: int | None) -> None:
             f"the dashboard would be open to everyone who reaches {where}",
             "Set DASHBOARD_PASSWORD in .env, or listen on 127.0.0.1.",
         )
-    app = create_app(
-        DashboardSettings(
-            data_dir=config.data_dir,
-            logs_dir=config.logs_dir,
-            now=SystemClock().now,
-            host=where,
-            password=config.dashboard_password,
-        )
-    )
-    served = Served(app, where, config.dashboard_port if port is None else port)
+    served = listen(config, where, port)
     say(f"dashboard on {served.url} (Ctrl-C ends it; the bot goes on)")
     try:
         served.run()

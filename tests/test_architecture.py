@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"trader.strategies"},
     {"trader.learning", "trader.risk"},
     # Patterns are written in the language of the indicators (graph, registry): one layer above.
-    {"trader.patterns"},
+    {"trader.patterns", "trader.periods"},
     {"trader.indicators", "trader.sentiment", "trader.performance"},
     {"trader.ports"},
     {"trader.domain"},

@@ -10,7 +10,7 @@ import pytest
 
 from tests.dashboard.demo_account import DemoAccount
 from trader.clocks import SystemClock
-from trader.dashboard import DashboardSettings, create_app
+from trader.dashboard import DashboardSettings, SettingRow, create_app
 from trader.dashboard.serve import Served
 from trader.storage.day_log import DayLog
 
@@ -20,24 +20,52 @@ _FLAGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def account(tmp_path: Path) -> DemoAccount:
-    made = DemoAccount(tmp_path / "data")
-    log = DayLog(tmp_path / "logs", lambda: date(2024, 3, 13))
+def filled(folder: Path) -> DemoAccount:
+    made = DemoAccount(folder / "data")
+    log = DayLog(folder / "logs", lambda: date(2024, 3, 13))
     for number, event in made.journal.events():
         log.take(number, event)
     return made
 
 
+@pytest.fixture
+def account(tmp_path: Path) -> DemoAccount:
+    return filled(tmp_path)
+
+
 def settings(tmp_path: Path, password: str = "") -> DashboardSettings:
     return DashboardSettings(
-        tmp_path / "data", tmp_path / "logs", SystemClock().now, password=password
+        tmp_path / "data",
+        tmp_path / "logs",
+        SystemClock().now,
+        password=password,
+        settings=(SettingRow("RISK_PER_TRADE", "0.01", "default", "risked on one trade"),),
     )
 
 
 @pytest.fixture
 def dashboard(tmp_path: Path) -> Iterator[Served]:
     served = Served(create_app(settings(tmp_path)), "127.0.0.1", 0)
+    served.start()
+    yield served
+    served.close()
+
+
+@pytest.fixture(scope="session")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DemoAccount, Served]]:
+    """An account with a dashboard, for tests that only look."""
+    folder = tmp_path_factory.mktemp("shown")
+    made = filled(folder)
+    served = Served(create_app(settings(folder)), "127.0.0.1", 0)
+    served.start()
+    yield made, served
+    served.close()
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A dashboard before anything ran, for tests that only look."""
+    served = Served(create_app(settings(tmp_path_factory.mktemp("empty"))), "127.0.0.1", 0)
     served.start()
     yield served
     served.close()

@@ -12,6 +12,10 @@ from trader.storage.stop_switch import StopSwitch
 
 pytestmark = pytest.mark.browser
 READY = "body[data-ready]"
+SHOWS = dict.fromkeys(PAGES, "BTC/USD") | {
+    "performance": "2024-03-05",
+    "settings": "RISK_PER_TRADE",
+}
 
 
 def open_page(page: Any, dashboard: Served, name: str) -> list[str]:
@@ -32,31 +36,56 @@ def open_page(page: Any, dashboard: Served, name: str) -> list[str]:
     return complaints
 
 
-@pytest.mark.parametrize("width", [1440, 390])
+def faults_of(page: Any) -> list[tuple[str, list[str]]]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    return [
+        (fault["id"], [node["html"][:80] for node in fault["nodes"]][:3])
+        for fault in axe.run(page).response["violations"]
+        if fault["impact"] in {"serious", "critical"}
+    ]
+
+
 @pytest.mark.parametrize("name", list(PAGES))
-def test_a_page_shows_data_fits_and_makes_no_complaint(
-    account: DemoAccount, dashboard: Served, page: Any, name: str, width: int
+def test_a_page_shows_data_fits_both_widths_and_makes_no_complaint(
+    shown: tuple[DemoAccount, Served], page: Any, name: str
 ) -> None:
-    page.set_viewport_size({"width": width, "height": 844})
+    account, dashboard = shown
+    account.beat()
     complaints = open_page(page, dashboard, name)
-    assert "BTC/USD" in page.inner_text("main")
+    assert SHOWS[name] in page.inner_text("main")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert complaints == []
 
 
 @pytest.mark.parametrize("name", list(PAGES))
-def test_a_page_before_the_first_start_says_so(
-    tmp_path: Path, dashboard: Served, page: Any, name: str
+def test_a_page_has_no_serious_fault_of_accessibility_dark_or_light(
+    shown: tuple[DemoAccount, Served], browser: Any, name: str
 ) -> None:
-    complaints = open_page(page, dashboard, name)
+    # The checker adds its script to the page, which the page's own policy rightly forbids.
+    context = browser.new_context(bypass_csp=True, color_scheme="dark")
+    page = context.new_page()
+    open_page(page, shown[1], name)
+    dark = faults_of(page)
+    page.emulate_media(color_scheme="light")
+    light = faults_of(page)
+    context.close()
+    assert (dark, light) == ([], [])
+
+
+@pytest.mark.parametrize("name", list(PAGES))
+def test_a_page_before_the_first_start_says_so(empty: Served, page: Any, name: str) -> None:
+    complaints = open_page(page, empty, name)
     assert page.inner_text("#mode") == "NOT STARTED"
     assert page.inner_text("main").strip()
     assert complaints == []
 
 
 def test_the_overview_names_mode_feed_and_a_position_with_its_stop(
-    account: DemoAccount, dashboard: Served, page: Any
+    shown: tuple[DemoAccount, Served], page: Any
 ) -> None:
+    account, dashboard = shown
     open_page(page, dashboard, "overview")
     assert page.inner_text("#mode") == "PAPER"
     assert "not real prices" in page.inner_text("#feed")

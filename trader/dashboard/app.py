@@ -14,7 +14,9 @@ from typing import Any
 from flask import Flask, Response, abort, render_template, request, send_from_directory
 
 from trader.dashboard import documents
+from trader.dashboard.gauges import gauges
 from trader.dashboard.guard import Guard
+from trader.dashboard.openapi import description
 from trader.dashboard.reading import AccountReader, Reading, tail
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError, TraderError
@@ -27,10 +29,23 @@ PAGES = {
     "market": "Market",
     "decisions": "Decisions",
     "trades": "Trades",
+    "performance": "Performance",
     "log": "Log",
+    "settings": "Settings",
 }
 MOST_CANDLES = 1500
 STREAM_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One setting as it is in effect; a secret's value is never in here."""
+
+    name: str
+    value: str
+    source: str
+    meaning: str
+    section: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,7 @@ class DashboardSettings:
         host: the address it is served on; its name is accepted in the Host header.
         now: the machine's time.
         stream_limit: how many open pages are kept up to date at once.
+        settings: what the settings page shows.
     """
 
     data_dir: Path
@@ -50,6 +66,7 @@ class DashboardSettings:
     host: str = "127.0.0.1"
     password: str = field(default="", repr=False)
     stream_limit: int = 64
+    settings: tuple[SettingRow, ...] = ()
 
 
 def create_app(settings: DashboardSettings) -> Flask:
@@ -82,7 +99,7 @@ def _add_pages(app: Flask) -> None:
     def overview_page() -> str:
         return render_template("overview.html", pages=PAGES, page="overview")
 
-    @app.get("/<any(market, decisions, trades, log):page>")
+    @app.get("/<any(market, decisions, trades, performance, log, settings):page>")
     def other_page(page: str) -> str:
         return render_template(f"{page}.html", pages=PAGES, page=page)
 
@@ -92,42 +109,44 @@ def _add_pages(app: Flask) -> None:
 
 
 def _add_answers(app: Flask, reader: AccountReader, settings: DashboardSettings) -> None:
-    @app.get("/healthz")
-    def healthz() -> tuple[dict[str, Any], int]:
-        found = reader.ask(lambda r: {"running": r.running, "stopped": r.view.stopped is not None})
-        return {"status": "ok", **found}, 200
+    questions: dict[str, Callable[[], dict[str, Any]]] = {
+        "/healthz": lambda: {"status": "ok", **reader.ask(_alive)},
+        "/api/overview": lambda: reader.ask(documents.overview),
+        "/api/equity": lambda: reader.ask(lambda r: documents.equity(r.view)),
+        "/api/trades": lambda: reader.ask(lambda r: documents.trades(r.view)),
+        "/api/performance": lambda: reader.ask(lambda r: documents.performance(r.view)),
+        "/api/decisions": lambda: {"decisions": _decisions(reader)},
+        "/api/candles": lambda: _candles(reader, settings.data_dir),
+        "/api/log": lambda: {"lines": _log(settings.logs_dir)},
+        "/api/settings": lambda: {"settings": documents.plain(settings.settings)},
+        "/api/openapi.json": description,
+    }
+    for path, question in questions.items():
+        app.add_url_rule(path, path.removeprefix("/"), question, methods=["GET"])
 
-    @app.get("/api/overview")
-    def overview() -> dict[str, Any]:
-        return reader.ask(documents.overview)
+    @app.get("/metrics")
+    def metrics() -> Response:
+        text = reader.ask(gauges)
+        return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/api/equity")
-    def equity() -> dict[str, Any]:
-        return reader.ask(lambda r: documents.equity(r.view))
 
-    @app.get("/api/decisions")
-    def decisions() -> dict[str, Any]:
-        pair, needle = request.args.get("pair", ""), request.args.get("q", "")
-        limit = _number("limit", 100, 1000)
-        return {
-            "decisions": reader.ask(
-                lambda r: documents.decisions(r.view, pair, needle[:100], limit)
-            )
-        }
+def _alive(reading: Reading) -> dict[str, bool]:
+    return {"running": reading.running, "stopped": reading.view.stopped is not None}
 
-    @app.get("/api/trades")
-    def trades() -> dict[str, Any]:
-        return reader.ask(lambda r: documents.trades(r.view))
 
-    @app.get("/api/candles")
-    def candles() -> dict[str, Any]:
-        pair = Pair.parse(request.args.get("pair", ""))
-        return reader.ask(lambda r: _chart(r, pair, settings.data_dir))
+def _decisions(reader: AccountReader) -> list[dict[str, Any]]:
+    pair, needle = request.args.get("pair", ""), request.args.get("q", "")[:100]
+    limit = _number("limit", 100, 1000)
+    return reader.ask(lambda r: documents.decisions(r.view, pair, needle, limit))
 
-    @app.get("/api/log")
-    def log() -> dict[str, Any]:
-        needle = request.args.get("q", "")[:100]
-        return {"lines": tail(settings.logs_dir, _number("limit", 200, 2000), needle)}
+
+def _candles(reader: AccountReader, data_dir: Path) -> dict[str, Any]:
+    pair = Pair.parse(request.args.get("pair", ""))
+    return reader.ask(lambda r: _chart(r, pair, data_dir))
+
+
+def _log(folder: Path) -> list[str]:
+    return tail(folder, _number("limit", 200, 2000), request.args.get("q", "")[:100])
 
 
 def _number(name: str, usual: int, most: int) -> int:

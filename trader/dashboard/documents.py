@@ -13,8 +13,10 @@ from trader.dashboard.reading import Reading
 from trader.domain.account import AccountView, Decision, Mark, OrderRecord
 from trader.domain.markets import Pair
 from trader.domain.portfolio import ZERO, Position
+from trader.periods import Length, account_metrics, periods
 
 MOST_POINTS = 2000
+MOST_PERIODS = 400
 
 
 def plain(value: Any) -> Any:
@@ -44,7 +46,7 @@ def overview(reading: Reading) -> dict[str, Any]:
     pairs = session.pairs if session else ()
     return {
         "mode": session.mode if session else None,
-        "feed": session.feed if session else None,
+        "feed": state.get("label") or (session.feed if session else None),
         "strategy": session.strategy if session else None,
         "timeframe": session.timeframe if session else None,
         "pairs": [str(pair) for pair in pairs],
@@ -53,7 +55,7 @@ def overview(reading: Reading) -> dict[str, Any]:
         "beat_age_seconds": reading.age_seconds,
         "now": state.get("at"),
         "next_decision_at": state.get("next_decision_at"),
-        "next_decision_in_seconds": state.get("next_decision_in_seconds"),
+        "next_decision_in_seconds": _seconds_left(reading),
         "quote": view.quote,
         "money": _money(view),
         "health": _health(reading),
@@ -65,6 +67,16 @@ def overview(reading: Reading) -> dict[str, Any]:
         "open_orders": [order_row(order) for order in view.open_orders()],
         "models": {str(pair): plain(model) for pair, model in view.models.items()},
     }
+
+
+def _seconds_left(reading: Reading) -> float | None:
+    """Real seconds to the next decision; the loop's own time may run faster than that."""
+    due, at = reading.state.get("next_decision_at"), reading.state.get("at")
+    if not reading.running or not due or not at:
+        return None
+    ahead = (datetime.fromisoformat(due) - datetime.fromisoformat(at)).total_seconds()
+    speed = float(reading.state.get("speed") or 1.0)
+    return max(0.0, ahead / speed - (reading.age_seconds or 0.0))
 
 
 def _money(view: AccountView) -> dict[str, Any]:
@@ -228,6 +240,31 @@ def trades(view: AccountView) -> dict[str, Any]:
         "quote": view.quote,
         "trades": [plain(trade) for trade in reversed(view.portfolio.trades[-500:])],
         "orders": [order_row(order) for order in reversed(list(view.orders.values())[-500:])],
+    }
+
+
+def performance(view: AccountView) -> dict[str, Any]:
+    """The account's figures, by the functions the backtest uses, and its days, weeks, months."""
+    metrics = account_metrics(view)
+    lengths: tuple[Length, ...] = ("day", "week", "month")
+    return {
+        "quote": view.quote,
+        "metrics": metrics.as_dict() if metrics else None,
+        "periods": {
+            length: [
+                {
+                    "begins": period.begins.isoformat(),
+                    "profit": str(round(period.profit, 2)),
+                    "profit_fraction": period.profit_fraction,
+                    "hold_return": period.hold_return,
+                    "fees": str(round(period.fees, 2)),
+                    "trades": period.trades,
+                    "winners": period.winners,
+                }
+                for period in periods(view, length)[-MOST_PERIODS:]
+            ]
+            for length in lengths
+        },
     }
 
 

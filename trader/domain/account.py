@@ -104,6 +104,7 @@ class AccountView:
     orders: dict[str, OrderRecord] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    transfers: list[CashAdjusted] = field(default_factory=list)
     prices: dict[Pair, Decimal] = field(default_factory=dict)
     first_prices: dict[Pair, Decimal] = field(default_factory=dict)
     models: dict[Pair, ModelAdopted] = field(default_factory=dict)
@@ -222,6 +223,8 @@ class AccountView:
                 self.session, self.ended = event, None
             case SessionEnded():
                 self.ended = event
+            case CashAdjusted(asset=asset) if asset == self.quote:
+                self.transfers.append(event)
             case EquityMarked(at=at, equity=equity, cash=cash, prices=prices):
                 self.prices.update(prices)
                 for pair, price in prices:
