@@ -23,7 +23,7 @@ from config import load_config
 @click.option("--book", help="Another account than the one that ran last.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(by: str, last: int, book: str | None, as_json: bool) -> None:
-    r"""What the account earned after fees, beside simply holding the pairs.
+    """What the account earned after fees, beside simply holding the pairs.
 
     \b
     Example:
