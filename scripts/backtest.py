@@ -266,6 +266,11 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[-1], completed=count)
 
+    def tell(self, what: str) -> None:
+        """Say what is being done just now."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[-1], description=what)
+
     def end(self) -> None:
         """Take the bar away."""
         if self._bar is not None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ai_trader import AITrader
 from config import Config
@@ -32,7 +32,7 @@ from trader.exchanges.sandbox_server import KrakenWire
 from trader.exchanges.wire.keys import ApiKey
 from trader.ports import Exchange, ModelSource
 from trader.simulation import bootstrap
-from trader.simulation.backtest import BacktestResult, Span, drive, load_histories
+from trader.simulation.backtest import BacktestResult, Prediction, Span, drive, load_histories
 from trader.simulation.costs import Costs, fee_table
 from trader.simulation.runs import (
     AccountRun,
@@ -46,6 +46,9 @@ from trader.storage.journal import MemoryJournal
 from trader.storage.trials import Trial, TrialLedger
 from trader.strategies.registry import StrategySettings, find_strategy
 from trading_executor import TradingExecutor
+
+if TYPE_CHECKING:
+    from scripts.backtest_learning import TimedModels
 
 TOO_GOOD = 3.0
 """A Sharpe ratio above this is almost always a mistake."""
@@ -65,6 +68,10 @@ class Shown(Protocol):
 
     def at(self, count: int) -> None:
         """So many of its steps are done."""
+        ...
+
+    def tell(self, what: str) -> None:
+        """What is being done just now."""
         ...
 
     def end(self) -> None:
@@ -117,7 +124,17 @@ class Stopwatch:
             yield
         finally:
             spent = time.perf_counter() - began
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+    def take(self, outer: str, inner: str) -> None:
+        """Count what was spent in an inner phase no longer towards the outer one."""
+        if inner in self.seconds:
+            self.seconds[outer] -= self.seconds[inner]
+
+    def rounded(self) -> dict[str, float]:
+        """Seconds by phase and in all."""
+        parts = {name: round(spent, 3) for name, spent in self.seconds.items()}
+        return {**parts, "total": round(sum(self.seconds.values()), 3)}
 
 
 Route: TypeAlias = Callable[[SandboxExchange], Exchange]
@@ -266,6 +283,19 @@ def limits_of(settings: RunSettings) -> RiskLimits:
     return replace(risk_limits(settings.config), emergency_stop=False)
 
 
+def models_of(arena: Arena, watch: Stopwatch, shown: Shown) -> TimedModels | None:
+    """Models for a strategy that learns, trained as time passes; None for one that does not."""
+    settings = arena.settings
+    if not find_strategy(settings.strategy).learns:
+        return None
+    from scripts.backtest_learning import TimedModels
+
+    return TimedModels(
+        {pair: arena.histories[pair] for pair in settings.pairs}, settings.config,
+        settings.store.exchange, settings.span, settings.costs, watch.phase, shown.tell,
+    )  # fmt: skip
+
+
 def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
     """Trade the strategy and its yardsticks over the span.
 
@@ -276,8 +306,10 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
     watch = Stopwatch()
     arena = Arena.open(settings, watch)
     risk = RiskManager(limits_of(settings))
+    models = models_of(arena, watch, shown)
     with watch.phase("trade"):
-        run = arena.trade(entry.name, entry.name, risk, None, shown)
+        run = arena.trade(entry.name, entry.name, risk, models, shown)
+    watch.take("trade", "train")
     with watch.phase("baselines"):
         baselines = _baselines(arena, run, risk, shown)
     with watch.phase("measure"):
@@ -285,14 +317,34 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
             pair: arena.histories[pair].between(settings.span.start, settings.span.end)
             for pair in settings.pairs
         }
-        trials = count_trials(settings, run)
-        document = _document(settings, run, baselines, trials)
-    document["candles"] = sum(len(candles) for candles in window.values())
-    document["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 3)}
+        document = _document(settings, run, baselines, count_trials(settings, run))
+        document["candles"] = sum(len(candles) for candles in window.values())
+        predictions = _judge(settings, models, run, baselines, document)
+    document["seconds"] = watch.rounded()
     return BacktestResult(
         settings.pairs, settings.timeframe, settings.span, entry.name, window, run, baselines,
-        document, float(settings.costs.slippage), (), _notes(settings, run, window, document),
+        document, float(settings.costs.slippage), predictions,
+        _notes(settings, run, window, document),
     )  # fmt: skip
+
+
+def _judge(
+    settings: RunSettings,
+    models: TimedModels | None,
+    run: AccountRun,
+    baselines: Mapping[str, AccountRun],
+    document: dict[str, Any],
+) -> tuple[Prediction, ...]:
+    """Put calibration and licence into the document; the forecasts."""
+    if models is None:
+        return ()
+    from scripts.backtest_learning import licence_of, predictions_of, scores_of
+
+    scores = scores_of(models, settings.span)
+    licence = licence_of(run, baselines, scores, document["trials"])
+    document["calibration"] = None if scores is None else scores.as_dict()
+    document["licence"] = {"granted": licence.granted, "reasons": list(licence.reasons)}
+    return predictions_of(models, settings.span, run)
 
 
 def verify(settings: RunSettings, shown: Shown) -> dict[str, Any]:
@@ -302,11 +354,12 @@ def verify(settings: RunSettings, shown: Shown) -> dict[str, Any]:
         `equal`, `lines` compared, `orders` among them, `digest` of the box, and of the first
         difference its number and both sides.
     """
-    arena = Arena.open(settings, Stopwatch())
+    watch = Stopwatch()
+    arena = Arena.open(settings, watch)
     entry = find_strategy(settings.strategy)
-    limits = limits_of(settings)
+    limits, models = limits_of(settings), models_of(arena, watch, shown)
     box, wire = (
-        arena.events(name, entry.name, RiskManager(limits), None, shown, route)
+        arena.events(name, entry.name, RiskManager(limits), models, shown, route)
         for name, route in (("in the box", directly), ("over Kraken's wire", over_the_wire))
     )
     ours = [line for line in map(trading_line, box) if line]

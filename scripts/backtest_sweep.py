@@ -23,6 +23,7 @@ from scripts.backtest_run import (
     count_trials,
     figures,
     limits_of,
+    models_of,
     series_of,
 )
 from trader import performance
@@ -49,6 +50,9 @@ class Silent:
         """Nothing."""
 
     def at(self, count: int) -> None:
+        """Nothing."""
+
+    def tell(self, what: str) -> None:
         """Nothing."""
 
     def end(self) -> None:
@@ -169,7 +173,8 @@ def run_one(values: Values, build: Build) -> Outcome:
     arena = _arena(settings)
     risk = RiskManager(limits_of(settings))
     name = find_strategy(settings.strategy).name
-    return Outcome(values, arena.trade(name, name, risk, None, Silent()))
+    models = models_of(arena, Stopwatch(), Silent())
+    return Outcome(values, arena.trade(name, name, risk, models, Silent()))
 
 
 def _arena(settings: RunSettings) -> Arena:

@@ -1,0 +1,161 @@
+"""A strategy that learns, in a backtest: its models, its forecasts, and what they were worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from config import Config
+from trader import __version__, performance
+from trader.domain.candles import Candles, FloatArray, Timeframe
+from trader.domain.markets import Pair
+from trader.domain.orders import Side
+from trader.jobs import learning_settings
+from trader.learning.calibration import FEWEST
+from trader.learning.evaluation import Scores, score
+from trader.learning.learner import Learner
+from trader.learning.licence import Evidence, Licence, judge
+from trader.learning.walkforward import WalkForwardModels
+from trader.simulation.backtest import Prediction, Span
+from trader.simulation.costs import Costs
+from trader.simulation.runs import AccountRun
+
+
+class TimedModels:
+    """Walk-forward models, with the time they take to train counted apart.
+
+    Args:
+        histories: candles of each traded pair.
+        config: how models are made.
+        source: whose candles.
+        span: the first moment that will be asked about, and the end.
+        costs: what the models' own entries must beat.
+        phase: counts the time spent inside.
+        told: told what is being trained.
+    """
+
+    def __init__(
+        self,
+        histories: Mapping[Pair, Candles],
+        config: Config,
+        source: str,
+        span: Span,
+        costs: Costs,
+        phase: Callable[[str], AbstractContextManager[None]],
+        told: Callable[[str], None],
+    ) -> None:
+        pair, candles = next(iter(histories.items()))
+        rates = costs.rates(span.start.date(), pair.base)
+        settings = learning_settings(
+            model_type=config.model_type,
+            window_days=config.training_window_days,
+            taker_fee=float(rates.taker),
+            confidence_threshold=config.confidence_threshold,
+            days=max((c.closed_at - c.first_opened_at).days for c in histories.values()),
+            slippage=float(costs.slippage),
+        )
+        self.walk = WalkForwardModels(
+            histories, settings, source=source, first=span.start, code_version=__version__,
+            progress=lambda _, what: told(what),
+        )  # fmt: skip
+        self._phase = phase
+        self._timeframe = candles.timeframe
+
+    def model_for(self, pair: Pair, timeframe: Timeframe, now: datetime) -> Any | None:
+        """The model that would have been in use."""
+        with self._phase("train"):
+            return self.walk.model_for(pair, timeframe, now)
+
+    @property
+    def learner(self) -> Learner | None:
+        """Who made the forecasts; None before the first question."""
+        return None if self.walk.judging is None else self.walk.judging.learner
+
+
+def predictions_of(models: TimedModels, span: Span, run: AccountRun) -> tuple[Prediction, ...]:
+    """The main horizon's calibrated forecasts inside the span, oldest first."""
+    learner = models.learner
+    if learner is None:
+        return ()
+    dataset = learner.dataset
+    horizon = max(dataset.horizons)
+    made = learner.predictions[horizon]
+    first, last = int(span.start.timestamp()), int(span.end.timestamp())
+    held = {pair: _holding(run, pair) for pair in dataset.pairs}
+    found = []
+    for place, row, chance in zip(
+        made.column("pair").astype(int), made.column("row").astype(int),
+        made.column("chance"), strict=True,
+    ):  # fmt: skip
+        labels, pair = dataset.labels[horizon][place], dataset.pairs[place]
+        at = int(labels.decided_at[row])
+        if not (first <= at < last and np.isfinite(chance)):
+            continue
+        valid = bool(labels.valid[row])
+        known = int(labels.known_at[row]) if valid else at + labels.horizon_seconds
+        found.append(
+            Prediction(
+                pair, _moment(at), float(chance), int(labels.up[row]) if valid else None,
+                _moment(known), held[pair](at),
+            )
+        )  # fmt: skip
+    return tuple(sorted(found, key=lambda p: (p.time, p.pair)))
+
+
+def scores_of(models: TimedModels, span: Span) -> Scores | None:
+    """How good the main horizon's forecasts inside the span were; None if they are too few."""
+    judging = models.walk.judging
+    if judging is None:
+        return None
+    learner = judging.learner
+    horizon = max(learner.dataset.horizons)
+    seen = judging.scored(horizon)
+    inside = (seen.decided_at >= span.start.timestamp()) & (seen.decided_at < span.end.timestamp())
+    seen = seen.where(inside)
+    if len(seen) < FEWEST:
+        return None
+    overlap = learner.overlap(horizon) * len(learner.dataset.pairs)
+    return score(seen.chance, seen.up, seen.base, overlap=overlap)
+
+
+def licence_of(
+    run: AccountRun, baselines: Mapping[str, AccountRun], scores: Scores | None, trials: int
+) -> Licence:
+    """May what was traded here trade live? Judged on this very account."""
+
+    def returns(account: AccountRun) -> FloatArray:
+        return performance.daily_returns(account.times, account.equity, account.cash)
+
+    return judge(
+        Evidence(
+            returns(run), returns(baselines["trend"]), returns(baselines["buy_and_hold"]),
+            len(run.trades), trials, scores,
+        )
+    )  # fmt: skip
+
+
+def _holding(run: AccountRun, pair: Pair) -> Callable[[int], bool]:
+    """(moment in Unix seconds) → whether the pair was held after what was done then."""
+    moments, amounts, amount = [], [], Decimal(0)
+    for execution in run.executions:
+        fill = execution.fill
+        if fill.pair == pair:
+            amount += fill.quantity if fill.side is Side.BUY else -fill.quantity
+            moments.append(fill.filled_at.timestamp())
+            amounts.append(amount > 0)
+    times = np.array(moments)
+
+    def held(at: int) -> bool:
+        place = int(times.searchsorted(at, side="right")) - 1
+        return place >= 0 and amounts[place]
+
+    return held
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
