@@ -14,6 +14,7 @@ from trader.domain.errors import HistoryError
 from trader.domain.markets import Pair
 
 if TYPE_CHECKING:
+    from config import Config
     from trader.storage.history import HistoryStore, Stored
     from trader.storage.ohlcvt import Imported, ImportReport
 
@@ -56,6 +57,7 @@ def import_(
     from trader.storage.ohlcvt import import_ohlcvt
 
     store = _store(exchange)
+    _head("import", as_json)
     reports = []
     for path in paths:
         report = import_ohlcvt(
@@ -90,6 +92,7 @@ def check(exchange: str | None, as_json: bool) -> None:
       python run_trader.py history check --json
     """
     found = [(s.exchange, entry) for s in _stores(exchange) for entry in s.check()]
+    _head("check", as_json)
     if as_json:
         print_json({"series": [_series_document(name, entry) for name, entry in found]})
     elif not found:
@@ -114,26 +117,33 @@ def list_(as_json: bool) -> None:
         keys = ("exchange", "pair", "timeframe")
         print_json({"series": [dict(zip(keys, row, strict=True)) for row in rows]})
         return
+    _head("list", as_json)
     for row in rows or [("the store is empty",)]:
         click.echo("  ".join(row))
 
 
-def _data_dir() -> Path:
+def _config() -> Config:
     from config import load_config
 
-    return load_config().data_dir
+    return load_config()
+
+
+def _head(what: str, as_json: bool) -> None:
+    config = _config()
+    if not as_json:
+        click.echo(f"{config.mode}  history {what}, {config.data_dir / 'candles'}")
 
 
 def _store(exchange: str) -> HistoryStore:
     from trader.storage.history import HistoryStore
 
-    return HistoryStore(_data_dir(), exchange)
+    return HistoryStore(_config().data_dir, exchange)
 
 
 def _stores(exchange: str | None) -> list[HistoryStore]:
     if exchange:
         return [_store(exchange)]
-    folder = _data_dir() / "candles"
+    folder = _config().data_dir / "candles"
     names = sorted(f.name for f in folder.iterdir() if f.is_dir()) if folder.is_dir() else []
     return [_store(name) for name in names]
 

@@ -148,8 +148,8 @@ def test_the_bot_replaying_history_trades_as_the_backtest_does(
 @pytest.mark.slow
 @pytest.mark.parametrize("timeframe", ["1h", "4h"])
 def test_years_of_candles_are_the_same(store: HistoryStore, timeframe: str) -> None:
-    """As long as the machine is given time: PARITY_DAYS, 60 in the suite."""
-    days = int(os.environ.get("PARITY_DAYS", "60"))
+    """As long as the machine is given time: PARITY_DAYS, 30 in the suite."""
+    days = int(os.environ.get("PARITY_DAYS", "30"))
     chosen = settings(
         store, "2018-01-01", days, pairs=(BTC, ETH), timeframe=Timeframe.parse(timeframe)
     )
