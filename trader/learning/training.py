@@ -304,7 +304,8 @@ def with_base(cards: tuple[HorizonCard, ...], fit: Fit) -> tuple[HorizonCard, ..
 
 def _too_little(dataset: Dataset, settings: LearningSettings) -> ModelError:
     days = max((dataset.last_known - dataset.first_known) / DAY, 0.0) if dataset.first_known else 0
-    wanted = settings.least_days + 2 * settings.refit_days
+    forecasts = 2 * FEWEST * dataset.timeframe.seconds / DAY / max(len(dataset.pairs), 1)
+    wanted = round(settings.least_days + 2 * settings.refit_days + forecasts)
     return ModelError(
         f"too little history to train on: {days:.0f} days of usable candles, about {wanted} are "
         "needed to train and to test",

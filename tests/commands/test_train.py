@@ -1,0 +1,80 @@
+"""Claims about `run_trader.py train`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands.common import guarded
+from run_trader import cli
+from tests.learning.trained import BTC, FOUR_HOURS, leaning
+from tests.market_making import candles_of
+from trader.storage.history import HistoryStore
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATA_DIR", "MODELS_DIR", "LOGS_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.setenv("TIMEFRAME", "4h")
+    return tmp_path
+
+
+def store(home: Path, rows: int) -> None:
+    candles = candles_of(leaning(rows, 1), FOUR_HOURS)
+    HistoryStore(home / "data_dir", "kraken").append(BTC, candles, "test")
+
+
+def test_train_prints_scores_and_a_verdict_and_saves_the_model(home, capsys):
+    store(home, 2000)
+    assert guarded(cli, ["train", "BTC/USD", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["mode"] == "PAPER"
+    assert [h["hours"] for h in document["horizons"]] == [4.0, 24.0]
+    assert document["horizons"][0]["scores"]["auc"] > 0.55
+    assert document["licence"]["granted"] is False
+    assert document["licence"]["reasons"]
+    folder = home / "models_dir" / "BTC-USD" / document["model"]["id"]
+    assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "model.npz"]
+
+
+def test_a_model_trained_to_an_end_knows_nothing_later(home, capsys):
+    store(home, 2000)
+    arguments = ["train", "BTC/USD", "--end", "2020-10-01", "--json"]
+    assert guarded(cli, arguments) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["model"]["known_through"] == "2020-10-01T00:00:00Z"
+
+
+def test_people_read_a_table_and_the_licence(home, capsys):
+    store(home, 2000)
+    assert guarded(cli, ["train"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("PAPER  model ")
+    assert "licence to trade real money: refused" in shown.out
+    assert "PAPER  training on BTC/USD 4h" in shown.err
+
+
+def test_too_little_history_is_one_line_and_status_one(home, capsys):
+    store(home, 300)
+    assert guarded(cli, ["train", "BTC/USD"]) == 1
+    assert "error: too little history to train on" in capsys.readouterr().err
+
+
+def test_missing_history_is_one_line_and_status_one(home, capsys):
+    assert guarded(cli, ["train", "ETH/USD", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["category"] == "history"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense!"], ["BTC/USD", "--end", "never"], ["BTC/USD", "--timeframe", "0"]]
+)
+def test_misuse_is_status_two(home, arguments):
+    assert guarded(cli, ["train", *arguments]) == 2
+
+
+def test_an_end_before_the_first_candle_is_said(home, capsys):
+    store(home, 300)
+    assert guarded(cli, ["train", "BTC/USD", "--end", "2015-01-01"]) == 1
+    assert "no 4h candle of BTC/USD had closed at 2015-01-01" in capsys.readouterr().err

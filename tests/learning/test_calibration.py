@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from trader.learning.calibration import (
+    Platt,
+    ReturnMap,
+    fit_platt,
+    fit_returns,
+    logistic,
+    logit,
+)
+
+RNG = np.random.default_rng(11)
+N = 20_000
+TRUE = logistic(RNG.normal(0, 0.4, N))
+UP = (RNG.random(N) < TRUE).astype(float)
+ONE = np.ones(N)
+HALF = np.full(N, 0.5)
+
+
+def test_votes_that_are_twice_too_sure_are_brought_back():
+    votes = logistic(2 * logit(TRUE))
+    platt = fit_platt(votes, HALF, UP, ONE)
+    assert platt.slope == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_allclose(platt(votes, 0.5), TRUE, atol=0.03)
+
+
+def test_votes_that_mean_nothing_become_the_base_rate():
+    platt = fit_platt(logistic(RNG.normal(0, 0.4, N)), HALF, UP, ONE)
+    assert platt.slope < 0.1
+
+
+def test_votes_that_are_wrong_are_not_turned_around():
+    assert fit_platt(1 - TRUE, HALF, UP, ONE).slope == 0.0
+
+
+def test_little_evidence_gives_humble_probabilities():
+    few = slice(0, 60)
+    much = fit_platt(TRUE, HALF, UP, ONE).slope
+    little = fit_platt(TRUE[few], HALF[few], UP[few], ONE[few]).slope
+    assert little < 0.6 * much
+
+
+def test_the_base_rate_is_kept_when_the_vote_says_nothing_new():
+    platt = Platt(1.0, 0.0)
+    assert platt(np.array([0.53]), 0.53)[0] == pytest.approx(0.53)
+
+
+def test_certain_votes_do_not_become_infinite():
+    assert np.isfinite(Platt(1.0, 0.0)(np.array([0.0, 1.0]), 0.5)).all()
+
+
+def test_expected_returns_follow_the_outcomes_in_units_of_volatility():
+    x = logit(TRUE)
+    outcomes = 0.3 * x + RNG.normal(0, 1, N)
+    found = fit_returns(TRUE, HALF, outcomes, ONE)
+    assert found.slope == pytest.approx(0.3, abs=0.05)
+    assert found.mean == pytest.approx(0.0, abs=0.02)
+    assert found(np.array([0.5]), 0.5, np.array([0.02]))[0] == pytest.approx(found.mean * 0.02)
+
+
+def test_half_of_the_mean_return_is_believed():
+    found = fit_returns(TRUE, HALF, np.full(N, 0.2) + RNG.normal(0, 0.1, N), ONE)
+    assert found.mean == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_slope_against_the_vote_is_not_used():
+    assert fit_returns(TRUE, HALF, -logit(TRUE), ONE).slope == 0.0
+
+
+def test_expected_returns_grow_with_volatility():
+    both = ReturnMap(0.0, 0.5)(np.array([0.6, 0.6]), 0.5, np.array([0.01, 0.03]))
+    assert both[1] == pytest.approx(3 * both[0])

@@ -1,0 +1,124 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.market_making import candles_of, random_walk
+from trader.learning.evaluation import Scores
+from trader.learning.licence import (
+    Evidence,
+    chance_of_lead,
+    deflated,
+    judge,
+    lead_interval,
+    stationary_rows,
+)
+from trader.learning.papertrade import core_targets, daily, sleeve_state, walk
+from trader.learning.trend import trend_of
+
+DAYS = 8 * 365
+GOOD = Scores(20_000, 800, 0.5, 0.55, 0.247, 0.01, 0.008, 0.002, 0.014, 0.008, 0.02)
+
+
+def world(seed, sharpe, days=DAYS):
+    """A strategy with a true Sharpe ratio beside a market that earns nothing."""
+    rng = np.random.default_rng(seed)
+    strategy = rng.normal(sharpe / np.sqrt(365) * 0.01, 0.01, days)
+    trend = strategy + rng.normal(0, 0.003, days)
+    return Evidence(strategy, trend, rng.normal(0, 0.03, days), 200, 5, GOOD)
+
+
+def test_a_licence_is_granted_to_a_planted_edge_in_four_of_five_worlds():
+    granted = sum(judge(world(seed, 1.5)).granted for seed in range(40))
+    assert granted >= 32
+
+
+def test_a_licence_is_refused_in_worlds_without_an_edge():
+    granted = sum(judge(world(seed, 0.0)).granted for seed in range(60))
+    assert granted <= 3
+
+
+def test_every_failed_condition_is_named():
+    poor = replace(GOOD, skill_low=-0.001, ece=0.05)
+    verdict = judge(Evidence(np.zeros(100), np.zeros(100), np.zeros(100), 3, 1, poor))
+    text = "\n".join(verdict.reasons)
+    assert not verdict.granted
+    for part in ("100 days", "3 trades", "deflated", "log-loss skill", "calibration error"):
+        assert part in text
+
+
+def test_too_good_to_be_true_is_refused_as_a_leak():
+    verdict = judge(replace(world(1, 9.0), scores=replace(GOOD, auc=0.75)))
+    assert not verdict.granted
+    assert sum("too good to be true" in reason for reason in verdict.reasons) == 2
+
+
+def test_models_that_cost_the_trend_rule_are_refused():
+    evidence = world(2, 1.5)
+    better = evidence.strategy + 0.003
+    verdict = judge(replace(evidence, trend=better))
+    assert any("cost the trend rule" in reason for reason in verdict.reasons)
+
+
+def test_without_tested_forecasts_there_is_no_licence():
+    verdict = judge(replace(world(3, 1.5), scores=None))
+    assert verdict.reasons == ("too little history to test the model out of sample",)
+
+
+def test_more_trials_make_the_same_result_worth_less():
+    returns = world(4, 1.0).strategy
+    assert deflated(returns, 1) > deflated(returns, 50) > deflated(returns, 400)
+
+
+def test_a_mere_difference_of_size_proves_no_lead():
+    returns = world(5, 0.5).strategy
+    assert chance_of_lead(returns, 3 * returns) < 0.9
+    gap, low, high = lead_interval(returns, 3 * returns)
+    assert gap == pytest.approx(0.0, abs=1e-9)
+    assert low == pytest.approx(high)
+
+
+def test_bootstrap_rows_are_runs_of_neighbouring_days():
+    rows = stationary_rows(1000, 1, 0)[0]
+    assert ((np.diff(rows) % 1000) == 1).mean() > 0.9
+    assert (rows.min(), rows.max()) >= (0, 900)
+
+
+def test_walking_buys_at_the_next_open_and_pays_for_every_change():
+    candles = candles_of([100, 100, 110, 110, 110])
+    walked = walk(np.array([1.0, 1.0, 0.0, 0.0, 0.0]), candles, 0.01, 0.1)
+    # Decided at the first close: in from the second candle's open (100) on.
+    assert walked.held.tolist() == [1.0, 1.0, 0.0, 0.0, 0.0]
+    assert walked.returns.tolist() == pytest.approx([0.0, -0.01, 0.10, -0.01, 0.0])
+    assert walked.trades == 1
+
+
+def test_small_changes_of_weight_are_not_traded():
+    candles = candles_of(random_walk(100))
+    walked = walk(np.linspace(0.5, 0.55, 100), candles, 0.01, 0.1)
+    assert set(walked.held.tolist()) == {0.5}
+
+
+def test_the_sleeve_enters_on_a_strong_forecast_and_leaves_on_a_negative_one():
+    expected = np.array([0.0, 0.03, 0.01, 0.005, -0.001, 0.01])
+    state = sleeve_state(expected, np.full(6, 0.6), 0.02, 0.55, 100)
+    assert state.tolist() == [0, 1, 1, 1, 0, 0]
+    unsure = sleeve_state(expected, np.full(6, 0.5), 0.02, 0.55, 100)
+    assert unsure.tolist() == [0] * 6
+
+
+def test_the_core_is_out_while_its_leader_falls():
+    own, leading = (
+        candles_of(random_walk(3000, 1, 0.001)),
+        candles_of(random_walk(3000, 2, -0.001)),
+    )
+    alone = core_targets(trend_of(own), own, None, None, 0.4)
+    led = core_targets(trend_of(own), own, trend_of(leading), leading, 0.4)
+    assert alone[-1] > 0.2
+    assert led[-1] == 0.0
+
+
+def test_daily_returns_compound_the_candles_of_each_utc_day():
+    candles = candles_of(np.full(48, 100.0))
+    days = daily(np.full(48, 0.01), candles.opened_at)
+    assert list(days.values()) == pytest.approx([1.01**24 - 1] * 2)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from tests.learning.trained import BTC, FOUR_HOURS, SETTINGS, TRAINED_AT, histories, leaning
+from tests.market_making import candles_of
+from trader.jobs import TrainingRequest, learning_settings, train_and_save, train_in_child
+from trader.storage.model_store import ModelStore
+
+
+def request(tmp_path, data=None):
+    return TrainingRequest(data or histories(), "test", tmp_path, TRAINED_AT, SETTINGS, "0.0.0")
+
+
+def test_a_child_trains_what_this_process_would_have_trained(tmp_path):
+    job = train_in_child(request(tmp_path / "child"))
+    here = train_and_save(request(tmp_path / "here"))
+    outcome = job.wait(120)
+    assert outcome.succeeded
+    assert outcome.model_id == here.model.id
+    assert job.progress == (1.0, "done")
+    stored = [
+        ModelStore(tmp_path / name, "test").model_for(BTC, FOUR_HOURS, TRAINED_AT)
+        for name in ("child", "here")
+    ]
+    rows = np.random.default_rng(0).normal(size=(9, len(stored[0].low))).astype(np.float32)
+    ours, theirs = (model.vote.probabilities(rows).tobytes() for model in stored)
+    assert ours == theirs
+
+
+def test_too_little_history_is_an_outcome_with_a_reason(tmp_path):
+    few = {BTC: candles_of(leaning(100, 1), FOUR_HOURS)}
+    outcome = train_in_child(request(tmp_path, few)).wait(60)
+    assert not outcome.succeeded
+    assert outcome.reason.startswith("too little history")
+
+
+def test_a_killed_child_is_an_outcome_too(tmp_path):
+    job = train_in_child(request(tmp_path))
+    job._child.kill()
+    outcome = job.wait(30)
+    assert not outcome.succeeded
+    assert "ended with status" in outcome.reason
+
+
+def test_a_stopped_training_says_so(tmp_path):
+    job = train_in_child(request(tmp_path))
+    assert job.poll() is None
+    job.stop()
+    assert job.poll().reason == "the training was stopped"
+
+
+@pytest.mark.parametrize(("days", "refit"), [(1460, 91), (500, 28)])
+def test_short_histories_are_tested_in_shorter_steps(days, refit):
+    settings = learning_settings(
+        model_type="ensemble", window_days=1095, taker_fee=0.008, confidence_threshold=0.55,
+        days=days,
+    )  # fmt: skip
+    assert settings.refit_days == refit
+    assert settings.round_trip_cost == pytest.approx(0.017)
