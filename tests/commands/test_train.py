@@ -41,10 +41,10 @@ def test_train_prints_scores_and_a_verdict_and_saves_the_model(home, capsys):
 
 def test_a_model_trained_to_an_end_knows_nothing_later(home, capsys):
     store(home, 2000)
-    arguments = ["train", "BTC/USD", "--end", "2020-10-01", "--json"]
+    arguments = ["train", "BTC/USD", "--end", "2020-11-25", "--json"]
     assert guarded(cli, arguments) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["model"]["known_through"] == "2020-10-01T00:00:00Z"
+    assert document["model"]["known_through"] == "2020-11-25T00:00:00Z"
 
 
 def test_people_read_a_table_and_the_licence(home, capsys):
