@@ -262,7 +262,8 @@ class _Lag:
     fresh: ClassVar[bool] = True
 
     def batch(self, x: FloatArray) -> FloatArray:
-        result = np.full(len(x), np.nan)
+        result = np.empty(len(x))
+        result[: self.candles] = np.nan
         result[self.candles :] = x[: max(0, len(x) - self.candles)]
         return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trader.indicators.graph import Value, clipped, lag, ratio, ta
+from trader.indicators.graph import Value, clipped, from_candle, lag, ratio, ta
 from trader.indicators.registry import Unit, indicator
 
 GROUP = "momentum"
@@ -17,14 +17,6 @@ def rsi(close: Value, n: int) -> Value:
     return ta.RSI(close, timeperiod=n)
 
 
-@indicator("stoch_k", "stoch_d", inputs=HLC, warmup=17, group=GROUP, unit=Unit.POINTS,
-           bounds=(0, 100))  # fmt: skip
-def stoch(high: Value, low: Value, close: Value) -> Value:
-    """Stochastic 14/3/3: where the close is in the range of 14 candles, smoothed, and its mean."""
-    k, d = ta.STOCH(high, low, close, fastk_period=14, slowk_period=3, slowd_period=3)
-    return clipped(k, 0.0, 100.0), clipped(d, 0.0, 100.0)
-
-
 @indicator("stochf_k", "stochf_d", inputs=HLC, warmup=15, group=GROUP, unit=Unit.POINTS,
            bounds=(0, 100))  # fmt: skip
 def stochf(high: Value, low: Value, close: Value) -> Value:
@@ -33,11 +25,21 @@ def stochf(high: Value, low: Value, close: Value) -> Value:
     return clipped(k, 0.0, 100.0), clipped(d, 0.0, 100.0)
 
 
+@indicator("stoch_k", "stoch_d", inputs=HLC, warmup=17, group=GROUP, unit=Unit.POINTS,
+           bounds=(0, 100))  # fmt: skip
+def stoch(high: Value, low: Value, close: Value) -> Value:
+    """Stochastic 14/3/3: where the close is in the range of 14 candles, smoothed, and its mean."""
+    # The slow line is the mean of the fast one; it begins with its own mean, as people know it.
+    _, k = stochf(high, low, close)
+    return from_candle(k, 17), clipped(ta.SMA(k, timeperiod=3), 0.0, 100.0)
+
+
 @indicator("stochrsi_k", "stochrsi_d", inputs=("close",), warmup=29, group=GROUP,
            unit=Unit.POINTS, bounds=(0, 100))  # fmt: skip
 def stochrsi(close: Value) -> Value:
     """Where the RSI 14 is in its own range of 14 candles, and its mean of 3."""
-    k, d = ta.STOCHRSI(close, timeperiod=14, fastk_period=14, fastd_period=3)
+    strength = rsi(close, 14)
+    k, d = ta.STOCHF(strength, strength, strength, fastk_period=14, fastd_period=3)
     return clipped(k, 0.0, 100.0), clipped(d, 0.0, 100.0)
 
 

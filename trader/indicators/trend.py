@@ -11,6 +11,7 @@ from trader.indicators.graph import (
     lag,
     larger,
     log,
+    magnitude,
     ratio,
     smaller,
     ta,
@@ -142,7 +143,7 @@ def macd(close: Value) -> Value:
 @indicator("ppo", inputs=("close",), warmup=25, group=GROUP, unit=Unit.POINTS)
 def ppo(close: Value) -> Value:
     """Fast less slow exponential mean (12, 26) in percent of the slow one."""
-    return ta.PPO(close, fastperiod=12, slowperiod=26, matype=1)
+    return ratio(apo(close), ema(close, 26)) * 100.0
 
 
 @indicator("apo", inputs=("close",), warmup=25, group=GROUP, unit=Unit.PRICE)
@@ -170,7 +171,8 @@ def adxr(high: Value, low: Value, close: Value, n: int) -> Value:
            bounds=(0, 100))  # fmt: skip
 def dx(high: Value, low: Value, close: Value, n: int) -> Value:
     """Directional movement index over {}, not smoothed."""
-    return ta.DX(high, low, close, timeperiod=n)
+    plus, minus = plus_di(high, low, close, n), minus_di(high, low, close, n)
+    return ratio(magnitude(plus - minus), plus + minus, 0.0) * 100.0
 
 
 @indicator("plus_di_{}", inputs=HLC, over=(14,), warmup=lambda n: n, group=GROUP,
@@ -205,7 +207,8 @@ def aroon(high: Value, low: Value, n: int) -> Value:
            unit=Unit.POINTS, bounds=(-100, 100))  # fmt: skip
 def aroon_osc(high: Value, low: Value, n: int) -> Value:
     """Aroon up less Aroon down over {}."""
-    return ta.AROONOSC(high, low, timeperiod=n)
+    down, up = aroon(high, low, n)
+    return up - down
 
 
 @indicator("vortex_plus_{0}", "vortex_minus_{0}", inputs=HLC, over=(14,), warmup=lambda n: n,
@@ -302,7 +305,7 @@ def linreg_slope(close: Value, n: int) -> Value:
            unit=Unit.PRICE)  # fmt: skip
 def tsf(close: Value, n: int) -> Value:
     """The straight line fitted to {} closes, one candle further."""
-    return ta.TSF(close, timeperiod=n)
+    return linreg(close, n) + linreg_slope(close, n)
 
 
 @indicator("linreg_r2_{}", inputs=("close",), over=(20, 60), warmup=lambda n: n - 1,

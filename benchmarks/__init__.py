@@ -1,0 +1,1 @@
+"""Speed beside peers, in one run on one machine: `python -m benchmarks --list`."""
