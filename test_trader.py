@@ -7,6 +7,7 @@ for example `python test_trader.py -k history -x`.
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import math
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from config import KNOWN
 
 ROOT = Path(__file__).resolve().parent
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing answers there
+PAST = {"SANDBOX_FEED": "replay", "PAIRS": "BTC/USD", "KRAKEN_API_URL": NOBODY}
 PAPER = {"SANDBOX_FEED": "simulated", "POLL_SECONDS": "0.5", "KRAKEN_API_URL": NOBODY}
 
 
@@ -85,14 +88,25 @@ def real(name: str) -> Path:
     return path
 
 
+def real_hours(first: str, last: str, folder: Path) -> Path:
+    """Kraken's BTC/USD hours that open in [first, last), as a file of its own."""
+    since, until = (datetime.fromisoformat(day).timestamp() for day in (first, last))
+    path = folder / "XBTUSD_60.csv"
+    with gzip.open(real("XBTUSD_60.csv.gz"), "rt") as rows:
+        wanted = [row for row in rows if since <= int(row.split(",")[0]) < until]
+    path.write_text("".join(wanted))
+    return path
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with ten years of real hourly candles and a model trained on them."""
-    history = real("XBTUSD_60.csv.gz")
-    project = Project(tmp_path_factory.mktemp("trained"), PAIRS="BTC/USD", SANDBOX_FEED="replay",
-                      KRAKEN_API_URL=NOBODY)  # fmt: skip
+    """A project with years of real hourly candles and a model trained on them."""
+    folder = tmp_path_factory.mktemp("trained")
+    project = Project(folder, **PAST, TRAINING_WINDOW_DAYS="180")
+    history = real_hours("2020-01-01T00Z", "2022-08-01T00Z", folder)
     assert project.run("history", "import", history).returncode == 0
-    project.answer("train", "BTC/USD")
+    verdict = project.answer("train", "BTC/USD")
+    assert verdict["licence"]["granted"] in (True, False)
     return project
 
 
@@ -297,14 +311,9 @@ def test_an_analysis_of_the_past_does_not_know_what_came_after(
     assert whole["signal"]["reasons"]
     assert whole["plan"] or whole["refusals"] or whole["signal"]["action"] == "hold"
 
-    import gzip
-
-    cut = tmp_path / "XBTUSD_60.csv"
-    with gzip.open(real("XBTUSD_60.csv.gz"), "rt") as lines:
-        cut.write_text("".join(row for row in lines if int(row.split(",")[0]) < 1654041600))
-    short = Project(tmp_path / "short", PAIRS="BTC/USD", SANDBOX_FEED="replay",
-                    KRAKEN_API_URL=NOBODY)  # fmt: skip
-    short.run("history", "import", cut)
+    short = Project(tmp_path / "short", **PAST)
+    cut = real_hours("2020-01-01T00Z", "2022-06-01T00Z", tmp_path)
+    assert short.run("history", "import", cut).returncode == 0
     told = short.answer(*words)
     assert (told["indicators"], told["patterns"]) == (whole["indicators"], whole["patterns"])
 
