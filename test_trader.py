@@ -11,6 +11,7 @@ import gzip
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -329,6 +330,20 @@ def test_the_same_replay_twice_is_the_same_run(trained: Project) -> None:
     names = [book.name for book in list_books(books) if book.name.startswith("replay")]
     digests = {SqliteJournal.reader(books, name).digest() for name in names}
     assert (len(names), len(digests)) == (2, 1)
+
+
+def test_a_damaged_model_is_named_and_the_plain_rule_goes_on(
+    trained: Project, tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "copy", **PAST)
+    for name in ("data", "models"):
+        shutil.copytree(trained.folder / name, project.folder / name)
+    for file in (project.folder / "models").rglob("model.npz"):
+        file.write_bytes(file.read_bytes()[:1000])
+    assert project.answer("doctor", "--offline", status=1)["counts"]["fail"] == 1
+    done = project.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard")
+    assert done.returncode == 0, done.stderr
+    assert "is damaged" in project.answer("why", "BTC/USD")["signal"]["reasons"][-1]
 
 
 def test_a_backtest_shows_holding_beside_it_and_leaves_its_files(trained: Project) -> None:

@@ -91,7 +91,7 @@ def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> 
     if question.at is None and now - found.candles.closed_at > 2 * question.timeframe.delta:
         days = (now - found.candles.closed_at).days
         age = f"{days} days" if days else f"{(now - found.candles.closed_at).seconds // 3600} h"
-        tell(f"the newest stored candle is {age} old; `history download` brings newer ones")
+        tell(f"the newest stored candle is {age} old; newer files: history import PATH")
     analyzer = MarketAnalyzer()
     snapshot = analyzer.analyze(
         question.pair, found.candles, book=found.book, trades=found.trades,

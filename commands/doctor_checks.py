@@ -378,6 +378,25 @@ def history(_: Patient, config: Config) -> Finding:
     return warn(found, remedy + "; without them models learn from the simulated market only")
 
 
+@check("model")
+def model(_: Patient, config: Config) -> Finding:
+    """There is a whole model for every pair."""
+    from trader.learning.features import schema_hash
+    from trader.storage.model_store import ModelStore
+
+    schema = schema_hash()
+    store, now = ModelStore(config.models_dir), datetime.now(UTC)
+    held = {pair: store.model_for(pair, config.timeframe, now) for pair in config.pairs}
+    old = sorted({found.id for found in held.values() if found and found.card.schema != schema})
+    missing = [str(pair) for pair, found in held.items() if found is None]
+    remedy = "Until there is one the plain trend rule trades: run_trader.py train"
+    if old:
+        return fail(f"made for the features of another version: {', '.join(old)}", remedy)
+    if missing:
+        return warn(f"none of {config.timeframe} candles for {', '.join(missing)}", remedy)
+    return ok(", ".join(f"{pair} {found.id}" for pair, found in held.items() if found))
+
+
 @check("journal")
 def journal(_: Patient, config: Config) -> Finding:
     """The record of the accounts is whole."""

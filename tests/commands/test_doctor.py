@@ -162,6 +162,26 @@ def test_a_replay_without_history_fails(tmp_path):
     assert findings(tmp_path, "SANDBOX_FEED=replay\n")["history"].state == "fail"
 
 
+def model_folder(folder: Path, content: bytes, **changed: str) -> None:
+    """A model of BTC/USD whose manifest is whole as far as the store reads it first."""
+    place = folder / "models" / "BTC-USD" / "m1"
+    place.mkdir(parents=True)
+    (place / "model.npz").write_bytes(content)
+    body = {"id": "m1", "timeframe": "1h", "source": "kraken", "sha256": "0" * 64,
+            "known_through": "2024-01-01T00:00:00+00:00", **changed}  # fmt: skip
+    (place / "manifest.json").write_text(json.dumps(body))
+
+
+def test_without_a_model_the_doctor_says_what_trades_meanwhile(tmp_path):
+    found = findings(tmp_path)["model"]
+    assert (found.state, "plain trend rule" in found.remedy) == ("warn", True)
+
+
+def test_a_damaged_model_fails(tmp_path):
+    model_folder(tmp_path, b"half a mod")
+    assert findings(tmp_path, "PAIRS=BTC/USD\n")["model"].state == "fail"
+
+
 def test_a_damaged_journal_fails(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "trader.db").write_bytes(b"not a database at all" * 100)
