@@ -30,7 +30,7 @@ class MarketAnalyzer:
     """
 
     def __init__(self) -> None:
-        self._prepared: dict[Pair, Analysis] = {}
+        self._prepared: dict[Pair, tuple[Analysis, list[int]]] = {}
         self._followed: dict[tuple[Pair, Timeframe], _Followed] = {}
 
     def prepare(self, pair: Pair, candles: Candles) -> Analysis:
@@ -39,8 +39,9 @@ class MarketAnalyzer:
         Any `candles[:n]` of it is afterwards analysed without computing. One history per pair is
         kept, the newest prepared.
         """
-        self._prepared[pair] = compute_analysis(pair, candles)
-        return self._prepared[pair]
+        analysis = compute_analysis(pair, candles)
+        self._prepared[pair] = analysis, _addresses(candles)
+        return analysis
 
     def analyze(
         self,
@@ -80,8 +81,8 @@ class MarketAnalyzer:
 
     def _analysis(self, pair: Pair, candles: Candles) -> Analysis:
         prepared = self._prepared.get(pair)
-        if prepared is not None and _is_beginning(candles, prepared.candles):
-            return prepared
+        if prepared is not None and _is_beginning(candles, *prepared):
+            return prepared[0]
         followed = self._followed.setdefault((pair, candles.timeframe), _Followed(pair))
         return followed.analysis(candles)
 
@@ -149,13 +150,16 @@ def compute_analysis(pair: Pair, candles: Candles) -> Analysis:
     )
 
 
-def _is_beginning(part: Candles, whole: Candles) -> bool:
-    """True if `part` is a view of the first candles of `whole`: the same memory, no copy."""
+def _is_beginning(part: Candles, analysis: Analysis, addresses: list[int]) -> bool:
+    """True if `part` is a view of the analysed candles' first ones: the same memory, no copy."""
+    whole = analysis.candles
     return (
         part.timeframe == whole.timeframe
         and len(part) <= len(whole)
-        and all(
-            a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
-            for a, b in zip(part.columns(), whole.columns(), strict=True)
-        )
+        and _addresses(part) == addresses
     )
+
+
+def _addresses(candles: Candles) -> list[int]:
+    """Where the columns lie in memory."""
+    return [column.__array_interface__["data"][0] for column in candles.columns()]

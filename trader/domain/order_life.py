@@ -186,6 +186,8 @@ class OrderBookkeeping:
 
     def live(self, pair: Pair | None = None, *purposes: Purpose) -> tuple[TrackedOrder, ...]:
         """Orders that are not over, oldest first, of one pair and some purposes if given."""
+        if not self._live:
+            return ()
         return tuple(
             order
             for order in self._live.values()

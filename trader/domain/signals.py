@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -106,13 +105,10 @@ class Snapshot:
         rows = _packed.get(self.analysis)
         if rows is None:
             rows = _packed[self.analysis] = _PackedRows(self.analysis)
-        seen = {
-            "pair": str(self.pair),
-            "closed_at": self.closed_at.isoformat(),
-            "price": self.price,
-            "sentiment": dict(self.sentiment),
-        }
-        digest = hashlib.sha256(json.dumps(seen, sort_keys=True).encode())
+        # Built by hand: this is asked for at every candle, and JSON would take most of the time.
+        sentiment = sorted(self.sentiment.items())
+        seen = f"{self.pair}|{self.closed_at:%Y-%m-%dT%H:%M:%S}|{self.price!r}|{sentiment!r}"
+        digest = hashlib.sha256(seen.encode())
         digest.update(rows.names)
         digest.update(rows.row(self.index))
         return digest.hexdigest()[:16]
