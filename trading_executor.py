@@ -278,21 +278,30 @@ class TradingExecutor:
         for _ in range(3):
             fills = self.orders.fill_count
             balances = self.exchange.balances()
-            self._sync(now, thorough=True)
+            # A difference may be a fill nobody has looked for yet: look before it is explained.
+            self._sync(now, thorough=bool(self._differences(balances)))
             if fills == self.orders.fill_count:
                 return self._compare(balances, now)
         return []
 
+    def _differences(self, balances: Mapping[str, Balance]) -> dict[str, Decimal]:
+        """Asset → what the exchange has beyond what we know of."""
+        expected = self.portfolio.holdings()
+        found = {}
+        for asset in sorted({*balances, *expected}):
+            actual = balances[asset].total if asset in balances else ZERO
+            if actual != expected.get(asset, ZERO):
+                found[asset] = actual - expected.get(asset, ZERO)
+        return found
+
     def _compare(self, balances: Mapping[str, Balance], now: datetime) -> list[str]:
         first = not self._begun
         quote = self.portfolio.quote
-        expected = self.portfolio.holdings()
+        found = self._differences(balances)
+        if first:
+            found.setdefault(quote, ZERO)
         notes = []
-        for asset in sorted({quote, *balances, *expected}):
-            actual = balances[asset].total if asset in balances else ZERO
-            amount = actual - expected.get(asset, ZERO)
-            if not amount and not (first and asset == quote):
-                continue
+        for asset, amount in found.items():
             if first:
                 reason = "first deposit" if asset == quote else "held before the first start"
             elif abs(amount) < CENT and asset == quote:
@@ -377,6 +386,9 @@ class TradingExecutor:
     def _bring_up_to_date(self, order: TrackedOrder, seen: Order | None, now: datetime) -> bool:
         """Fetch what is missing of a moved order; whether its fills now add up."""
         if order.state.is_final:
+            return True
+        if seen is None and order.remaining == 0:
+            self.record(OrderEnded(now, order.order_id, OrderState.FILLED, order.filled, ""))
             return True
         if seen is None:
             try:

@@ -148,7 +148,7 @@ def test_before_a_target_is_sold_the_stop_is_cancelled_and_its_end_seen():
     box.exchange.calls.clear()
     box.pass_hours(5)
     calls = [c for c in box.exchange.calls if c in ("cancel", "order", "place")]
-    assert calls == ["cancel", "order", "place", "order"]
+    assert calls == ["cancel", "order", "place"]
 
 
 def test_what_a_stop_sold_while_it_was_being_cancelled_is_not_sold_again():

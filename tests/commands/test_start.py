@@ -1,0 +1,149 @@
+"""`start` as a person meets it: what it prints, what it refuses, and live over HTTP."""
+
+import json
+import socket
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from tests.commands.running_bot import Bot
+from trader.clocks import SystemClock
+from trader.domain.candles import Timeframe
+from trader.domain.markets import Pair
+from trader.exchanges.feeds.simulated import SimulatedFeed
+from trader.exchanges.sandbox import SandboxExchange
+from trader.exchanges.sandbox_server import KrakenWire, Server
+from trader.exchanges.wire.keys import PERMISSIONS, ApiKey
+from trader.storage.history import HistoryStore
+from trader.storage.journal import SqliteJournal
+
+BTC = Pair("BTC", "USD")
+
+
+@pytest.fixture
+def bot(tmp_path):
+    found = Bot(tmp_path)
+    yield found
+    found.close()
+
+
+def test_the_first_line_says_paper_and_that_the_prices_are_not_real(bot):
+    done = bot.run("start", "--cycles", "3", "--speed", "max", "--no-dashboard")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert lines[0].startswith("PAPER")
+    assert "SIMULATED MARKET: not real prices" in lines[0]
+    assert sum("BTC/USD  " in line for line in lines) == 3
+    assert "agrees with the journal" in done.stdout
+
+
+def test_json_is_one_document_and_nothing_else_on_stdout(bot):
+    done = bot.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard", "--json")
+    document = json.loads(done.stdout)
+    assert (document["mode"], document["cycles"], document["differences"]) == ("PAPER", 2, [])
+    assert len(document["digest"]) == 64
+
+
+def test_a_second_run_goes_on_with_the_same_account(bot):
+    first = bot.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard", "--json")
+    again = bot.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard", "--json")
+    before, after = json.loads(first.stdout), json.loads(again.stdout)
+    assert (after["book"], after["fills"]) == (before["book"], before["fills"])
+    assert after["positions"] == before["positions"]
+    assert after["differences"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        (("--pairs", "FOO/USD"), 2, "FOO/USD"),
+        (("--speed", "fast"), 2, "expected a number above 0, or max"),
+        (("--start", "yesterday"), 2, "--start 'yesterday'"),
+        (("--cycles", "0"), 2, "--cycles"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(bot, words, status, text):
+    done = bot.run("start", "--no-dashboard", *words)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert text in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_a_replay_without_history_says_what_to_import(bot):
+    bot.environment["SANDBOX_FEED"] = "replay"
+    done = bot.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard")
+    assert (done.returncode, "history import" in done.stderr) == (1, True)
+
+
+def test_a_replay_ends_with_its_prices_and_begins_a_fresh_book_each_time(bot):
+    feed = SimulatedFeed(1, [BTC], Timeframe(3600))
+    candles = feed.history(BTC, Timeframe(3600), datetime(2020, 3, 1, tzinfo=UTC), 1500)
+    HistoryStore(bot.folder / "data").append(BTC, candles, "test")
+    bot.environment["SANDBOX_FEED"] = "replay"
+    words = ("start", "--speed", "max", "--no-dashboard", "--json", "--start", "2020-02-28")
+    documents = [json.loads(bot.run(*words).stdout) for _ in range(2)]
+    assert [d["book"] for d in documents] == ["replay-1", "replay-2"]
+    assert documents[0]["reason"] == "the prices end here"
+    assert documents[0]["digest"] == documents[1]["digest"]
+
+
+def test_a_dashboard_whose_port_is_taken_does_not_keep_the_bot_from_trading(bot):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        bot.environment["DASHBOARD_PORT"] = str(taken.getsockname()[1])
+        done = bot.run("start", "--cycles", "1", "--speed", "max")
+    assert (done.returncode, "no dashboard" in done.stderr) == (0, True)
+
+
+# -- real money, over a socket ----------------------------------------------------------------
+
+
+@pytest.fixture
+def kraken(bot):
+    """A Kraken that is none, behind HTTP; the bot believes it to be live."""
+    feed = SimulatedFeed(7, [BTC])
+    exchange = SandboxExchange(feed, SystemClock(), balances={"USD": Decimal(5000)})
+    key = ApiKey.generate()
+    thief = ApiKey.generate("may withdraw")
+    thief = ApiKey(thief.key, thief.secret, frozenset({*PERMISSIONS, "withdraw-funds"}))
+    with Server(KrakenWire(exchange, [key, thief])) as address:
+        bot.environment.update(
+            SANDBOX="false", KRAKEN_API_URL=address.url,
+            KRAKEN_API_KEY=key.key, KRAKEN_API_SECRET=key.secret,
+        )  # fmt: skip
+        bot.thief = thief
+        bot.exchange = exchange
+        yield bot
+
+
+def test_live_without_a_licensed_model_is_refused(kraken):
+    done = kraken.run("start", "--cycles", "1", "--no-dashboard")
+    assert (done.returncode, "licence" in done.stderr) == (3, True)
+    assert kraken.exchange.records() == ()
+
+
+def test_a_key_that_may_withdraw_is_refused(kraken):
+    thief = kraken.thief
+    kraken.environment.update(KRAKEN_API_KEY=thief.key, KRAKEN_API_SECRET=thief.secret)
+    done = kraken.run("start", "--cycles", "1", "--no-dashboard", "--unlicensed")
+    assert (done.returncode, "withdraw" in done.stderr) == (1, True)
+
+
+def test_live_says_so_first_trades_through_the_wire_and_agrees_with_the_exchange(kraken):
+    done = kraken.run("start", "--cycles", "1", "--no-dashboard", "--unlicensed")
+    assert (done.returncode, done.stdout.startswith("LIVE")) == (0, True)
+    assert "agrees with the journal" in done.stdout
+    types = [str(record.spec.type) for record in kraken.exchange.records()]
+    assert types == ["market", "stop-loss"]
+    (book,) = (kraken.folder / "data" / "locks").glob("live-*.lock")
+    with SqliteJournal.reader(kraken.folder / "data" / "trader.db", book.stem) as journal:
+        assert len(journal) > 5
+    assert kraken.environment["KRAKEN_API_SECRET"] not in done.stdout + done.stderr
+
+
+def test_without_keys_live_is_a_clear_error(bot):
+    bot.environment["SANDBOX"] = "false"
+    done = bot.run("start", "--cycles", "1", "--no-dashboard")
+    assert (done.returncode, "KRAKEN_API_KEY" in done.stderr) == (2, True)
