@@ -75,6 +75,8 @@ from trading_executor import TradingExecutor
 
 ZERO = Decimal(0)
 LEADER = "BTC"
+GRACE = timedelta(seconds=60)
+"""So long after its close a candle may be missing before anybody is warned."""
 SLIPPAGE = Decimal("0.0005")
 """Fraction of the price a market order is expected to lose."""
 
@@ -334,7 +336,10 @@ class Trader:
             return PairReport(pair, note="no candles yet")
         closed_at = candles.closed_at
         if now - closed_at >= self.timeframe.delta:
-            late = int((now - closed_at) / self.timeframe.delta)
+            # Just after a close the exchange may need a moment to show the candle.
+            late = int((now - closed_at - GRACE) / self.timeframe.delta)
+            if not late:
+                return PairReport(pair, closed_at, note="the newest candle is not there yet")
             self._health(now, f"candles {pair}", "warn", f"the newest is {late} candles old")
             return PairReport(pair, closed_at, note=f"no candle since {closed_at:%H:%M} UTC")
         self._health(now, f"candles {pair}", "ok", "up to date")
@@ -641,8 +646,8 @@ def assemble(
         closers.append(journal.close)
         monitor = _monitor(config, venue, journal, sinks, closers)
         trader = _trader(config, wishes, venue, journal, monitor)
-        if not config.sandbox and not wishes.unlicensed:
-            _demand_licence(config, venue)
+        if not config.sandbox:
+            _demand_licence(config, venue, anyway=wishes.unlicensed)
     except BaseException:
         while closers:
             closers.pop()()
@@ -717,18 +722,37 @@ def _models(config: Config, venue: Venue) -> ModelSource:
     return ModelStore(config.models_dir, venue.history.exchange)
 
 
-def _demand_licence(config: Config, venue: Venue) -> None:
-    """Live trading needs a model that has shown out of sample that it earns its costs."""
+def _demand_licence(config: Config, venue: Venue, *, anyway: bool) -> None:
+    """Live trading needs a model that has shown out of sample that it earns its costs.
+
+    Args:
+        config: the settings.
+        venue: where it is to trade.
+        anyway: go on without, but say what the evidence is and what is at stake.
+
+    Raises:
+        RuleError: if a pair has no licensed model and it is not to go on `anyway`.
+    """
     store, now = ModelStore(config.models_dir, venue.history.exchange), venue.clock.now()
     for pair in venue.pairs:
         model = store.model_for(pair, config.timeframe, now)
-        if model is None or not model.licence.granted:
-            found = "has no model" if model is None else "; ".join(model.licence.reasons)
+        if model is not None and model.licence.granted:
+            continue
+        found = "there is no model" if model is None else "; ".join(model.licence.reasons)
+        if not anyway:
             raise RuleError(
                 "licence",
                 f"no licence to trade {pair} live: {found}",
                 "Train one: python run_trader.py train. To trade without: start --unlicensed.",
             )
+        venue.notes.append(f"UNLICENSED {pair}: nothing shows that it earns its costs ({found})")
+    if venue.notes:
+        held = venue.exchange.balances().get(config.quote)
+        stake = (held.total if held else ZERO) * config.max_drawdown
+        venue.notes.append(
+            f"up to {stake:,.2f} {config.quote} may be lost before it stops buying "
+            f"(MAX_DRAWDOWN {config.max_drawdown:%})"
+        )
 
 
 def _monitor(
@@ -785,6 +809,8 @@ def _live(config: Config) -> Venue:
         url=config.kraken_api_url,
         nonces=FileNonces.for_key(config.data_dir, config.kraken_api_key),
         tier=TIERS["starter"],
+        # The loop asks again by itself; meanwhile it must hear the stop switch.
+        retries=Retries(attempts=2, budget_s=10.0),
     )
     client.check_key()
     digest = hashlib.sha256(config.kraken_api_key.encode()).hexdigest()[:12]
@@ -909,7 +935,7 @@ def _write_past(config: Config, feed: SimulatedFeed, store: HistoryStore, now: d
 
 
 def _paper_kraken(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
-    public = KrakenClient(url=config.kraken_api_url)
+    public = KrakenClient(url=config.kraken_api_url, retries=Retries(attempts=2, budget_s=10.0))
     clock = SystemClock()
     sandbox = SandboxExchange(
         KrakenFeed(public, pairs), clock,

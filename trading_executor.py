@@ -233,18 +233,23 @@ class TradingExecutor:
 
     # -- at start --------------------------------------------------------------------------
 
-    def reconcile(self, now: datetime) -> Reconciled:
+    def reconcile(self, now: datetime, *, thorough: bool = True) -> Reconciled:
         """Compare journal and exchange, take in every difference, and say what they were.
 
         Call after `restore` and before anything is decided. Orders and money that are not ours
         are seen, reported and left alone. On the very first call the account's content is
         recorded as the first deposit.
+
+        Args:
+            now: the present moment, UTC.
+            thorough: read fills and open orders even where nothing of ours is open, as after a
+                time away; without, as at the end of a session, only what has changed is read.
         """
         notes: list[str] = list(self.oddities)
         fills_before = len(self.portfolio.trades)
         known = self.orders.fill_count
         self._resolve_doubts(now)
-        self._sync(now, thorough=True)
+        self._sync(now, thorough=thorough)
         missed = self.orders.fill_count - known
         if missed:
             notes.append(f"{missed} fills took place that the journal did not have")

@@ -154,7 +154,7 @@ def _end(parts: Parts, loop: Loop, screen: Any, reason: str) -> dict[str, Any]:
     now = trader.clock.now()
     differences: tuple[str, ...] | None = None
     try:
-        differences = trader.executor.reconcile(now).differences
+        differences = trader.executor.reconcile(now, thorough=False).differences
     except TraderError as fault:
         say(f"the exchange could not be asked at the end: {fault.message}")
     trader.executor.record(SessionEnded(now, reason))

@@ -182,6 +182,13 @@ def test_a_candle_that_closed_long_ago_is_not_acted_on():
     assert floor.events(OrderIntended) == []
 
 
+def test_a_candle_that_shows_up_a_moment_late_warns_nobody():
+    floor = Floor([CALM[0], None, *CALM])
+    floor.run(2)
+    floor.trader.step()
+    assert floor.events(HealthChanged) == []
+
+
 def test_a_target_touched_inside_a_candle_is_sold_there_and_the_stop_is_gone():
     rows = [(100, 101, 99, 100)] * 2 + [(100, 160, 99, 100)] + CALM
     limits = RiskLimits(risk_reward=D(2), stop_atr_multiple=D(2))

@@ -134,6 +134,8 @@ def test_a_key_that_may_withdraw_is_refused(kraken):
 def test_live_says_so_first_trades_through_the_wire_and_agrees_with_the_exchange(kraken):
     done = kraken.run("start", "--cycles", "1", "--no-dashboard", "--unlicensed")
     assert (done.returncode, done.stdout.startswith("LIVE")) == (0, True)
+    assert "UNLICENSED BTC/USD: nothing shows that it earns its costs" in done.stdout
+    assert "up to 750.00 USD may be lost" in done.stdout
     assert "agrees with the journal" in done.stdout
     types = [str(record.spec.type) for record in kraken.exchange.records()]
     assert types == ["market", "stop-loss"]
