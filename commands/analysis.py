@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,6 +19,8 @@ from trader.domain.markets import OrderBook, Pair, PublicTrade, to_decimal
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
 from trader.exchanges.markets import market
+from trader.indicators.crossmarket import cross_market
+from trader.indicators.timeframes import timeframe_view
 from trader.ports import ModelSource
 from trader.risk.stops import daily_atr
 from trader.simulation.costs import Costs
@@ -25,6 +28,7 @@ from trader.storage.history import HistoryStore
 from trader.strategies.registry import StrategySettings
 
 LEADER = "BTC"
+_RECENT = 400
 KEEP = 5000
 """Candles looked at: as many as the running bot holds."""
 
@@ -59,6 +63,8 @@ class Answer:
         refusals: the rules that forbid it.
         model: id, training moment and licence of the model in use; None without one.
         equity: worth of the account the plan is made for, in quote.
+        timeframes: coarser timeframe → indicator → its newest closed value.
+        others: this market among the configured ones (`trader.indicators.crossmarket`).
     """
 
     mode: str
@@ -71,6 +77,8 @@ class Answer:
     refusals: tuple[Refusal, ...]
     model: Any | None
     equity: Decimal
+    timeframes: Mapping[Timeframe, Mapping[str, float]]
+    others: Mapping[str, float]
 
 
 def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> Answer:
@@ -119,8 +127,22 @@ def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> 
     model = _model_in_use(models, question, now, tell)
     return Answer(
         config.mode, question, now, found.source, snapshot, signal, plan, refusals, model,
-        config.sandbox_balance,
+        config.sandbox_balance, timeframe_view(found.candles),
+        _among_others(config, question, found.candles),
     )  # fmt: skip
+
+
+def _among_others(config: Config, question: Question, candles: Candles) -> dict[str, float]:
+    """The newest cross-market values; NaN where too few of the other markets are stored."""
+    markets = {question.pair: candles}
+    for pair in (Pair(LEADER, question.pair.quote), *config.pairs):
+        if pair not in markets and pair.quote == question.pair.quote:
+            with contextlib.suppress(HistoryError):
+                other = Question(pair, question.timeframe, candles.closed_at)
+                markets[pair] = candles_of(config, other, candles.closed_at).candles
+    recent = {pair: held[-_RECENT:] for pair, held in markets.items()}
+    columns = cross_market(question.pair, recent, Pair(LEADER, question.pair.quote))
+    return {name: float(values[-1]) for name, values in columns.items()}
 
 
 def candles_of(config: Config, question: Question, now: datetime) -> Market:
@@ -223,6 +245,8 @@ def as_document(answer: Answer) -> dict[str, Any]:
         "indicators": snapshot.indicators,
         "patterns": snapshot.patterns,
         "sentiment": dict(snapshot.sentiment),
+        "timeframes": {str(t): dict(v) for t, v in answer.timeframes.items()},
+        "cross_market": dict(answer.others),
         "signal": {
             "action": str(signal.action),
             "confidence": signal.confidence,

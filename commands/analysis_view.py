@@ -8,10 +8,18 @@ from decimal import Decimal
 from rich.console import Console
 from rich.text import Text
 
-from commands.analysis import Answer
+from commands.analysis import LEADER, Answer
 from trader.domain.signals import Approval
 from trader.indicators.registry import INDICATORS, Unit
-from trader.reports.readings import Group, Row, groups_of, price_text, unknown_names
+from trader.reports.readings import (
+    Group,
+    Row,
+    groups_of,
+    others_group,
+    price_text,
+    timeframes_group,
+    unknown_names,
+)
 
 WIDTH = 80
 _STYLE = {"up": "green", "down": "red", "warn": "yellow", "plain": ""}
@@ -27,6 +35,10 @@ def show(answer: Answer, *, everything: bool = False, console: Console | None = 
     out.print(_price_line(answer))
     for group in groups_of(answer.snapshot):
         _show_group(out, group, width)
+    if answer.timeframes:
+        _show_group(out, timeframes_group(answer.timeframes), width)
+    if not math.isnan(answer.others["leader_lead_60"]):
+        _show_group(out, others_group(answer.others, LEADER), width)
     out.print()
     _show_decision(out, answer, width)
     if everything:
@@ -57,7 +69,7 @@ def _price_line(answer: Answer) -> Text:
 
 
 def _show_group(out: Console, group: Group, width: int) -> None:
-    title = Text(f"\n{group.title.upper():<12}", style="bold")
+    title = Text(f"\n{group.title.upper():<13}", style="bold")
     title.append(group.summary, style=_STYLE[group.tone] or "dim")
     out.print(title)
     barred = any(row.scale is not None for row in group.rows)

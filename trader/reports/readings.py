@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from trader.domain.candles import Timeframe
 from trader.domain.signals import Snapshot
 from trader.indicators.registry import INDICATORS
 from trader.patterns import NEUTRAL, PATTERNS
@@ -296,6 +297,42 @@ def _sum_up(votes: int, doubt: int, up: str, down: str, between: str) -> tuple[s
     if votes >= least:
         return up, UP
     return (down, DOWN) if votes <= -least else (between, PLAIN)
+
+
+def timeframes_group(view: Mapping[Timeframe, Values]) -> Group:
+    """One row for each coarser timeframe: is its trend up or down, is it stretched."""
+    rows = []
+    for timeframe, v in view.items():
+        rsi, adx, gap = v["rsi_14"], v["adx_14"], v["close_to_sma_50"]
+        words, tone = _band(
+            gap, (-0.005, "below its mean of 50", DOWN), (0.005, "at its mean of 50", PLAIN),
+            last=("above its mean of 50", UP),
+        )  # fmt: skip
+        if adx == adx:
+            words += f", ADX {adx:.0f}"
+        stretched = ", overbought" if rsi >= 70 else ", oversold" if rsi <= 30 else ""
+        value = f"RSI {_number(rsi, '.0f')}"
+        rows.append(Row(f"closed {timeframe}", value, words + stretched, tone))
+    votes = sum(_vote(r.tone) for r in rows)
+    return Group("timeframes", *_sum_up(votes, 0, "up", "down", "divided"), tuple(rows))
+
+
+def others_group(v: Values, leader: str) -> Group:
+    """This market among the others; rows only for what is known."""
+    strength, breadth = v["relative_strength_24"], v["breadth_24"]
+    lead = v["leader_lead_60"]
+    rows = [
+        Row("Strength over 24", _percent(strength), f"against {leader}", _tone(strength)),
+        Row("Correlation 60", _number(v["leader_corr_60"], "+.2f"),
+            f"with {leader}, moves x {_number(v['leader_beta_60'], '.2f')}"),
+        Row("Lead", _number(lead, "+.2f"), f"{leader} moves first" if lead > 0.2 else
+            f"moves before {leader}" if lead < -0.2 else "nobody leads"),
+        Row("Breadth", _percent(breadth, 0).lstrip("+"), "of the markets rose over 24 candles",
+            UP if breadth > 0.6 else DOWN if breadth < 0.4 else PLAIN),
+    ]  # fmt: skip
+    known = tuple(row for row in rows if row.value != "not yet")
+    words = {UP: "stronger", DOWN: "weaker"}.get(_tone(strength), "even")
+    return Group("among others", f"{words} than {leader}", _tone(strength), known)
 
 
 def unknown_names(snapshot: Snapshot) -> list[str]:
