@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +13,8 @@ from config import Config
 from market_analyzer import MarketAnalyzer
 from risk_manager import MarketView, RiskLimits, RiskManager
 from trader.domain.candles import Candles, Timeframe
-from trader.domain.errors import HistoryError, ModelError
-from trader.domain.markets import OrderBook, Pair, PublicTrade, to_decimal
+from trader.domain.errors import HistoryError, ModelError, TraderError
+from trader.domain.markets import FeeRates, OrderBook, Pair, PublicTrade, to_decimal
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
 from trader.exchanges.markets import market
@@ -44,10 +43,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """The candles of a pair, and book and takers where the exchange was asked."""
+    """The candles of a pair, and book and takers where the exchange was asked.
+
+    Attributes:
+        source: where the candles come from, in words.
+        exchange: whose candles they are; `simulated` for the made-up market.
+    """
 
     candles: Candles
     source: str
+    exchange: str = "kraken"
     book: OrderBook | None = None
     trades: tuple[PublicTrade, ...] = ()
 
@@ -95,31 +100,20 @@ def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> 
     """
     rules = market(question.pair).rules
     now = question.at or datetime.now(UTC)
-    found = candles_of(config, question, now)
-    if question.at is None and now - found.candles.closed_at > 2 * question.timeframe.delta:
-        days = (now - found.candles.closed_at).days
-        age = f"{days} days" if days else f"{(now - found.candles.closed_at).seconds // 3600} h"
-        tell(f"the newest stored candle is {age} old; newer files: history import PATH")
+    found = _found(config, question, now, tell)
     analyzer = MarketAnalyzer()
     snapshot = analyzer.analyze(
         question.pair, found.candles, book=found.book, trades=found.trades,
-        leader=_leader(config, question, analyzer, found.candles),
+        leader=_leader(config, question, analyzer, found),
     )  # fmt: skip
-    models = _models(config)
-    costs = Costs()
-    fees = costs.rates(snapshot.closed_at.date(), question.pair.base)
-    settings = StrategySettings(
-        share=1.0 / max(1, len(config.pairs)),
-        confidence_threshold=config.confidence_threshold,
-        maker_fee=float(fees.maker),
-        taker_fee=float(fees.taker),
-        slippage=float(costs.slippage),
-    )
-    signal = AITrader(config.strategy, models, settings).decide(snapshot, 0.0, now)
+    models = _models(config, question.pair, found.exchange)
+    fees = Costs().rates(snapshot.closed_at.date(), question.pair.base)
+    ai = AITrader(config.strategy, models, _strategy_settings(config, fees))
+    signal = ai.decide(snapshot, 0.0, now)
     view = MarketView(
         pair=question.pair, rules=rules, fees=fees, price=to_decimal(snapshot.price),
         data_closed_at=snapshot.closed_at, daily_atr=_daily_atr(found.candles),
-        slippage=costs.slippage, timeframe=question.timeframe,
+        slippage=Costs().slippage, timeframe=question.timeframe,
         prices={question.pair: to_decimal(snapshot.price)},
         emergency=_emergency(config) if question.at is None else "",
     )  # fmt: skip
@@ -128,20 +122,31 @@ def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> 
     return Answer(
         config.mode, question, now, found.source, snapshot, signal, plan, refusals, model,
         config.sandbox_balance, timeframe_view(found.candles),
-        _among_others(config, question, found.candles),
+        _among_others(config, question, found),
     )  # fmt: skip
 
 
-def _among_others(config: Config, question: Question, candles: Candles) -> dict[str, float]:
-    """The newest cross-market values; NaN where too few of the other markets are stored."""
-    markets = {question.pair: candles}
-    for pair in (Pair(LEADER, question.pair.quote), *config.pairs):
+def _strategy_settings(config: Config, fees: FeeRates) -> StrategySettings:
+    return StrategySettings(
+        share=1.0 / max(1, len(config.pairs)),
+        confidence_threshold=config.confidence_threshold,
+        maker_fee=float(fees.maker),
+        taker_fee=float(fees.taker),
+        slippage=float(Costs().slippage),
+    )
+
+
+def _among_others(config: Config, question: Question, found: Market) -> dict[str, float]:
+    """The newest cross-market values; NaN where too few of the other markets are known."""
+    leader = Pair(LEADER, question.pair.quote)
+    markets = {question.pair: found.candles}
+    for pair in (leader, *config.pairs):
         if pair not in markets and pair.quote == question.pair.quote:
-            with contextlib.suppress(HistoryError):
-                other = Question(pair, question.timeframe, candles.closed_at)
-                markets[pair] = candles_of(config, other, candles.closed_at).candles
+            candles = _other(config, question, found, pair)
+            if candles is not None:
+                markets[pair] = candles
     recent = {pair: held[-_RECENT:] for pair, held in markets.items()}
-    columns = cross_market(question.pair, recent, Pair(LEADER, question.pair.quote))
+    columns = cross_market(question.pair, recent, leader)
     return {name: float(values[-1]) for name, values in columns.items()}
 
 
@@ -152,7 +157,10 @@ def candles_of(config: Config, question: Question, now: datetime) -> Market:
         HistoryError: if nothing is stored for the pair, or nothing that old.
     """
     store = HistoryStore(config.data_dir, config.exchange)
-    stored = store.load(question.pair, question.timeframe)
+    return _known(store.load(question.pair, question.timeframe), question, now, store.exchange)
+
+
+def _known(stored: Candles, question: Question, now: datetime, exchange: str) -> Market:
     known = stored.known_at(now)
     if not len(known):
         raise HistoryError(
@@ -161,23 +169,65 @@ def candles_of(config: Config, question: Question, now: datetime) -> Market:
             f"The stored history begins on {stored.first_opened_at:%Y-%m-%d %H:%M} UTC."
             if len(stored) else "The stored history has no whole candle of that length.",
         )  # fmt: skip
-    return Market(known[-KEEP:], f"stored history of {store.exchange}")
+    return Market(known[-KEEP:], f"stored history of {exchange}", exchange)
+
+
+def _found(
+    config: Config, question: Question, now: datetime, tell: Callable[[str], None]
+) -> Market:
+    """The candles to look at: from the store, and from the exchange in use where it is needed.
+
+    It is asked when nothing is stored, and for the newest candles when no moment was named.
+    """
+    store = HistoryStore(config.data_dir, config.exchange)
+    if all(pair != question.pair for pair, _ in store.pairs()):
+        return _of_exchange(config, question, now, tell)
+    stored = candles_of(config, question, now)
+    late = now - stored.candles.closed_at
+    if question.at is not None or late < question.timeframe.delta:
+        return stored
+    from commands.analysis_sources import continued
+
+    fresh = continued(config, question, stored, now)
+    if fresh is None:
+        age = f"{late.days} days" if late.days else f"{late.seconds // 3600} h"
+        tell(f"the newest stored candle is {age} old, and the exchange gives none")
+    return fresh or stored
+
+
+def _of_exchange(
+    config: Config, question: Question, now: datetime, tell: Callable[[str], None]
+) -> Market:
+    from commands.analysis_sources import from_exchange
+
+    return from_exchange(config, question, now, tell)
+
+
+def _other(config: Config, question: Question, found: Market, pair: Pair) -> Candles | None:
+    """Another pair's candles of the same market up to the same close; None if there are none."""
+    closed_at = found.candles.closed_at
+    other = Question(pair, question.timeframe, closed_at)
+    try:
+        if found.exchange == "simulated":
+            from commands.analysis_sources import made_up
+
+            return made_up(config, other, closed_at).candles
+        return candles_of(config, other, closed_at).candles
+    except TraderError:
+        return None
 
 
 def _leader(
-    config: Config, question: Question, analyzer: MarketAnalyzer, candles: Candles
+    config: Config, question: Question, analyzer: MarketAnalyzer, found: Market
 ) -> Snapshot | None:
-    """The leading market at the same close, if it is stored and was open then."""
+    """The leading market at the same close, if it is there and traded then."""
     if question.pair.base == LEADER:
         return None
-    leader = Question(Pair(LEADER, question.pair.quote), question.timeframe, candles.closed_at)
-    try:
-        found = candles_of(config, leader, candles.closed_at).candles
-    except HistoryError:
+    leader = Pair(LEADER, question.pair.quote)
+    candles = _other(config, question, found, leader)
+    if candles is None or candles.closed_at != found.candles.closed_at:
         return None
-    if found.closed_at != candles.closed_at:
-        return None
-    return analyzer.analyze(leader.pair, found)
+    return analyzer.analyze(leader, candles)
 
 
 def _model_in_use(
@@ -193,10 +243,13 @@ def _model_in_use(
         return None
 
 
-def _models(config: Config) -> ModelSource | None:
+def _models(config: Config, pair: Pair, exchange: str) -> ModelSource | None:
+    """The models trained on candles of that exchange; None, and nothing imported, without any."""
+    if not (config.models_dir / pair.slug).is_dir():
+        return None
     from trader.storage.model_store import ModelStore
 
-    return ModelStore(config.models_dir, config.exchange)
+    return ModelStore(config.models_dir, exchange)
 
 
 def _daily_atr(candles: Candles) -> Decimal | None:
@@ -213,11 +266,6 @@ def _emergency(config: Config) -> str:
     return "" if request is None else request.reason or "emergency stop"
 
 
-def risk_limits(config: Config) -> RiskLimits:
-    """What the settings allow."""
-    return RiskLimits.of(config)
-
-
 def _planned(
     config: Config, signal: Signal, view: MarketView, now: datetime
 ) -> tuple[Approval | None, tuple[Refusal, ...]]:
@@ -225,7 +273,7 @@ def _planned(
     if signal.action is Action.HOLD:
         return None, ()
     portfolio = Portfolio(view.pair.quote, cash=config.sandbox_balance)
-    manager = RiskManager(risk_limits(config))
+    manager = RiskManager(RiskLimits.of(config))
     verdict = manager.review(signal, portfolio, view, now)
     if isinstance(verdict, Approval):
         return verdict, ()

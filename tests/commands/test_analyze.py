@@ -38,6 +38,7 @@ def store(tmp_path, monkeypatch) -> HistoryStore:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("STRATEGY", "trend")
+    monkeypatch.setenv("SANDBOX_FEED", "replay")
     return HistoryStore(tmp_path / "data")
 
 
@@ -159,6 +160,43 @@ def test_real_candles_give_a_whole_analysis(store, capsys):
     assert found["closed_at"] == "2022-06-01T00:00:00Z"
     assert all(isinstance(v, float) for v in found["indicators"].values())
     assert found["indicators"]["rsi_14"] == pytest.approx(71.9, abs=0.1)
+
+
+@pytest.mark.usefixtures("store")
+def test_without_a_history_the_simulated_market_is_shown_and_called_that(monkeypatch, capsys):
+    monkeypatch.setenv("SANDBOX_FEED", "simulated")
+    found = asked(capsys, "ETH/USD", "--timeframe", "4h", "--at", AT)
+    assert found["source"].startswith("SIMULATED MARKET, not real prices")
+    assert found["cross_market"]["leader_corr_60"] is not None
+    assert asked(capsys, "ETH/USD", "--timeframe", "4h", "--at", AT) == found
+
+
+@pytest.mark.usefixtures("store")
+def test_without_a_history_and_without_kraken_the_person_is_told(monkeypatch, capsys):
+    monkeypatch.setenv("SANDBOX_FEED", "auto")
+    monkeypatch.setenv("KRAKEN_API_URL", "http://127.0.0.1:9")
+    status, out, err = run(capsys, "BTC/USD", "--at", AT)
+    assert status == 0
+    assert "SIMULATED" in err
+    assert "SIMULATED MARKET" in out
+
+
+@pytest.mark.usefixtures("store")
+def test_kraken_wanted_and_out_of_reach_is_status_four(monkeypatch, capsys):
+    monkeypatch.setenv("SANDBOX_FEED", "kraken")
+    monkeypatch.setenv("KRAKEN_API_URL", "http://127.0.0.1:9")
+    status, out, err = run(capsys, "BTC/USD")
+    assert (status, out) == (4, "")
+    assert err.startswith("error: ")
+
+
+@pytest.mark.usefixtures("filled")
+def test_coarser_timeframes_and_other_markets_stand_beside_it(capsys):
+    found = asked(capsys, "ETH/USD", "--at", AT)
+    assert list(found["timeframes"]) == ["4h", "1d", "1w"]
+    assert 0 <= found["timeframes"]["4h"]["rsi_14"] <= 100
+    assert found["cross_market"]["relative_strength_24"] is not None
+    assert found["cross_market"]["breadth_24"] in (0.0, 0.5, 1.0)
 
 
 @pytest.mark.usefixtures("filled")

@@ -11,13 +11,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from trader.domain.candles import FloatArray
 
 BINS = 10
 _ROUNDS = 200
 _SMALL = 1e-6
+
+
+def _average_ranks(values: FloatArray) -> FloatArray:
+    """Ranks from 1, equal values sharing their mean rank (SciPy's takes a second to import).
+
+    >>> _average_ranks(np.array([0.2, 0.1, 0.2])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: FloatArray = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
+    return ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ def auc(probabilities: FloatArray, up: FloatArray) -> float:
     falls = len(up) - rises
     if rises == 0 or falls == 0:
         return float("nan")
-    ranks = rankdata(probabilities)
+    ranks = _average_ranks(probabilities)
     return float((ranks[up > 0.5].sum() - rises * (rises + 1) / 2) / (rises * falls))
 
 
