@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from functools import cache
 
 from trader.domain.errors import UsageError
 
@@ -111,12 +112,12 @@ class MarketRules:
         Lots may be finer than what the exchange books of the asset; selling what was bought
         then fails for lack of funds, so the coarser of the two grids counts.
         """
-        step = max(self.lot, Decimal(1).scaleb(-self.base_decimals))
+        step = max(self.lot, unit_of(self.base_decimals))
         return _on_grid(quantity, step, ROUND_DOWN)
 
     def booked_cost(self, amount: Decimal) -> Decimal:
         """A cost or fee in the decimals of the pair, half to even."""
-        return amount.quantize(Decimal(1).scaleb(-self.cost_decimals), ROUND_HALF_EVEN)
+        return amount.quantize(unit_of(self.cost_decimals), ROUND_HALF_EVEN)
 
 
 def to_decimal(value: float) -> Decimal:
@@ -128,15 +129,24 @@ def to_decimal(value: float) -> Decimal:
     return Decimal(repr(float(value)))
 
 
+@cache
+def unit_of(decimals: int) -> Decimal:
+    """The smallest step of a number with so many decimals.
+
+    >>> unit_of(2)
+    Decimal('0.01')
+    """
+    return Decimal(1).scaleb(-decimals)
+
+
+@cache
 def _decimals(step: Decimal) -> int:
     exponent = step.normalize().as_tuple().exponent
     return max(0, -int(exponent))
 
 
 def _on_grid(value: Decimal, step: Decimal, rounding: str) -> Decimal:
-    return ((value / step).to_integral_value(rounding) * step).quantize(
-        Decimal(1).scaleb(-_decimals(step))
-    )
+    return ((value / step).to_integral_value(rounding) * step).quantize(unit_of(_decimals(step)))
 
 
 @dataclass(frozen=True, slots=True)

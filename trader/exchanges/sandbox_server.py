@@ -29,6 +29,7 @@ from trader.exchanges.wire.forms import MAX_BODY_BYTES, Form, Refused
 from trader.exchanges.wire.keys import ApiKey, KeyRing
 from trader.exchanges.wire.public import PublicMethods
 from trader.exchanges.wire.trading import TradingMethods
+from trader.exchanges.wire.words import Rendered
 
 JSON = "application/json"
 _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
@@ -68,7 +69,8 @@ class KrakenWire:
             return 404, "text/html", _NOT_FOUND
         try:
             with self.exchange.at_one_moment():
-                answer = {"error": [], "result": self._result(method, path, query, headers, body)}
+                result = self._result(method, path, query, headers, body)
+            return 200, JSON, _success(result)
         except Refused as refusal:
             answer = {"error": [refusal.text]}
         except ExchangeError as fault:
@@ -77,7 +79,7 @@ class KrakenWire:
         except Exception:  # noqa: BLE001 - whatever a request does, the exchange goes on
             _log.exception("sandbox_internal_error path=%s", path)
             answer = {"error": ["EGeneral:Internal error"]}
-        return 200, JSON, json.dumps(answer, separators=(",", ":")).encode()
+        return 200, JSON, _json(answer).encode()
 
     def _result(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -103,6 +105,14 @@ class KrakenWire:
 
     def _now_s(self) -> float:
         return self.exchange.server_time().timestamp()
+
+
+_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _success(result: Any) -> bytes:
+    text = result if isinstance(result, Rendered) else _json(result)
+    return f'{{"error":[],"result":{text}}}'.encode()
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:

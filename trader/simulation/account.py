@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from trader.domain.errors import InsufficientFunds
-from trader.domain.markets import FeeRates, MarketRules, Pair
+from trader.domain.markets import FeeRates, MarketRules, Pair, unit_of
 from trader.simulation.costs import STABLE_BASES, Costs
 from trader.simulation.orders import ZERO, LedgerEntry, OrderRecord, TradeRecord, record_id
 from trader.simulation.path import from_us
@@ -99,7 +99,7 @@ class Account:
     def rounded(self, asset: str, amount: Decimal) -> Decimal:
         """An amount in the asset's decimals."""
         unit = self._units.get(asset)
-        return amount.quantize(unit or Decimal(1).scaleb(-UNKNOWN_DECIMALS), ROUND_HALF_EVEN)
+        return amount.quantize(unit or unit_of(UNKNOWN_DECIMALS), ROUND_HALF_EVEN)
 
     def hold(self, record: OrderRecord, asset: str, amount: Decimal) -> None:
         """Bind money for an order, no more than is free."""
@@ -134,6 +134,6 @@ class Account:
 def _units_of(rules: Mapping[Pair, MarketRules]) -> dict[str, Decimal]:
     found: dict[str, Decimal] = {}
     for pair, rule in rules.items():
-        found[pair.base] = Decimal(1).scaleb(-rule.base_decimals)
-        found[pair.quote] = Decimal(1).scaleb(-rule.quote_decimals)
+        found[pair.base] = unit_of(rule.base_decimals)
+        found[pair.quote] = unit_of(rule.quote_decimals)
     return found

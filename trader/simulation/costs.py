@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from typing import TypeAlias
 
-from trader.domain.markets import FeeRates, MarketRules
+from trader.domain.markets import FeeRates, MarketRules, unit_of
 from trader.domain.orders import Side
 
 ONE = Decimal(1)
@@ -195,7 +195,7 @@ def fee_of(cost: Decimal, rate: Decimal, rules: MarketRules) -> Decimal:
 
     Source: Kraken's support pages (minimum fee) and recorded trades (rounding to nearest).
     """
-    unit = ONE.scaleb(-rules.cost_decimals)
+    unit = unit_of(rules.cost_decimals)
     if rate <= 0:
         return (cost * rate).quantize(unit, ROUND_HALF_EVEN)
     return max((cost * rate).quantize(unit, ROUND_HALF_EVEN), unit)

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import TypeAlias
 
 from trader.domain.errors import InsufficientFunds, OrderNotFound, OrderRejected, UnknownPair
-from trader.domain.markets import MarketRules, Pair
+from trader.domain.markets import MarketRules, Pair, unit_of
 from trader.domain.orders import Liquidity, OrderType, Side
 from trader.simulation.account import Account
 from trader.simulation.costs import Costs, fee_of, taker_price
@@ -112,6 +112,49 @@ class _Event:
         return (self.at, self.rank, self.seq) < (other.at, other.rank, other.seq)
 
 
+@dataclass(slots=True)
+class _Watch:
+    """What the orders of a pair wait for.
+
+    While orders come, change and go the bounds are only widened, which is quick and safe; they
+    are drawn anew when something lies within them.
+
+    Attributes:
+        records: open orders that are awake, as of the last drawing.
+        falls_to: no order waits to fall to more than this.
+        rises_to: none waits to rise to less.
+        due: none expires or wakes earlier; None for never.
+        fresh: ids of orders that have changed since.
+        loose: whether the bounds may be wider than they need be.
+    """
+
+    records: list[OrderRecord]
+    falls_to: float
+    rises_to: float
+    due: int | None
+    fresh: set[str] = field(default_factory=set)
+    loose: bool = False
+
+    @classmethod
+    def of(cls, records: Iterable[OrderRecord]) -> _Watch:
+        """Drawn from all open orders of a pair."""
+        everything = list(records)
+        awake = [record for record in everything if record.status == "open"]
+        due = [moment for record in everything if (moment := _due(record)) is not None]
+        return cls(awake, *watched(awake), min(due, default=None))
+
+    def widen(self, records: Mapping[str, OrderRecord]) -> None:
+        """Take what has changed into account, as far as it is still open."""
+        if not self.fresh:
+            return
+        other = _Watch.of(records[name] for name in self.fresh if name in records)
+        self.falls_to = max(self.falls_to, other.falls_to)
+        self.rises_to = min(self.rises_to, other.rises_to)
+        self.due = min((d for d in (self.due, other.due) if d is not None), default=None)
+        self.fresh.clear()
+        self.loose = True
+
+
 class MatchingEngine:
     """One account at a simulated exchange.
 
@@ -142,6 +185,8 @@ class MatchingEngine:
         self.used: dict[Pair, tuple[int, Decimal]] = {}
         self._stops_hold = stops_hold
         self._open: dict[str, OrderRecord] = {}
+        self._open_on: dict[Pair, dict[str, OrderRecord]] = {}
+        self._watches: dict[Pair, _Watch] = {}
         self._ended: list[OrderRecord] = []
         self._named: dict[str, list[OrderRecord]] = {}
         self._changed: set[str] = set()
@@ -155,6 +200,9 @@ class MatchingEngine:
         self.trades = list(state.trades)
         self.used = dict(state.used)
         self._open = {record.id: record for record in state.orders if record.is_open}
+        self._open_on, self._watches = {}, {}
+        for record in self._open.values():
+            self._open_on.setdefault(record.spec.pair, {})[record.id] = record
         self.account.restore(state.ledger, self._open.values(), state.trades)
         ended = [record for record in state.orders if record.closed_at is not None]
         self._ended = sorted(ended, key=lambda record: (record.closed_at or 0, record.seq))
@@ -171,6 +219,10 @@ class MatchingEngine:
     def open_orders(self) -> tuple[OrderRecord, ...]:
         """Orders that can still fill, oldest first."""
         return tuple(self._open.values())
+
+    def open_on(self, pair: Pair) -> tuple[OrderRecord, ...]:
+        """Open orders of one pair, oldest first."""
+        return tuple(self._open_on.get(pair, {}).values())
 
     def ended_since(self, moment: int) -> list[OrderRecord]:
         """Orders that ended at or after a moment, in the order of their end."""
@@ -309,7 +361,7 @@ class MatchingEngine:
         record.amended_at = at
         if "amended" not in record.misc:
             record.misc.append("amended")
-        self._changed.add(record.id)
+        self._change(record)
         self._hold(record, price)
         if record.status == "open" and (limit is not None or stop is not None):
             self._activate(record, at, price)
@@ -396,6 +448,13 @@ class MatchingEngine:
         self._taken = (len(self.trades), len(self.account.ledger))
         return changes
 
+    def _change(self, record: OrderRecord) -> None:
+        """An order is not what it was: it must be stored, and its pair looked at anew."""
+        self._changed.add(record.id)
+        watch = self._watches.get(record.spec.pair)
+        if watch is not None:
+            watch.fresh.add(record.id)
+
     # ---- entering an order
 
     def _rules_for(self, pair: Pair) -> MarketRules:
@@ -445,8 +504,9 @@ class MatchingEngine:
         self._orders_made = record.seq
         self.orders[record.id] = record
         self._open[record.id] = record
+        self._open_on.setdefault(record.spec.pair, {})[record.id] = record
         self._name(record)
-        self._changed.add(record.id)
+        self._change(record)
         spec = record.spec
         self._hold(record, expected)
         if spec.starts_at is not None and spec.starts_at > at:
@@ -503,7 +563,7 @@ class MatchingEngine:
         rules = self.rules[spec.pair]
         if spec.side is Side.SELL:
             rate = self.account.rates(spec.pair, self.now).taker if spec.fee_in_base else ZERO
-            unit = Decimal(1).scaleb(-rules.base_decimals)
+            unit = unit_of(rules.base_decimals)
             # Not rounded without a fee: a quantity finer than the balance must not fit.
             needed = record.remaining * (1 + rate)
             return spec.pair.base, needed.quantize(unit, ROUND_CEILING) if rate else needed
@@ -514,7 +574,7 @@ class MatchingEngine:
         rates = self.account.rates(spec.pair, max(self.now, record.opened_at))
         cost = rules.booked_cost(record.remaining * expected)
         fee = fee_of(cost, rates.maker if spec.post_only else rates.taker, rules)
-        unit = Decimal(1).scaleb(-rules.quote_decimals)
+        unit = unit_of(rules.quote_decimals)
         fee = ZERO if spec.fee_in_base else fee
         return spec.pair.quote, (cost + fee).quantize(unit, ROUND_CEILING)
 
@@ -623,7 +683,7 @@ class MatchingEngine:
         record.cost += cost
         record.fee += trade.fee_base if spec.fee_in_base else fee
         record.trades.append(trade.id)
-        self._changed.add(record.id)
+        self._change(record)
         self.account.count_volume(spec.pair, at, cost)
         if record.remaining <= 0:
             self._finish(record, "closed", at, "")
@@ -666,8 +726,9 @@ class MatchingEngine:
         record.status, record.closed_at, record.reason = status, at, reason
         self.account.release(record)
         if self._open.pop(record.id, None) is not None:
+            del self._open_on[record.spec.pair][record.id]
             self._ended.append(record)
-        self._changed.add(record.id)
+        self._change(record)
 
     def _open_closing_order(
         self, record: OrderRecord, quantity: Decimal, price: Decimal, at: int
@@ -691,7 +752,7 @@ class MatchingEngine:
         record.misc.append("stopped" if loss else "touched")
         record.triggered_at = at
         record.active_from = at
-        self._changed.add(record.id)
+        self._change(record)
         if record.spec.type is OrderType.TRAILING_STOP_LIMIT and record.stop is not None:
             record.limit = trailing_limit(record, self.rules[record.spec.pair])
         self._work(record, at, price)
@@ -706,7 +767,7 @@ class MatchingEngine:
             self._finish(record, "expired", event.at, "Order expired")
         elif event.rank == 1:
             record.status = "open"
-            self._changed.add(record.id)
+            self._change(record)
             price = None if event.stretch is None else event.price
             if record.spec.type in TRAILING_TYPES:
                 self._set_prices(record, price)
@@ -721,16 +782,25 @@ class MatchingEngine:
             self._make(record, event.at, event.stretch)
 
     def _next_event(self, until: int, source: Source) -> _Event | None:
-        events = [e for r in self._open.values() for e in self._timed(r, until, source)]
-        by_pair: dict[Pair, list[OrderRecord]] = {}
-        for record in self._open.values():
-            if record.status == "open":
-                by_pair.setdefault(record.spec.pair, []).append(record)
-        for pair, records in by_pair.items():
-            event = self._next_on_path(pair, records, until, source)
+        events = []
+        for pair, records in self._open_on.items():
+            if not records:
+                continue
+            watch = self._watch(pair, records)
+            if watch.due is not None and watch.due <= until:
+                events += [e for r in records.values() for e in self._timed(r, until, source)]
+                self._watches.pop(pair)
+            event = self._next_on_path(pair, watch, until, source)
             if event is not None:
                 events.append(event)
         return min(events, default=None)
+
+    def _watch(self, pair: Pair, records: Mapping[str, OrderRecord]) -> _Watch:
+        found = self._watches.get(pair)
+        if found is None:
+            found = self._watches[pair] = _Watch.of(records.values())
+        found.widen(records)
+        return found
 
     def _timed(self, record: OrderRecord, until: int, source: Source) -> Iterable[_Event]:
         """Expiry and delayed start."""
@@ -744,19 +814,27 @@ class MatchingEngine:
             yield _Event(at, 1, record.seq, record, price, covering)
 
     def _next_on_path(
-        self, pair: Pair, records: list[OrderRecord], until: int, source: Source
+        self, pair: Pair, watch: _Watch, until: int, source: Source
     ) -> _Event | None:
-        falls_to, rises_to = watched(records)
-        after = min([self.now] + [r.peak_at for r in records if r.peak is not None])
-        for stretch in source(pair, after, until, falls_to, rises_to):
+        if watch.loose:
+            bounds = watch.falls_to, watch.rises_to
+            # Infinite bounds belong to a trailing order, which must see every stretch.
+            if bounds[0] < INFINITE and not any(source(pair, self.now, until, *bounds)):
+                return None
+            watch = self._watches[pair] = _Watch.of(self._open_on[pair].values())
+        if not watch.records:
+            return None
+        trailing = [record for record in watch.records if is_trailing(record)]
+        after = min([self.now] + [r.peak_at for r in trailing if r.peak is not None])
+        for stretch in source(pair, after, until, watch.falls_to, watch.rises_to):
             found = []
-            for record in records:
+            for record in watch.records:
                 touch = self._touch(record, stretch)
                 if touch is not None and touch[0] <= until:
                     found.append(_Event(touch[0], 2, record.seq, record, touch[1], stretch))
             if found:
                 return min(found)
-            self._follow(records, stretch, until)
+            self._follow(trailing, stretch, until)
         return None
 
     def _follow(self, records: Iterable[OrderRecord], stretch: Stretch, until: int) -> None:
@@ -767,7 +845,7 @@ class MatchingEngine:
                 rules = self.rules[record.spec.pair]
                 walk_trailing(record, stretch, min(until, stretch.end), rules)
                 if record.peak != peak:
-                    self._changed.add(record.id)
+                    self._change(record)
 
     def _touch(self, record: OrderRecord, stretch: Stretch) -> Knot | None:
         """The moment the stretch concerns the order next, if it does."""
@@ -780,3 +858,10 @@ class MatchingEngine:
 
 def _covering(stretches: Iterable[Stretch], at: int) -> Stretch | None:
     return next((s for s in stretches if s.start <= at < s.end), None)
+
+
+def _due(record: OrderRecord) -> int | None:
+    """When the order expires or wakes, whichever is first."""
+    starts = record.spec.starts_at if record.status == "pending" else None
+    moments = [moment for moment in (record.spec.expires_at, starts) if moment is not None]
+    return min(moments, default=None)

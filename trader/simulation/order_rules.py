@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from trader.domain.errors import BelowMinimum, OrderRejected
-from trader.domain.markets import MarketRules
+from trader.domain.markets import MarketRules, unit_of
 from trader.domain.orders import OrderType, Side
 from trader.simulation.orders import (
     LIMIT_TYPES,
@@ -131,7 +131,7 @@ def _check_price(spec: OrderSpec, rules: MarketRules) -> None:
             )
         if trailing:
             continue
-        if price != price.quantize(Decimal(1).scaleb(-rules.price_decimals)):
+        if price != price.quantize(unit_of(rules.price_decimals)):
             raise OrderRejected(
                 f"{name} {price} has more than {rules.price_decimals} decimals",
                 f"The tick of {spec.pair} is {rules.tick}.",
@@ -156,7 +156,7 @@ def _check_quantity(spec: OrderSpec, rules: MarketRules, price: Decimal | None) 
         if quantity < rules.cost_minimum:
             raise _too_small(f"{quantity} {spec.pair.quote}", rules)
         return
-    if quantity != quantity.quantize(Decimal(1).scaleb(-rules.lot_decimals)):
+    if quantity != quantity.quantize(unit_of(rules.lot_decimals)):
         raise OrderRejected(
             f"quantity {quantity} has more than {rules.lot_decimals} decimals",
             f"The lot of {spec.pair} is {rules.lot}.",

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
-
-import numpy as np
+from functools import lru_cache
+from typing import Any
 
 from trader.domain.candles import KRAKEN_MINUTES, Candle, Candles, Timeframe
-from trader.domain.errors import UsageError
-from trader.domain.markets import MarketRules, PublicTrade
+from trader.domain.markets import MarketRules, Pair, PublicTrade
 from trader.exchanges.markets import Asset, Market, asset_named, assets
 from trader.exchanges.sandbox import SandboxExchange
+from trader.exchanges.wire.candle_rows import CandleRows
 from trader.exchanges.wire.forms import Form, Refused, invalid
-from trader.exchanges.wire.words import fixed, shown_price
-from trader.simulation.book import candles_in, trades_in
+from trader.exchanges.wire.words import PRICE_DECIMALS_SHOWN, Rendered, fixed, shown_price
+from trader.simulation.book import trades_in
 from trader.simulation.costs import STABLE_BASES, Tier, fee_table
 from trader.simulation.path import to_us
 from trader.simulation.waiting import INFINITE
 
-NEWEST = 720
 _DAY = timedelta(days=1)
 _SPREADS = 200
 _NS = 1_000_000_000
-_MICROSECOND = 1_000_000
 # From this many on, `since` of Trades is taken for nanoseconds.
 _FIRST_NS = 10**14
 _FEES_EMPTY_SINCE = 2026, 7, 9
@@ -37,6 +36,8 @@ class PublicMethods:
 
     def __init__(self, exchange: SandboxExchange) -> None:
         self._exchange = exchange
+        self._rows = CandleRows(exchange)
+        self._days: dict[tuple[Pair, str], tuple[tuple[int, ...], _Closed]] = {}
         self.status = "online"
         self._by_name = {
             name.upper(): pair
@@ -187,11 +188,24 @@ class PublicMethods:
         forming = self._exchange.forming(market.pair, timeframe)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         return (
-            _Figures(candles.between(midnight, None), forming, last),
-            _Figures(candles.between(now - _DAY, None), forming, last),
+            _Figures(
+                self._closed(market, candles.between(midnight, None), "today"), forming, last
+            ),
+            _Figures(
+                self._closed(market, candles.between(now - _DAY, None), "day"), forming, last
+            ),
         )
 
-    def ohlc(self, form: Form) -> dict[str, Any]:
+    def _closed(self, market: Market, candles: Candles, span: str) -> _Closed:
+        """The figures of finished candles, added up once while they are the same."""
+        size = len(candles)
+        state = (size, int(candles.opened_at[0]), int(candles.opened_at[-1])) if size else (0,)
+        held = self._days.get((market.pair, span))
+        if held is None or held[0] != state:
+            held = self._days[market.pair, span] = (state, _Closed.of(candles))
+        return held[1]
+
+    def ohlc(self, form: Form) -> Rendered:
         """At most 720 finished candles and the one still forming."""
         key, market = self._one(form)
         minutes = form.integer("interval", 1, 1, 21600)
@@ -199,44 +213,9 @@ class PublicMethods:
             raise invalid("interval")
         timeframe = Timeframe(minutes * 60)
         since = form.integer("since", -1, -(10**12), 10**12)
-        rows = list(self._ohlc_rows(market, timeframe))
-        newest = rows[-1][0] - timeframe.seconds if rows else 0
-        return {key: [row for row in rows if row[0] > since], "last": newest}
-
-    def _ohlc_rows(self, market: Market, timeframe: Timeframe) -> Iterator[list[Any]]:
-        opened = int(timeframe.floor(self._exchange.server_time()).timestamp())
-        step, decimals = timeframe.seconds, market.rules.price_decimals
-        known, before, begins = self._known(market, timeframe, opened - NEWEST * step)
-        for time in range(max(opened - NEWEST * step, begins), opened + step, step):
-            traded = known.get(time)
-            if traded is not None or before is not None:
-                yield _ohlc_row(time, traded, before or 0.0, decimals)
-            before = before if traded is None else traded.close
-
-    def _known(
-        self, market: Market, timeframe: Timeframe, since: int
-    ) -> tuple[dict[int, _Traded], float | None, int]:
-        """What was traded by opening, the last close before, and where the prices begin."""
-        base = self._exchange.feed.base_timeframe(market.pair)
-        finer = timeframe.seconds < base.seconds
-        try:
-            candles = self._exchange.candles(market.pair, base if finer else timeframe)
-            forming = self._exchange.forming(market.pair, base if finer else timeframe)
-        except UsageError:
-            raise invalid("interval") from None
-        found = {} if finer else _columns(candles)
-        single = self._along_the_path(market, timeframe, since) if finer else [forming]
-        found |= {int(c.opened_at.timestamp()): _traded(c) for c in single if c is not None}
-        begins = int(candles.opened_at[0]) if len(candles) else min(found, default=2**62)
-        return found, _close_before(candles, since), max(begins, since)
-
-    def _along_the_path(self, market: Market, timeframe: Timeframe, since: int) -> list[Candle]:
-        """Candles finer than those of the feed, cut out of the path that orders fill on."""
-        step, until = timeframe.seconds * _MICROSECOND, self._now_us()
-        stretches = self._exchange.feed.stretches(
-            market.pair, since * _MICROSECOND, until, INFINITE, -INFINITE
-        )
-        return [c for s in stretches for c in candles_in(s, step, until, market.rules)]
+        rows, newest = self._rows.after(market, timeframe, since)
+        last = newest - timeframe.seconds if newest else 0
+        return Rendered(f'{{{json.dumps(key)}:{rows},"last":{last}}}')
 
     def depth(self, form: Form) -> dict[str, Any]:
         """The order book."""
@@ -250,7 +229,7 @@ class PublicMethods:
         )
         return {key: {"asks": asks, "bids": bids}}
 
-    def trades(self, form: Form) -> dict[str, Any]:
+    def trades(self, form: Form) -> Rendered:
         """Public trades, oldest first, from a cursor on or the newest."""
         key, market = self._one(form)
         count = form.integer("count", 1000, 1, 1000)
@@ -259,9 +238,10 @@ class PublicMethods:
             found = self._trades_since(market, _cursor(since), count)
         else:
             found = list(self._exchange.recent_trades(market.pair, count))
-        rows = [_trade_row(trade, market) for trade in found]
+        decimals = market.rules.price_decimals
+        rows = ",".join([_trade_row(trade, decimals) for trade in found])
         last = str(_ns(found[-1])) if found else since or str(self._now_us() * 1000)
-        return {key: rows, "last": last}
+        return Rendered(f'{{{json.dumps(key)}:[{rows}],"last":{json.dumps(last)}}}')
 
     def _trades_since(self, market: Market, since_ns: int, count: int) -> list[PublicTrade]:
         found: list[PublicTrade] = []
@@ -307,19 +287,45 @@ def _changeable(rules: MarketRules) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """Sums and bounds of finished candles; prices are None without any."""
+
+    open: Decimal | None
+    high: Decimal | None
+    low: Decimal | None
+    volume: Decimal
+    turnover: Decimal
+    trades: int
+
+    @classmethod
+    def of(cls, candles: Candles) -> _Closed:
+        """Added up over the candles."""
+        rows = list(candles.rows())
+        return cls(
+            rows[0].open if rows else None,
+            max((row.high for row in rows), default=None),
+            min((row.low for row in rows), default=None),
+            sum((row.volume for row in rows), Decimal(0)),
+            sum((_mean(row) * row.volume for row in rows), Decimal(0)),
+            sum(row.trades for row in rows),
+        )
+
+
 class _Figures:
     """Volume, mean price, range and count of a span; where nothing traded, of the last price."""
 
     __slots__ = ("high", "low", "open", "trades", "volume", "vwap")
 
-    def __init__(self, candles: Candles, forming: Candle | None, last: Decimal) -> None:
-        rows = list(candles.rows()) + ([forming] if forming is not None else [])
-        self.open = rows[0].open if rows else last
-        self.high = max((row.high for row in rows), default=last)
-        self.low = min((row.low for row in rows), default=last)
-        self.volume = sum((row.volume for row in rows), Decimal(0))
-        self.trades = sum(row.trades for row in rows)
-        turnover = sum((_mean(row) * row.volume for row in rows), Decimal(0))
+    def __init__(self, closed: _Closed, forming: Candle | None, last: Decimal) -> None:
+        inside = [] if forming is None else [forming]
+        self.open = next((o for o in (closed.open, *(c.open for c in inside)) if o), last)
+        highs = [h for h in (closed.high, *(c.high for c in inside)) if h is not None]
+        lows = [low for low in (closed.low, *(c.low for c in inside)) if low is not None]
+        self.high, self.low = max(highs, default=last), min(lows, default=last)
+        self.volume = sum((c.volume for c in inside), closed.volume)
+        self.trades = sum((c.trades for c in inside), closed.trades)
+        turnover = sum((_mean(c) * c.volume for c in inside), closed.turnover)
         self.vwap = turnover / self.volume if self.volume else last
 
 
@@ -344,42 +350,6 @@ def _at_least(timeframe: Timeframe, seconds: int) -> Timeframe:
     )
 
 
-class _Traded(NamedTuple):
-    """The figures of a row."""
-
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    trades: int
-
-
-def _columns(candles: Candles) -> dict[int, _Traded]:
-    opened, *columns = (column.tolist() for column in candles.columns())
-    return dict(zip(opened, map(_Traded, *columns), strict=True))
-
-
-def _traded(candle: Candle) -> _Traded:
-    prices = (candle.open, candle.high, candle.low, candle.close, candle.volume)
-    opened, high, low, close, volume = map(float, prices)
-    return _Traded(opened, high, low, close, volume, candle.trades)
-
-
-def _close_before(candles: Candles, time: int) -> float | None:
-    index = int(np.searchsorted(candles.opened_at, time)) - 1
-    return float(candles.close[index]) if index >= 0 else None
-
-
-def _ohlc_row(time: int, traded: _Traded | None, before: float, decimals: int) -> list[Any]:
-    """One row; an interval in which nothing traded repeats the close before it."""
-    if traded is None or not (traded.volume or traded.trades):
-        return [time, *[f"{before:.{decimals}f}"] * 4, f"{0:.{decimals}f}", "0.00000000", 0]
-    opened, high, low, close, volume, trades = traded
-    prices = (opened, high, low, close, (high + low + close) / 3)
-    return [time, *[f"{p:.{decimals}f}" for p in prices], f"{volume:.8f}", trades]
-
-
 def _ns(trade: PublicTrade) -> int:
     return to_us(trade.at) * 1000
 
@@ -393,9 +363,10 @@ def _cursor(text: str) -> int:
     return number if number >= _FIRST_NS else number * _NS
 
 
-def _trade_row(trade: PublicTrade, market: Market) -> list[Any]:
-    return [
-        shown_price(trade.price, market.rules),
+@lru_cache(maxsize=1 << 14)
+def _trade_row(trade: PublicTrade, price_decimals: int) -> str:
+    row = [
+        fixed(trade.price, max(PRICE_DECIMALS_SHOWN, price_decimals)),
         fixed(trade.quantity, 8),
         trade.at.timestamp(),
         "b" if trade.side == "buy" else "s",
@@ -403,3 +374,4 @@ def _trade_row(trade: PublicTrade, market: Market) -> list[Any]:
         "",
         trade.trade_id,
     ]
+    return json.dumps(row, separators=(",", ":"))
