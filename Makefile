@@ -29,6 +29,7 @@ story:  ## the user's stories only
 golden:  ## write the generated files anew; a change in them is explained in CHANGELOG.md
 	$(PYTHON) -m config --example > .env.example
 	$(PYTHON) -m config --markdown > docs/settings.md
+	$(PYTHON) run_trader.py features list --markdown > docs/indicators.md
 	$(PYTHON) scripts/structure.py > PROJECT_STRUCTURE.md
 
 lock:  ## pin the newest versions of what requirements*.in ask for

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trader.domain.candles import Candles
     from trader.domain.signals import Snapshot
     from trader.indicators.leaks import LeakReport, Subject
+    from trader.indicators.registry import Indicator
 
 _MOST_SHOWN = 20
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -39,8 +40,9 @@ def command() -> None:
 
 @command.command(name="list")
 @click.option("--group", help="Only this group, such as trend or candlestick.")
+@click.option("--markdown", is_flag=True, help="The page docs/indicators.md.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def list_(group: str | None, as_json: bool) -> None:
+def list_(group: str | None, markdown: bool, as_json: bool) -> None:
     """Every column: its unit, its warm-up and what it means.
 
     \b
@@ -63,6 +65,9 @@ def list_(group: str | None, as_json: bool) -> None:
             for e in chosen
         ])  # fmt: skip
         return
+    if markdown:
+        click.echo(_page(chosen), nl=False)
+        return
     title = ""
     for entry in chosen:
         if entry.group != title:
@@ -74,6 +79,25 @@ def list_(group: str | None, as_json: bool) -> None:
         f"\n{len(chosen)} columns; the number is the warm-up in candles, * marks levels that "
         "depend on where the history begins"
     )
+
+
+def _page(entries: Sequence[Indicator]) -> str:
+    lines = [
+        "# Indicators and patterns",
+        "",
+        "Every column of an analysis, written by `make golden` from the registry. The warm-up is "
+        "the index of",
+        "the first candle with a value. *Anchored* levels depend on where the history begins. "
+        "Patterns lie",
+        "between -1 (bearish) and 1 (bullish).",
+    ]
+    for group in dict.fromkeys(entry.group for entry in entries):
+        lines += ["", f"## {group.capitalize()}", "", "| name | unit | warm-up | meaning |",
+                  "|---|---|---|---|"]  # fmt: skip
+        for e in (e for e in entries if e.group == group):
+            mark = ", anchored" if e.anchored else ""
+            lines.append(f"| `{e.name}` | {e.unit}{mark} | {e.warmup} | {e.meaning} |")
+    return "\n".join(lines) + "\n"
 
 
 @command.command(name="check")

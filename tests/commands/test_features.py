@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -134,3 +135,9 @@ def test_an_unknown_group_names_those_there_are(capsys):
     status, _, err = run(capsys, "list", "--group", "moon")
     assert status == 2
     assert "momentum" in err
+
+
+def test_the_page_of_the_documentation_is_that_of_the_registry(capsys):
+    page = Path(__file__).resolve().parents[2] / "docs" / "indicators.md"
+    _, out, _ = run(capsys, "list", "--markdown")
+    assert page.read_text(encoding="utf-8") == out, "run: make golden"
