@@ -71,6 +71,15 @@ def test_contributions_of_a_member_add_up_to_its_move_from_the_start(name):
     assert vote.contributions(row, 0).sum() == pytest.approx(end - start, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", ["random_forest", "gradient_boosting"])
+def test_no_step_of_a_path_is_larger_than_what_the_trees_can_say(name):
+    vote = compile_vote([fitted([name])])
+    values = vote.forest.value
+    leaves = vote.forest.left == np.arange(len(values))
+    assert values[~leaves].min() >= values[leaves].min() - 1e-9
+    assert values[~leaves].max() <= values[leaves].max() + 1e-9
+
+
 def test_the_feature_that_made_the_outcome_moves_it_most(both):
     strongest = [int(np.argmax(np.abs(both[1].contributions(row, 0)))) for row in ROWS[:50]]
     assert strongest.count(0) > 35

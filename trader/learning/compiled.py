@@ -241,7 +241,7 @@ def _trees(member: Any, horizon: int, name: str) -> tuple[list[dict[str, Any]], 
     if hasattr(member, "estimators_"):
         trees = [_forest_tree(tree.tree_) for tree in member.estimators_]
         return trees, Group(horizon, name, 0.0, 1.0 / len(trees), logistic=False)
-    trees = [_boosted_tree(stage[0]) for stage in member._predictors]
+    trees = [_boosted_tree(stage[0], member.learning_rate) for stage in member._predictors]
     offset = float(np.ravel(member._baseline_prediction)[0])
     return trees, Group(horizon, name, offset, 1.0, logistic=True)
 
@@ -261,7 +261,8 @@ def _forest_tree(tree: Any) -> dict[str, Any]:
     }
 
 
-def _boosted_tree(predictor: Any) -> dict[str, Any]:
+def _boosted_tree(predictor: Any, learning_rate: float) -> dict[str, Any]:
+    # scikit-learn shrinks only the leaves; the nodes above must be on the same scale for paths.
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
     own = np.arange(len(nodes))
@@ -271,7 +272,7 @@ def _boosted_tree(predictor: Any) -> dict[str, Any]:
         "left": np.where(leaf, own, nodes["left"]).astype(np.int64),
         "right": np.where(leaf, own, nodes["right"]).astype(np.int64),
         "missing_left": nodes["missing_go_to_left"].astype(bool),
-        "value": nodes["value"].astype(np.float64),
+        "value": nodes["value"] * np.where(leaf, 1.0, learning_rate),
         "depth": np.array([int(nodes["depth"].max())]),
     }
 

@@ -374,7 +374,10 @@ def _calendar() -> list[Feature]:
 
 
 def _called(name: str) -> str:
-    return name.replace("_", " ")
+    """The first clause of what the registry says of an indicator."""
+    clause = INDICATORS[name].meaning.split(":")[0].split(",")[0].strip().rstrip(".")
+    first = clause.split(" ")[0]
+    return clause if first.isupper() or first.endswith("'s") else clause[:1].lower() + clause[1:]
 
 
 def _over(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -213,7 +213,9 @@ class TradingModel:
 
     def _seen(self, snapshot: Snapshot) -> tuple[Matrix, FloatArray, FloatArray]:
         """The newest feature rows, their volatility and their votes, this candle last."""
-        count = max(1, RECENT_HOURS * 3600 // snapshot.timeframe.seconds)
+        count = 1
+        if self.card.sleeve_licensed:  # only its own entries look back
+            count = max(1, RECENT_HOURS * 3600 // snapshot.timeframe.seconds)
         rows, sigma = latest_rows(snapshot, count)
         analysis, stop = snapshot.analysis, snapshot.index + 1
         if stop == len(analysis.candles):
