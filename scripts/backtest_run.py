@@ -339,9 +339,12 @@ def _judge(
     if models is None:
         return ()
     from scripts.backtest_learning import licence_of, predictions_of, scores_of
+    from trader.learning.licence import trials_behind
 
     scores = scores_of(models, settings.span)
-    licence = licence_of(run, baselines, scores, document["trials"])
+    source = models.walk.source
+    behind = trials_behind(source, settings.span.start, document["trials"])
+    licence = licence_of(run, baselines, scores, behind)
     document["calibration"] = None if scores is None else scores.as_dict()
     document["licence"] = {"granted": licence.granted, "reasons": list(licence.reasons)}
     return predictions_of(models, settings.span, run)

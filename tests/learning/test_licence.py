@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from trader.learning.licence import (
     judge,
     lead_interval,
     stationary_rows,
+    trials_behind,
 )
 from trader.learning.papertrade import core_targets, daily, sleeve_state, walk
 from trader.learning.trend import trend_of
@@ -63,6 +65,13 @@ def test_models_that_cost_the_trend_rule_are_refused():
 def test_without_tested_forecasts_there_is_no_licence():
     verdict = judge(replace(world(3, 1.5), scores=None))
     assert verdict.reasons == ("too little history to test the model out of sample",)
+
+
+def test_a_test_on_the_data_of_the_design_inherits_its_trials():
+    old, new = datetime(2019, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
+    assert trials_behind("kraken", old, 5) == 417
+    assert trials_behind("kraken", new, 5) == 5
+    assert trials_behind("simulated", old) == 1
 
 
 def test_more_trials_make_the_same_result_worth_less():

@@ -166,8 +166,16 @@ class Learner:
             [len(up) for _, up, _ in picked], min(first for *_, first in picked), picked[-1][0],
         )  # fmt: skip
 
-    def known(self, horizon: float, moment: int | None = None) -> KnownPredictions:
-        """Out-of-sample predictions whose outcome was known an embargo before the moment."""
+    def known(
+        self, horizon: float, moment: int | None = None, newest_days: int | None = None
+    ) -> KnownPredictions:
+        """Out-of-sample predictions whose outcome was known an embargo before the moment.
+
+        Args:
+            horizon: in hours.
+            moment: Unix seconds; None for all that have an outcome.
+            newest_days: leave out those made earlier than so many days before the moment.
+        """
         made = self.predictions[horizon]
         pair = made.column("pair").astype(np.int64)
         row = made.column("row").astype(np.int64)
@@ -193,13 +201,14 @@ class Learner:
         valid = gather(lambda i: labels[i].valid, np.bool_)
         if moment is not None:
             valid &= all_made.known_at + self._embargo <= moment
-            valid &= all_made.decided_at >= moment - self.settings.calibration_days * DAY
+        if moment is not None and newest_days is not None:
+            valid &= all_made.decided_at >= moment - newest_days * DAY
         found = all_made.where(valid)
         return found.sorted()
 
     def calibration(self, horizon: float, moment: int) -> tuple[Platt | None, ReturnMap | None]:
         """The maps fitted on what was known at the moment; None where that is too little."""
-        seen = self.known(horizon, moment)
+        seen = self.known(horizon, moment, self.settings.calibration_days)
         if len(seen) < FEWEST:
             return None, None
         weights = np.full(len(seen), 1.0 / self.overlap(horizon))

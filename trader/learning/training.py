@@ -29,7 +29,7 @@ from trader.learning.learner import (
     refit_moments,
     silent,
 )
-from trader.learning.licence import Evidence, Licence, judge
+from trader.learning.licence import Evidence, Licence, judge, trials_behind
 from trader.learning.model import HorizonCard, TradingModel
 from trader.learning.papertrade import allowed, core_targets, daily, sleeve_state, walk
 from trader.learning.settings import LearningSettings
@@ -129,7 +129,10 @@ def train(
     cards = judged.cards(now)
     if all(card.scores is None for card in cards):
         raise _too_little(dataset, settings)
-    evidence = judged.evidence(trials)
+    start, end = judged.span()
+    evidence = judged.evidence(
+        trials_behind(source, start or datetime.fromtimestamp(now, UTC), trials)
+    )
     model = build_model(
         learner, final, horizons=with_base(cards, final), source=source, trained_at=trained_at,
         code_version=code_version, licence=judge(evidence, seed=settings.seed),
@@ -140,7 +143,6 @@ def train(
         for m in earlier
     )
     progress(1.0, "done")
-    start, end = judged.span()
     return TrainingResult(model, named, len(schedule), start, end, judged.sharpes(evidence))
 
 

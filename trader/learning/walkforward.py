@@ -57,7 +57,7 @@ class WalkForwardModels:
         self._histories = histories
         self._leader = leader
         self._settings = settings
-        self._source = source
+        self.source = source
         self._version = code_version
         self._first = int(first.timestamp())
         self._progress = progress
@@ -115,7 +115,7 @@ class WalkForwardModels:
         self._moments.append(moment)
         self._models.append(
             build_model(
-                learner, fit, horizons=with_base(cards, fit), source=self._source, trained_at=at,
+                learner, fit, horizons=with_base(cards, fit), source=self.source, trained_at=at,
                 code_version=self._version, licence=FOLD_LICENCE, sleeve_licensed=licensed,
             )
         )  # fmt: skip
