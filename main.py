@@ -343,6 +343,9 @@ class Trader:
             self._health(now, f"candles {pair}", "warn", f"the newest is {late} candles old")
             return PairReport(pair, closed_at, note=f"no candle since {closed_at:%H:%M} UTC")
         self._health(now, f"candles {pair}", "ok", "up to date")
+        # Also where nothing is decided: the other pairs are weighed against all that is held.
+        self.prices[pair] = to_decimal(float(candles.close[-1]))
+        self._candles[pair] = candles
         if self._past.decided.get(pair) == closed_at:
             return PairReport(pair, closed_at, note="decided already")
         return candles
@@ -354,9 +357,6 @@ class Trader:
         """
         if not fresh:
             return
-        for pair, candles in fresh.items():
-            self.prices[pair] = to_decimal(float(candles.close[-1]))
-            self._candles[pair] = candles
         self._audit(now)
         if any(pair not in self.prices for pair in self.portfolio.positions):
             return
@@ -463,7 +463,8 @@ class Trader:
         position = self.portfolio.position(pair)
         if position is None:
             return 0.0
-        equity = self.portfolio.equity(self.prices)
+        priced = self.portfolio.positions.keys() <= self.prices.keys()
+        equity = self.portfolio.equity(self.prices) if priced else self.portfolio.last_equity
         return float(position.quantity * self.prices[pair] / equity) if equity > 0 else 0.0
 
     def _note_model(self, pair: Pair, signal: Signal, now: datetime) -> None:

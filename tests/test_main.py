@@ -24,7 +24,6 @@ from trader.domain.events import (
 )
 from trader.domain.orders import Purpose
 from trader.domain.signals import Action, Signal
-from trader.exchanges.feeds.replay import ReplayFeed
 from trader.storage.held_candles import HeldCandles, WholeHistory
 from trader.storage.stop_switch import StopRequest
 
@@ -58,11 +57,9 @@ class Floor:
     """A box with a trader in it, after forty quiet days."""
 
     def __init__(self, rows=None, script=None, *, eth=None, limits=LIMITS, warm=WARM):
-        self.box = Box(warm + (rows or CALM))
-        histories = {BTC: self.box.real.feed.base(BTC)}
-        if eth is not None:
-            histories[ETH] = hours(warm + eth)
-            self.box.real.feed = ReplayFeed(histories)
+        more = {} if eth is None else {ETH: hours(warm + eth)}
+        self.box = Box(warm + (rows or CALM), more=more)
+        histories = {BTC: self.box.real.feed.base(BTC), **more}
         self.ai = Scripted(
             {(pair, hour + len(warm)): action for (pair, hour), action in (script or {}).items()}
         )
@@ -310,3 +307,28 @@ def test_what_lies_before_a_long_hole_is_forgotten():
     box = Box(rows)
     box.clock.sleep_until(START + timedelta(hours=110))
     assert len(HeldCandles(box.exchange, None, HOUR).candles(BTC, box.now)) == 5
+
+
+def test_a_death_between_two_pairs_leaves_the_second_to_be_decided_after_the_start():
+    script = {(BTC, 0): Action.BUY, (ETH, 0): Action.BUY}
+    floor = Floor(script=script, eth=CALM)
+    floor.run(1)
+    assert set(floor.trader.portfolio.positions) == {BTC, ETH}
+
+    class Death(BaseException):
+        pass
+
+    def dies(snapshot, held_weight, now):
+        if snapshot.pair == ETH:
+            raise Death
+        return Scripted.decide(floor.ai, snapshot, held_weight, now)
+
+    floor.ai.decide = dies
+    with pytest.raises(Death):
+        floor.trader.step()
+    del floor.ai.decide
+    report = floor.new_trader().step()
+    assert [(r.pair, r.signal is None, r.note) for r in report.pairs] == [
+        (BTC, True, "decided already"), (ETH, False, ""),
+    ]  # fmt: skip
+    assert report.troubles == ()

@@ -1,0 +1,30 @@
+"""The trading process is killed where it hurts: what is left is right, to the cent."""
+
+import pytest
+
+from tests.campaigns.running import figures, zeros
+
+
+def test_a_hundred_kills_lose_double_and_bare_nothing():
+    found = figures("campaigns.kill", "--kills", "100", "--seed", "7")
+    assert zeros(found) == {}
+    assert (found["kills"], found["worlds"]) == (100, 1)
+    assert found["recovery_p99_s"] < 2
+    kinds = {point.rsplit(" ", 1)[0] for point in found["points"]}
+    assert kinds >= {"before write", "inside write", "before send", "after send", "after receive"}
+    journal = found["journal"]
+    for fact in ("fills of entry orders", "orders cancelled", "orders filled in parts"):
+        assert journal[fact] > 0, fact
+
+
+@pytest.mark.parametrize(
+    ("way", "count"),
+    [
+        ("sent-before-written", "lost"),
+        ("no-stops", "unprotected"),
+        ("no-questions", "unprotected"),
+    ],
+)
+def test_a_program_broken_on_purpose_is_found_out(way, count):
+    found = figures("tests.campaigns.sabotaged", way, "--kills", "40", "--seed", "3")
+    assert found[count] > 0
