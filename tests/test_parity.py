@@ -75,6 +75,16 @@ def test_a_month_of_hours_is_the_same_in_the_box_and_over_the_wire(store: Histor
     assert found["orders"] > 30
 
 
+def test_they_are_the_same_where_takers_walk_the_book_and_queues_are_waited_for(
+    store: HistoryStore,
+) -> None:
+    costs = Costs(walks_book=True, queue_share=Decimal("0.02"))
+    large = settings(store, "2021-05-01", 10, costs=costs, cash=Decimal(50_000_000))
+    found = verify(large, QUIET)
+    assert found["first_difference"] is None
+    assert found["lines"] > 250
+
+
 def test_two_pairs_with_stops_targets_and_shared_cash_are_the_same_too(
     store: HistoryStore,
 ) -> None:

@@ -21,6 +21,7 @@ from trader.simulation.orders import CloseSpec, OrderSpec
 from trader.simulation.path import to_us
 
 COSTS = Costs(slippage=Decimal("0.002"))
+DEEP = replace(COSTS, walks_book=True, queue_share=Decimal("0.05"))
 PURSE = {"USD": Decimal(700), "BTC": Decimal(7)}
 HOURS = 6
 ETH = Pair("ETH", "USD")
@@ -59,6 +60,9 @@ def specs(draw):
     elif kind is OrderType.LIMIT:
         more["post_only"] = draw(st.booleans())
         more["time_in_force"] = draw(st.sampled_from(["GTC", "IOC", "FOK"]))
+    elif kind is OrderType.ICEBERG:
+        more["display"] = quantity / 4
+    more["self_trade"] = draw(st.sampled_from(["cancel-newest", "cancel-oldest", "cancel-both"]))
     if draw(st.integers(0, 4)) == 0:
         more["expires_at"] = to_us(at(draw(hours)))
     if draw(st.integers(0, 4)) == 0:
@@ -94,9 +98,9 @@ def act(exchange, action):
             exchange.amend(records[0].id, **action)
 
 
-def run(candles, todo, stops=(), look=None):
+def run(candles, todo, stops=(), look=None, costs=COSTS):
     """Carry the actions out in time order, calling on the exchange at the stops besides."""
-    exchange, clock = market_of(candles, COSTS, usd=PURSE["USD"], btc=PURSE["BTC"])
+    exchange, clock = market_of(candles, costs, usd=PURSE["USD"], btc=PURSE["BTC"])
     moments = sorted([(h, 0, i) for i, (h, _) in enumerate(todo)] + [(h, 1, -1) for h in stops])
     for hour, _, index in moments:
         clock.sleep_until(at(hour))
@@ -112,14 +116,21 @@ def run(candles, todo, stops=(), look=None):
 
 
 @settings(max_examples=150, deadline=None)
-@given(rows(), actions, st.lists(hours, max_size=30))
-def test_how_finely_the_clock_steps_changes_nothing(candles, todo, stops):
-    whole, stepped = run(candles, todo), run(candles, todo, stops)
+@given(rows(), actions, st.lists(hours, max_size=30), st.sampled_from([COSTS, DEEP]))
+def test_how_finely_the_clock_steps_changes_nothing(candles, todo, stops, costs):
+    whole, stepped = run(candles, todo, costs=costs), run(candles, todo, stops, costs=costs)
     assert whole.trades() == stepped.trades()
     assert whole.ledger() == stepped.ledger()
-    assert [(r.id, r.status, r.held, r.stop, r.peak, r.closed_at) for r in whole.records()] == [
-        (r.id, r.status, r.held, r.stop, r.peak, r.closed_at) for r in stepped.records()
+    assert [told(record) for record in whole.records()] == [
+        told(record) for record in stepped.records()
     ]
+
+
+def told(record):
+    return (
+        record.id, record.status, record.held, record.stop, record.peak, record.closed_at,
+        record.ahead, record.shown,
+    )  # fmt: skip
 
 
 def balance_sheet(exchange):
@@ -135,9 +146,9 @@ def balance_sheet(exchange):
 
 
 @settings(max_examples=100, deadline=None)
-@given(rows(), actions, st.lists(hours, max_size=10))
-def test_balances_holds_and_ledger_agree_at_every_moment(candles, todo, stops):
-    run(candles, todo, stops, balance_sheet)
+@given(rows(), actions, st.lists(hours, max_size=10), st.sampled_from([COSTS, DEEP]))
+def test_balances_holds_and_ledger_agree_at_every_moment(candles, todo, stops, costs):
+    run(candles, todo, stops, balance_sheet, costs)
 
 
 @settings(max_examples=100, deadline=None)
@@ -155,9 +166,9 @@ def test_cash_and_base_change_by_the_fills_and_their_fees_alone(candles, todo):
 
 
 @settings(max_examples=100, deadline=None)
-@given(rows(), actions)
-def test_an_order_is_what_its_trades_are(candles, todo):
-    exchange = run(candles, todo)
+@given(rows(), actions, st.sampled_from([COSTS, DEEP]))
+def test_an_order_is_what_its_trades_are(candles, todo, costs):
+    exchange = run(candles, todo, costs=costs)
     trades = {trade.id: trade for trade in exchange.trades()}
     for record in exchange.records():
         own = [trades[name] for name in record.trades]
@@ -166,6 +177,16 @@ def test_an_order_is_what_its_trades_are(candles, todo):
         assert record.filled <= record.quantity
         assert (record.status == "closed") == (record.filled == record.quantity)
         assert all(trade.at > START_US or trade.at == record.opened_at for trade in own)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows(), actions, st.sampled_from([COSTS, DEEP]))
+def test_no_two_orders_of_the_account_trade_with_each_other(candles, todo, costs):
+    exchange = run(candles, todo, costs=costs)
+    takers = {(t.at, t.price, t.side) for t in exchange.trades() if t.liquidity == "taker"}
+    makers = [t for t in exchange.trades() if t.liquidity == "maker"]
+    other = {Side.BUY: Side.SELL, Side.SELL: Side.BUY}
+    assert not any((t.at, t.price, other[t.side]) in takers for t in makers)
 
 
 @settings(max_examples=100, deadline=None)
@@ -193,13 +214,13 @@ def specs_of_two(draw):
     return replace(spec, pair=draw(st.sampled_from([BTC, ETH])))
 
 
-def run_two(markets, todo, stops, directory=None, reopen=False):
+def run_two(markets, todo, stops, directory=None, reopen=False, costs=COSTS):
     feed = ReplayFeed({pair: drawn(rows) for pair, rows in zip((BTC, ETH), markets, strict=True)})
     clock = ManualClock(at(0))
     purse = {"USD": Decimal(1500), "BTC": Decimal(5), "ETH": Decimal(5)}
 
     def opened():
-        return SandboxExchange(feed, clock, balances=purse, costs=COSTS, directory=directory)
+        return SandboxExchange(feed, clock, balances=purse, costs=costs, directory=directory)
 
     exchange = opened()
     moments = sorted([(h, 0, i) for i, (h, _) in enumerate(todo)] + [(h, 1, -1) for h in stops])
@@ -234,5 +255,5 @@ def test_markets_that_share_a_purse_do_not_depend_on_the_steps_either(markets, t
 @given(two_markets, two_actions, st.lists(hours, min_size=1, max_size=4))
 def test_an_exchange_closed_and_opened_again_goes_on_as_if_nothing_had_been(markets, todo, stops):
     with tempfile.TemporaryDirectory() as directory:
-        again = run_two(markets, todo, stops, Path(directory), reopen=True)
-    assert again == run_two(markets, todo, stops)
+        again = run_two(markets, todo, stops, Path(directory), reopen=True, costs=DEEP)
+    assert again == run_two(markets, todo, stops, costs=DEEP)

@@ -25,6 +25,7 @@ from trader.domain.errors import (
 )
 from trader.domain.markets import (
     Balance,
+    BookLevel,
     FeeRates,
     MarketRules,
     OrderBook,
@@ -32,12 +33,12 @@ from trader.domain.markets import (
     PublicTrade,
     Ticker,
 )
-from trader.domain.orders import Fill, Order, OrderRequest, OrderState, OrderType
+from trader.domain.orders import Fill, Order, OrderRequest, OrderState, OrderType, Side
 from trader.exchanges.account_store import AccountStore
 from trader.exchanges.feeds.base import US, Feed
 from trader.exchanges.markets import Market, market, markets
 from trader.ports import Clock
-from trader.simulation.book import book_around, ticker_around, trades_in
+from trader.simulation.book import book_around, levels, ticker_around, trades_in, with_own
 from trader.simulation.costs import Costs
 from trader.simulation.matching import ID_TAKEN, MatchingEngine
 from trader.simulation.orders import LedgerEntry, OrderRecord, OrderSpec, TradeRecord
@@ -98,6 +99,7 @@ class SandboxExchange:
             seed=seed,
             now=now,
             stops_hold=stops_hold,
+            levels=self._levels if self.costs.walks_book else None,
         )
         self._store = None if directory is None else AccountStore(directory)
         self._stored_at = 0
@@ -164,17 +166,31 @@ class SandboxExchange:
         return ticker_around(pair, now, self._last(pair, now), self.costs.slippage, rules)
 
     def order_book(self, pair: Pair, depth: int = 25) -> OrderBook:
-        """The best levels of both sides.
+        """The best levels of both sides, with what is shown of the account's own orders.
 
         Where the feed has none they are made up around the price, the same within a second.
         """
-        real = self.feed.order_book(pair, depth, self._now())
-        if real is not None:
-            return real
-        ticker = self.ticker(pair)
-        hour = self.feed.history(pair, self.feed.base_timeframe(pair), ticker.at, 24).volume
-        volume = Decimal(repr(float(hour.mean()))) if len(hour) else Decimal(1)
-        return book_around(ticker, volume, self.market_rules(pair), depth, self.seed)
+        book = self.feed.order_book(pair, depth, self._now())
+        if book is None:
+            ticker, rules = self.ticker(pair), self.market_rules(pair)
+            volume = self._usual_volume(pair, ticker.at)
+            book = book_around(ticker, volume, rules, depth, self.seed)
+        with self._session():
+            return with_own(book, self.engine.resting(pair), depth)
+
+    def _usual_volume(self, pair: Pair, now: datetime) -> Decimal:
+        """Base traded in an hour, over the newest 24 candles."""
+        base = self.feed.base_timeframe(pair)
+        volume = self.feed.history(pair, base, now, 24).volume
+        if not len(volume):
+            return Decimal(1)
+        return Decimal(repr(float(volume.mean()) * 3600 / base.seconds))
+
+    def _levels(self, pair: Pair, side: Side, at: int, price: Decimal) -> Iterator[BookLevel]:
+        """What a taker meets in the made-up book of a moment, be it now or past."""
+        now, rules = from_us(at), self.market_rules(pair)
+        ticker = ticker_around(pair, now, price, self.costs.slippage, rules)
+        return levels(ticker, side, self._usual_volume(pair, now), rules, self.seed)
 
     def recent_trades(self, pair: Pair, count: int = 50) -> tuple[PublicTrade, ...]:
         """The newest public trades, oldest first; made up along the path where there are none."""
@@ -300,6 +316,7 @@ class SandboxExchange:
         limit: Decimal | None = None,
         stop: Decimal | None = None,
         post_only: bool | None = None,
+        display: Decimal | None = None,
     ) -> OrderRecord:
         """Change an open order in place; what is None stays.
 
@@ -312,7 +329,7 @@ class SandboxExchange:
             price = None if record is None else self.feed.price(record.spec.pair, at)
             return self.engine.amend(
                 exchange_id, at, price,
-                quantity=quantity, limit=limit, stop=stop, post_only=post_only,
+                quantity=quantity, limit=limit, stop=stop, post_only=post_only, display=display,
             )  # fmt: skip
 
     def replace(self, exchange_id: str, spec: OrderSpec, *, validate: bool = False) -> OrderRecord:

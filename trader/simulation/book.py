@@ -7,17 +7,21 @@ is what it gets. Everything is a pure function of pair, moment and seed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from itertools import count, islice
 
 from trader.domain.candles import Candle
 from trader.domain.markets import BookLevel, MarketRules, OrderBook, Pair, PublicTrade, Ticker
 from trader.domain.orders import Side
 from trader.simulation.costs import taker_price
+from trader.simulation.orders import OrderRecord
 from trader.simulation.path import Stretch, from_us, path, price_at, to_us
 
 LEVEL_STEP = Decimal("0.0002")
+MOST_LEVELS = 500
 TRADES_PER_STRETCH = 16
 
 
@@ -46,17 +50,59 @@ def book_around(
         depth: levels a side, fewer where the price would reach zero.
         seed: of the made-up quantities; the same second gives the same book.
     """
-    noise = _noise(f"{seed}|{ticker.pair}|{int(ticker.at.timestamp())}", 2 * depth)
+    bids, asks = (
+        tuple(islice(levels(ticker, side, volume_base, rules, seed), depth))
+        for side in (Side.SELL, Side.BUY)
+    )
+    return OrderBook(ticker.pair, ticker.at, bids, asks)
+
+
+def levels(
+    ticker: Ticker, side: Side, volume_base: Decimal, rules: MarketRules, seed: int
+) -> Iterator[BookLevel]:
+    """What a taker of that side meets, best first; it ends where the price would reach zero.
+
+    Args:
+        ticker: the best prices.
+        side: of the taker; a buyer meets the asks.
+        volume_base: see `book_around`.
+        rules: of the market.
+        seed: of the made-up quantities.
+    """
+    noise = _noises(f"{seed}|{ticker.pair}|{int(ticker.at.timestamp())}|{side}")
     size = max(volume_base / 200, rules.order_minimum)
-    asks, bids = [], []
-    for k in range(depth):
-        shift = max(ticker.ask * LEVEL_STEP * k, rules.tick * k)
-        grown = size * (4 + k) / 4
-        asks.append(_level(rules.price_up(ticker.ask + shift), grown * noise[k], rules))
-        if ticker.bid - shift >= rules.tick:
-            price = rules.price_down(ticker.bid - shift)
-            bids.append(_level(price, grown * noise[depth + k], rules))
-    return OrderBook(ticker.pair, ticker.at, tuple(bids), tuple(asks))
+    best = ticker.ask if side is Side.BUY else ticker.bid
+    step = max(ticker.ask * LEVEL_STEP, rules.tick)
+    for k in range(MOST_LEVELS):
+        quantity = size * (4 + k) / 4 * next(noise)
+        if side is Side.BUY:
+            yield _level(rules.price_up(best + step * k), quantity, rules)
+        elif best - step * k >= rules.tick:
+            yield _level(rules.price_down(best - step * k), quantity, rules)
+
+
+def with_own(book: OrderBook, orders: Iterable[OrderRecord], depth: int) -> OrderBook:
+    """The book with what it shows of the account's own resting orders; icebergs in part."""
+    mine: dict[Side, dict[Decimal, Decimal]] = {Side.BUY: {}, Side.SELL: {}}
+    for order in orders:
+        if order.limit is not None:
+            side = mine[order.spec.side]
+            side[order.limit] = side.get(order.limit, Decimal(0)) + order.displayed
+    if not any(mine.values()):
+        return book
+    bids = _merged(book.bids, mine[Side.BUY], depth, falling=True)
+    asks = _merged(book.asks, mine[Side.SELL], depth, falling=False)
+    return OrderBook(book.pair, book.at, bids, asks)
+
+
+def _merged(
+    others: tuple[BookLevel, ...], own: dict[Decimal, Decimal], depth: int, *, falling: bool
+) -> tuple[BookLevel, ...]:
+    found = {level.price: level.quantity for level in others}
+    for price, quantity in own.items():
+        found[price] = found.get(price, Decimal(0)) + quantity
+    prices = sorted(found, reverse=falling)[:depth]
+    return tuple(BookLevel(price, found[price]) for price in prices)
 
 
 def trades_in(
@@ -127,12 +173,12 @@ def _level(price: Decimal, quantity: Decimal, rules: MarketRules) -> BookLevel:
     return BookLevel(price, max(quantity.quantize(rules.lot), rules.lot))
 
 
-def _noise(text: str, count: int) -> list[Decimal]:
+def _noise(text: str, size: int) -> list[Decimal]:
     """Numbers from 0.5 to 1.5, fixed by the text."""
-    found: list[Decimal] = []
-    block = 0
-    while len(found) < count:
+    return list(islice(_noises(text), size))
+
+
+def _noises(text: str) -> Iterator[Decimal]:
+    for block in count():
         digest = hashlib.sha256(f"{text}|{block}".encode()).digest()
-        found += [Decimal(128 + byte) / 256 for byte in digest]
-        block += 1
-    return found[:count]
+        yield from (Decimal(128 + byte) / 256 for byte in digest)

@@ -149,6 +149,11 @@ class Costs:
         slippage: by how much a taker's price is worse than the path's, as a fraction; it stands
             for half the spread, depth and delay together.
         volume_share: part of a candle's volume that resting orders may get, as a fraction.
+        walks_book: whether a taker takes level after level of the book, each dearer than the one
+            before; False fills it whole at the best price, which fits sizes that do not move
+            the market.
+        queue_share: part of a candle's volume that lies ahead of a resting order at its level
+            and takes the first of what resting orders get; 0 for none.
         tiers_by_volume: whether the account's 30-day volume lowers its fees; False keeps the
             entry tier, the pessimistic choice.
     """
@@ -158,6 +163,8 @@ class Costs:
     slippage: Decimal = Decimal("0.0005")
     volume_share: Decimal = Decimal("0.1")
     tiers_by_volume: bool = False
+    walks_book: bool = False
+    queue_share: Decimal = ZERO
 
     def rates(self, day: date, base: str, volume_usd: Decimal = ZERO) -> FeeRates:
         """Fees of a trade on that day, as fractions.

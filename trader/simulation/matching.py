@@ -6,8 +6,10 @@ event is computed from the whole candle and happens at its own moment.
 
 Rules of execution:
 
-* A taker (market order, marketable limit, triggered stop) fills at once and in full, at the
-  path's price then, worsened by the slippage and rounded against it.
+* A taker (market order, marketable limit, triggered stop) fills at once at the path's price then,
+  worsened by the slippage and rounded against it: in full, or, where the costs say so, level by
+  level of the book.
+* An order never meets another one of its own account: one of them ends, as it wished.
 * A resting limit order fills as maker at its price when the path goes beyond it, touching is not
   enough; per candle all resting orders of a pair share a part of the volume.
 * A stop or target triggers when the path reaches it; where a candle opens beyond it, the opening
@@ -18,13 +20,13 @@ Rules of execution:
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import TypeAlias
 
 from trader.domain.errors import InsufficientFunds, OrderNotFound, OrderRejected, UnknownPair
-from trader.domain.markets import MarketRules, Pair, unit_of
+from trader.domain.markets import BookLevel, MarketRules, Pair, unit_of
 from trader.domain.orders import Liquidity, OrderType, Side
 from trader.simulation.account import Account
 from trader.simulation.costs import Costs, fee_of, taker_price
@@ -59,6 +61,10 @@ Source: TypeAlias = Callable[[Pair, int, int, float, float], Iterable[Stretch]]
 """(pair, after, until, falls_to, rises_to) → the stretches that overlap (after, until], oldest
 first; those that neither fall to the one price nor rise to the other may be left out."""
 
+Levels: TypeAlias = Callable[[Pair, Side, int, Decimal], Iterator[BookLevel]]
+"""(pair, side of the taker, moment, path's price) → what the taker meets, best first."""
+
+OWN_ORDER = "Self trade prevention"
 ID_TAKEN = "EGeneral:Invalid arguments:cl_ord_id not unique"
 
 
@@ -108,8 +114,13 @@ class _Event:
     price: Decimal
     stretch: Stretch | None = None
 
+    @property
+    def _turn(self) -> tuple[int, int, int, int]:
+        """At one moment the one that has waited longer is first."""
+        return self.at, self.rank, self.order.active_from, self.seq
+
     def __lt__(self, other: _Event) -> bool:
-        return (self.at, self.rank, self.seq) < (other.at, other.rank, other.seq)
+        return self._turn < other._turn
 
 
 @dataclass(slots=True)
@@ -164,6 +175,7 @@ class MatchingEngine:
         seed: of the ids.
         now: first moment, microseconds.
         stops_hold: whether resting stops and targets hold funds as limit orders do.
+        levels: what a taker finds in the book; without it everything at the best price.
     """
 
     def __init__(
@@ -174,7 +186,9 @@ class MatchingEngine:
         seed: int = 0,
         now: int = 0,
         stops_hold: bool = True,
+        levels: Levels | None = None,
     ) -> None:
+        self._levels = levels
         self.rules = dict(rules)
         self.costs = costs or Costs()
         self.seed = seed
@@ -321,10 +335,12 @@ class MatchingEngine:
         limit: Decimal | None = None,
         stop: Decimal | None = None,
         post_only: bool | None = None,
+        display: Decimal | None = None,
     ) -> OrderRecord:
         """Change an open order in place; what is None stays as it is.
 
-        A quantity that is already executed cancels the rest.
+        A quantity that is already executed cancels the rest. A new price or a larger quantity
+        puts the order at the end of the queue.
 
         Args:
             order_id: the order.
@@ -334,6 +350,7 @@ class MatchingEngine:
             limit: limit price.
             stop: trigger price of an order that has not been triggered.
             post_only: whether the amended order must not take liquidity.
+            display: what an iceberg shows.
 
         Raises:
             OrderNotFound: if it is not open.
@@ -342,7 +359,7 @@ class MatchingEngine:
         record = self._open.get(order_id)
         if record is None:
             raise OrderNotFound(f"order {order_id} is not open")
-        spec = amended(record, quantity, limit, stop, post_only)
+        spec = amended(record, quantity, limit, stop, post_only, display)
         check_order(spec, self.rules[spec.pair], price)
         if spec.quantity <= record.filled:
             self._finish(record, "canceled", at, "User requested")
@@ -359,6 +376,8 @@ class MatchingEngine:
             self._hold(record, price)
             raise
         record.amended_at = at
+        if limit is not None or spec.quantity > before[1]:
+            record.active_from, record.ahead, record.shown = at, None, None
         if "amended" not in record.misc:
             record.misc.append("amended")
         self._change(record)
@@ -529,16 +548,17 @@ class MatchingEngine:
 
     def _work(self, record: OrderRecord, at: int, price: Decimal) -> None:
         """Execute what takes liquidity, let the rest of a limit order rest."""
-        if record.limit is None:
+        if record.limit is None or self._is_marketable(record, price):
             self._take(record, at, price)
+        if not record.is_open or record.limit is None:
             return
-        if self._is_marketable(record, price):
-            self._take(record, at, price)
-        elif record.spec.time_in_force in ("IOC", "FOK"):
+        if self._meets_own(record, record.limit, at, price):
+            return
+        if record.spec.time_in_force in ("IOC", "FOK"):
             self._finish(record, "canceled", at, f"{record.spec.time_in_force} not filled")
-        else:
-            pick = min if record.spec.side is Side.BUY else max
-            record.through = pick(record.limit, price)
+            return
+        pick = min if record.spec.side is Side.BUY else max
+        record.through = pick(record.limit, price)
 
     def _is_marketable(self, record: OrderRecord, price: Decimal | None) -> bool:
         if record.limit is None or price is None or record.spec.type in TRIGGERED_TYPES:
@@ -600,18 +620,87 @@ class MatchingEngine:
     # ---- execution
 
     def _take(self, record: OrderRecord, at: int, price: Decimal) -> None:
-        """Execute all of it as taker at the path's price; what cannot be paid is cancelled."""
+        """Execute as taker from the path's price on.
+
+        What cannot be paid, and what a market order no longer finds in the book, is cancelled;
+        what a limit order may not pay is left.
+        """
         spec = record.spec
-        paid = self.taker_price(spec.pair, spec.side, price)
+        wanted = self._walk(record, at, price)
         if spec.quantity_in_quote:
-            record.quantity = self.rules[spec.pair].quantity_down(spec.quantity / paid)
-        self.account.release(record)
-        rate = self.account.rates(spec.pair, at).taker
-        quantity = self._affordable(spec, record.remaining, paid, rate)
-        if quantity > 0:
-            self._execute(record, quantity, paid, at, Liquidity.TAKER, price)
-        if record.is_open:
-            self._finish(record, "canceled", at, "Insufficient funds")
+            record.quantity = sum((quantity for _, quantity in wanted), ZERO)
+        if spec.time_in_force == "FOK" and sum(q for _, q in wanted) < record.remaining:
+            self._finish(record, "canceled", at, "FOK not filled")
+            return
+        for paid, quantity in wanted:
+            if self._meets_own(record, paid, at, price):
+                return
+            self.account.release(record)
+            rate = self.account.rates(spec.pair, at).taker
+            payable = self._affordable(spec, quantity, paid, rate)
+            if payable > 0:
+                self._execute(record, payable, paid, at, Liquidity.TAKER, price)
+            if payable < quantity:
+                self._finish(record, "canceled", at, "Insufficient funds")
+            if not record.is_open:
+                return
+        if record.limit is None:
+            self._finish(record, "canceled", at, "Insufficient liquidity")
+
+    def _walk(self, record: OrderRecord, at: int, price: Decimal) -> list[tuple[Decimal, Decimal]]:
+        """Prices and quantities that a taker meets, as far as its limit allows."""
+        spec, rules = record.spec, self.rules[record.spec.pair]
+        best = self.taker_price(spec.pair, spec.side, price)
+        if self._levels is None:
+            in_quote = spec.quantity_in_quote
+            whole = rules.quantity_down(spec.quantity / best) if in_quote else record.remaining
+            return [(best, whole)]
+        found: list[tuple[Decimal, Decimal]] = []
+        left = spec.quantity if spec.quantity_in_quote else record.remaining
+        for level in self._levels(spec.pair, spec.side, at, price):
+            if self._beyond_limit(record, level.price):
+                break
+            whole = rules.quantity_down(left / level.price) if spec.quantity_in_quote else left
+            quantity = min(whole, level.quantity)
+            if quantity > 0:
+                found.append((level.price, quantity))
+            left -= quantity * level.price if spec.quantity_in_quote else quantity
+            if quantity >= whole:
+                break
+        return found
+
+    @staticmethod
+    def _beyond_limit(record: OrderRecord, price: Decimal) -> bool:
+        if record.limit is None:
+            return False
+        return price > record.limit if record.spec.side is Side.BUY else price < record.limit
+
+    def _meets_own(self, record: OrderRecord, reach: Decimal, at: int, price: Decimal) -> bool:
+        """Whether the order ends because as far as it reaches it meets one of the same account.
+
+        One that the path has passed, and that only lacked volume, is not there to be met.
+        """
+        met = [
+            other
+            for other in self.resting(record.spec.pair)
+            if other.spec.side is not record.spec.side and _lies_between(other, price, reach)
+        ]
+        if not met:
+            return False
+        wish = record.spec.self_trade
+        if wish != "cancel-newest":
+            for other in met:
+                self._finish(other, "expired", at, OWN_ORDER)
+        if wish == "cancel-oldest":
+            return False
+        self._finish(record, "expired", at, OWN_ORDER)
+        return True
+
+    def resting(self, pair: Pair) -> Iterator[OrderRecord]:
+        """Limit orders of the account that are in the book of a pair, oldest first."""
+        for record in self._open_on.get(pair, {}).values():
+            if record.status == "open" and record.through is not None:
+                yield record
 
     def _affordable(
         self, spec: OrderSpec, quantity: Decimal, price: Decimal, rate: Decimal
@@ -643,19 +732,41 @@ class MatchingEngine:
 
     def _make(self, record: OrderRecord, at: int, stretch: Stretch) -> None:
         """Fill a resting limit order from its share of the candle's volume."""
-        quantity = min(record.remaining, self._volume_left(record.spec.pair, stretch))
+        pair = record.spec.pair
+        self._let_others_pass(record, stretch)
+        quantity = min(record.displayed, self._volume_left(pair, stretch))
         if quantity <= 0 or record.limit is None:
             return
-        rate = self.account.rates(record.spec.pair, at).maker
+        rate = self.account.rates(pair, at).maker
         self.account.release(record)
         quantity = self._affordable(record.spec, quantity, record.limit, rate)
         if quantity <= 0:
             self._finish(record, "canceled", at, "Insufficient funds")
             return
-        start, used = stretch.start, self._used_in(record.spec.pair, stretch)
-        self.used[record.spec.pair] = (start, used + quantity)
+        if record.spec.display is not None:
+            # What an iceberg shows anew stands at the end of the queue.
+            left = record.displayed - quantity
+            record.shown, record.ahead = (left, record.ahead) if left else (None, None)
+        self._use(pair, stretch, quantity)
         path_price = record.through or record.limit
         self._execute(record, quantity, record.limit, at, Liquidity.MAKER, path_price)
+
+    def _let_others_pass(self, record: OrderRecord, stretch: Stretch) -> None:
+        """Spend the candle's volume on those who stand before the order at its level."""
+        share = self.costs.queue_share
+        if not share:
+            return
+        pair = record.spec.pair
+        if record.ahead is None:
+            record.ahead = self.rules[pair].quantity_down(Decimal(repr(stretch.volume)) * share)
+        passed = min(record.ahead, self._volume_left(pair, stretch))
+        if passed > 0:
+            record.ahead -= passed
+            self._use(pair, stretch, passed)
+            self._change(record)
+
+    def _use(self, pair: Pair, stretch: Stretch, quantity: Decimal) -> None:
+        self.used[pair] = (stretch.start, self._used_in(pair, stretch) + quantity)
 
     def _used_in(self, pair: Pair, stretch: Stretch) -> Decimal:
         start, used = self.used.get(pair, (0, ZERO))
@@ -865,3 +976,12 @@ def _due(record: OrderRecord) -> int | None:
     starts = record.spec.starts_at if record.status == "pending" else None
     moments = [moment for moment in (record.spec.expires_at, starts) if moment is not None]
     return min(moments, default=None)
+
+
+def _lies_between(resting: OrderRecord, price: Decimal, reach: Decimal) -> bool:
+    """Whether a taker on its way from the path's price to its own comes upon a resting order."""
+    limit = resting.limit
+    if limit is None:
+        return False
+    sells = resting.spec.side is Side.SELL
+    return price <= limit <= reach if sells else reach <= limit <= price

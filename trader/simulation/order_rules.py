@@ -26,6 +26,7 @@ def amended(
     limit: Decimal | None,
     stop: Decimal | None,
     post_only: bool | None,
+    display: Decimal | None = None,
 ) -> OrderSpec:
     """What the order would have looked like had it been given so at first."""
     spec = record.spec
@@ -48,6 +49,14 @@ def amended(
         changed["price" if spec.type in LIMIT_TYPES else "price2"] = limit
     if post_only is not None:
         changed["post_only"] = post_only
+    if display is not None:
+        if spec.type is not OrderType.ICEBERG:
+            raise OrderRejected(
+                f"a {spec.type} order is shown in full",
+                "",
+                "EGeneral:Invalid arguments:display_qty",
+            )
+        changed["display"] = display
     return replace(spec, **changed)  # type: ignore[arg-type]
 
 

@@ -58,6 +58,8 @@ class OrderSpec:
         quantity_in_quote: a market buy for an amount of quote.
         display: quantity an iceberg shows.
         flags: order flags as given, for the record.
+        self_trade: which order ends where one would meet another of the same account:
+            `cancel-newest`, `cancel-oldest` or `cancel-both`.
         close: the order to follow each fill.
     """
 
@@ -80,6 +82,7 @@ class OrderSpec:
     flags: tuple[str, ...] = ("fciq",)
     trigger: str = "last"
     close: CloseSpec | None = None
+    self_trade: str = "cancel-newest"
 
 
 @dataclass(slots=True)
@@ -98,7 +101,10 @@ class OrderRecord:
         stop: trigger price in force, None without or once triggered.
         peak: best price since entry of a trailing stop.
         through: price beyond which a resting limit order fills.
-        active_from: only the path after this moment concerns the order.
+        active_from: only the path after this moment concerns the order; it is also what decides
+            who is first at a level.
+        ahead: base of others that must trade at its level before it, None while that is not known.
+        shown: what is left of the part of an iceberg that is in the book.
         triggered_at: when its trigger was reached.
         reason: why it was cancelled or expired.
         misc: `stopped`, `touched`, `partial`, `amended`.
@@ -117,6 +123,8 @@ class OrderRecord:
     peak_at: int = 0
     through: Decimal | None = None
     active_from: int = 0
+    ahead: Decimal | None = None
+    shown: Decimal | None = None
     triggered_at: int | None = None
     amended_at: int | None = None
     closed_at: int | None = None
@@ -139,6 +147,14 @@ class OrderRecord:
     def remaining(self) -> Decimal:
         """Base still to be executed."""
         return self.quantity - self.filled
+
+    @property
+    def displayed(self) -> Decimal:
+        """Base that the order book shows of it."""
+        display = self.spec.display
+        if display is None:
+            return self.remaining
+        return min(self.remaining, display if self.shown is None else self.shown)
 
     @property
     def average_price(self) -> Decimal:

@@ -133,7 +133,7 @@ class TradingMethods:
     def _submit(self, spec: OrderSpec, market: Market, *, validate: bool) -> OrderRecord:
         self._open_for(spec)
         if self._tier and not validate:
-            on_pair = sum(r.spec.pair == spec.pair for r in self._exchange.open_records())
+            on_pair = len(self._exchange.engine.open_on(spec.pair))
             if on_pair >= self._tier.open_orders_per_pair:
                 raise Refused("EOrder:Orders limit exceeded")
         with _refusals(market):
@@ -164,11 +164,19 @@ class TradingMethods:
         stop = self._price(form, "trigger_price", market, side, kind)
         quantity = form.decimal("order_qty")
         post_only = form.flag("post_only") if "post_only" in form else None
-        if quantity is None and limit is None and stop is None and "display_qty" not in form:
+        display = form.decimal("display_qty")
+        if quantity is limit is stop is display is None:
             raise invalid()
+        if display is not None and not _may_show(display, quantity or record.quantity):
+            raise invalid("display_qty")
         with _refusals(market):
             self._exchange.amend(
-                record.id, quantity=quantity, limit=limit, stop=stop, post_only=post_only
+                record.id,
+                quantity=quantity,
+                limit=limit,
+                stop=stop,
+                post_only=post_only,
+                display=display,
             )
         return {"amend_id": record_id("T", record.seq, to_us(self._exchange.server_time()))}
 
@@ -270,6 +278,7 @@ class TradingMethods:
             flags=flags,
             trigger=_trigger(form),
             close=self._close(form, market, side),
+            self_trade=_self_trade(form),
         )
 
     def _prices(self, form: Form, market: Market, side: Side, kind: OrderType) -> _Prices:
@@ -538,7 +547,12 @@ def _time_in_force(form: Form) -> str:
     word = form.text("timeinforce", "GTC").upper()
     if word not in ("GTC", "IOC", "GTD", "FOK"):
         raise invalid("timeinforce")
-    if form.text("stptype", "cancel-newest") not in _STP:
+    return word
+
+
+def _self_trade(form: Form) -> str:
+    word = form.text("stptype", "cancel-newest")
+    if word not in _STP:
         raise invalid("stptype")
     return word
 
@@ -556,9 +570,13 @@ def _display(form: Form, kind: OrderType, quantity: Decimal) -> Decimal | None:
     display = form.decimal("displayvol")
     if kind is not OrderType.ICEBERG:
         return None
-    if display is None or not quantity / 15 <= display <= quantity:
+    if display is None or not _may_show(display, quantity):
         raise invalid("displayvol")
     return display
+
+
+def _may_show(display: Decimal, quantity: Decimal) -> bool:
+    return display.is_finite() and quantity / 15 <= display <= quantity
 
 
 def _relative(text: str, name: str) -> tuple[str, Decimal, bool]:
