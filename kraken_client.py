@@ -275,8 +275,7 @@ class KrakenClient:
         found = answers.read_as(
             "TradesHistory", lambda r: list(answers.fills(r, names, own_ids)), rows
         )
-        recent = [fill for fill in found if fill.filled_at >= since]
-        return tuple(sorted(recent, key=lambda fill: (fill.filled_at, fill.trade_id)))
+        return tuple(fill for fill in found if fill.filled_at >= since)
 
     # ── requests that change something ─────────────────────────────────────────────────────
 

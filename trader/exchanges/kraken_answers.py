@@ -264,8 +264,11 @@ def pair_named(name: str, names: KrakenNames) -> Pair:
 
 
 def fills(result: Any, names: KrakenNames, own_ids: Mapping[str, str]) -> Iterator[Fill]:
-    """The `trades` of TradesHistory. `own_ids` maps the exchange's order ids to ours."""
-    for trade_id, row in result.items():
+    """The `trades` of TradesHistory, oldest first. `own_ids` maps the exchange's ids to ours.
+
+    Fills of one moment follow their public numbers, in which they happened.
+    """
+    for trade_id, row in sorted(result.items(), key=_place_in_time):
         yield Fill(
             trade_id=trade_id,
             exchange_id=row["ordertxid"],
@@ -279,6 +282,11 @@ def fills(result: Any, names: KrakenNames, own_ids: Mapping[str, str]) -> Iterat
             liquidity=_liquidity(row),
             filled_at=moment(row["time"]),
         )
+
+
+def _place_in_time(entry: tuple[str, Any]) -> tuple[float, int, str]:
+    trade_id, row = entry
+    return float(row["time"]), int(row.get("trade_id") or 0), trade_id
 
 
 def _liquidity(row: Mapping[str, Any]) -> Liquidity:
