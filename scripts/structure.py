@@ -59,6 +59,8 @@ SECTIONS = {
     "Storage": "trader/storage/**/*.py",
     "Reports": "trader/reports/**/*.py",
     "Dashboard": "trader/dashboard/**/*.py",
+    "For those who measure: speed": "benchmarks/**/*.py",
+    "For those who measure: kills, faults, soaks": "campaigns/**/*.py",
 }
 
 
