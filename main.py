@@ -661,7 +661,7 @@ def _trader(
 ) -> Trader:
     analyzer = MarketAnalyzer()
     candles: CandleSource = HeldCandles(
-        venue.exchange, venue.history, config.timeframe, remember=venue.feed == "kraken"
+        venue.exchange, venue.history, config.timeframe, remember=venue.feed != "replay"
     )
     if venue.whole:
         candles = WholeHistory(venue.whole)

@@ -27,6 +27,7 @@ def listen(config: Config, host: str | None = None, port: int | None = None) -> 
         DashboardSettings(
             data_dir=config.data_dir,
             logs_dir=config.logs_dir,
+            models_dir=config.models_dir,
             now=SystemClock().now,
             host=config.dashboard_host,
             password=config.dashboard_password,

@@ -37,6 +37,7 @@ def settings(tmp_path: Path, password: str = "") -> DashboardSettings:
     return DashboardSettings(
         tmp_path / "data",
         tmp_path / "logs",
+        tmp_path / "models",
         SystemClock().now,
         password=password,
         settings=(SettingRow("RISK_PER_TRADE", "0.01", "default", "risked on one trade"),),

@@ -22,7 +22,7 @@ class Now:
 
 def client(tmp_path: Path, password: str = "", now: Any = None) -> FlaskClient:
     settings = DashboardSettings(
-        tmp_path / "data", tmp_path / "logs", now or Now(), password=password
+        tmp_path / "data", tmp_path / "logs", tmp_path / "models", now or Now(), password=password
     )
     return create_app(settings).test_client()
 

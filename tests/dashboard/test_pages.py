@@ -14,6 +14,7 @@ pytestmark = pytest.mark.browser
 READY = "body[data-ready]"
 SHOWS = dict.fromkeys(PAGES, "BTC/USD") | {
     "performance": "2024-03-05",
+    "model": "20240301T0100-3fa9",
     "settings": "RISK_PER_TRADE",
 }
 

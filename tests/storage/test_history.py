@@ -178,3 +178,12 @@ def test_nine_years_of_hours_load_in_thirty_milliseconds(store: HistoryStore) ->
         store.load(PAIR, HOUR)
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.03
+
+
+def test_a_bot_that_adds_candle_after_candle_leaves_one_entry(store: HistoryStore) -> None:
+    store.merge(PAIR, candles(0, [9]), "archive", sha256="ab")
+    for hour in range(1, 5):
+        store.append(PAIR, candles(3600 * hour, [10 + hour]), "kraken")
+    (stored,) = store.check()
+    assert [(p.source, p.candles) for p in stored.sources] == [("archive", 1), ("kraken", 4)]
+    assert stored.sources[1].first < stored.sources[1].last

@@ -22,6 +22,7 @@ from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError, TraderError
 from trader.domain.markets import Pair
 from trader.storage.history import HistoryStore
+from trader.storage.model_store import ModelStore
 from trader.storage.stop_switch import StopRequest, StopSwitch
 
 PAGES = {
@@ -30,6 +31,7 @@ PAGES = {
     "decisions": "Decisions",
     "trades": "Trades",
     "performance": "Performance",
+    "model": "Model",
     "log": "Log",
     "settings": "Settings",
 }
@@ -62,6 +64,7 @@ class DashboardSettings:
 
     data_dir: Path
     logs_dir: Path
+    models_dir: Path
     now: Callable[[], datetime]
     host: str = "127.0.0.1"
     password: str = field(default="", repr=False)
@@ -99,7 +102,7 @@ def _add_pages(app: Flask) -> None:
     def overview_page() -> str:
         return render_template("overview.html", pages=PAGES, page="overview")
 
-    @app.get("/<any(market, decisions, trades, performance, log, settings):page>")
+    @app.get("/<any(market, decisions, trades, performance, model, log, settings):page>")
     def other_page(page: str) -> str:
         return render_template(f"{page}.html", pages=PAGES, page=page)
 
@@ -115,6 +118,7 @@ def _add_answers(app: Flask, reader: AccountReader, settings: DashboardSettings)
         "/api/equity": lambda: reader.ask(lambda r: documents.equity(r.view)),
         "/api/trades": lambda: reader.ask(lambda r: documents.trades(r.view)),
         "/api/performance": lambda: reader.ask(lambda r: documents.performance(r.view)),
+        "/api/models": lambda: reader.ask(lambda r: _models(r, settings.models_dir)),
         "/api/decisions": lambda: {"decisions": _decisions(reader)},
         "/api/candles": lambda: _candles(reader, settings.data_dir),
         "/api/log": lambda: {"lines": _log(settings.logs_dir)},
@@ -143,6 +147,19 @@ def _decisions(reader: AccountReader) -> list[dict[str, Any]]:
 def _candles(reader: AccountReader, data_dir: Path) -> dict[str, Any]:
     pair = Pair.parse(request.args.get("pair", ""))
     return reader.ask(lambda r: _chart(r, pair, data_dir))
+
+
+def _models(reading: Reading, models_dir: Path) -> dict[str, Any]:
+    """The models of the candles in use, newest first, and which one speaks for which pair."""
+    session = reading.view.session
+    pairs = session.pairs if session else ()
+    store = ModelStore(models_dir, reading.state.get("history"))
+    cards = {card.id: card for pair in pairs for card in store.models(pair)}
+    newest = sorted(cards.values(), key=lambda card: card.known_through, reverse=True)
+    return {
+        "in_use": {str(pair): found.model_id for pair, found in reading.view.models.items()},
+        "models": [documents.model_row(card) for card in newest],
+    }
 
 
 def _log(folder: Path) -> list[str]:

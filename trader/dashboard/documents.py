@@ -13,6 +13,7 @@ from trader.dashboard.reading import Reading
 from trader.domain.account import AccountView, Decision, Mark, OrderRecord
 from trader.domain.markets import Pair
 from trader.domain.portfolio import ZERO, Position
+from trader.learning.model import ModelCard
 from trader.periods import Length, account_metrics, periods
 
 MOST_POINTS = 2000
@@ -240,6 +241,31 @@ def trades(view: AccountView) -> dict[str, Any]:
         "quote": view.quote,
         "trades": [plain(trade) for trade in reversed(view.portfolio.trades[-500:])],
         "orders": [order_row(order) for order in reversed(list(view.orders.values())[-500:])],
+    }
+
+
+def model_row(card: ModelCard) -> dict[str, Any]:
+    """What a person wants to know of a model: what it knows, how good it is, what it may do."""
+    return {
+        "id": card.id,
+        "type": card.model_type,
+        "source": card.source,
+        "timeframe": str(card.timeframe),
+        "pairs": [str(pair) for pair in card.pairs],
+        "trained_from": plain(card.trained_from),
+        "known_through": plain(card.known_through),
+        "trained_at": plain(card.trained_at),
+        "features": list(card.features),
+        "licence": plain(card.licence),
+        "horizons": [
+            {
+                "hours": horizon.hours,
+                "base_rate": horizon.base_rate,
+                "skilled": horizon.skilled,
+                "scores": plain(horizon.scores),
+            }
+            for horizon in card.horizons
+        ],
     }
 
 

@@ -17,6 +17,7 @@ _READS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     "/api/decisions": ("what was decided for each candle, newest first", (_PAIR, _NEEDLE, _LIMIT)),
     "/api/trades": ("closed trades and orders, newest first", ()),
     "/api/performance": ("figures of the account; profit by day, week and month", ()),
+    "/api/models": ("trained models with their scores and licences, newest first", ()),
     "/api/candles": ("candles of a pair with fills and the lines of the position", (_PAIR,)),
     "/api/log": ("the newest lines of the day's log", (_NEEDLE, _LIMIT)),
     "/api/settings": ("settings in effect, secrets masked", ()),

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +166,7 @@ class HistoryStore:
             same = len(candles) - len(fresh) - len(conflicts)
             if len(fresh):
                 entry = self._provenance(fresh, source, sha256)
-                _write_file(path, whole, (*sources, entry))
+                _write_file(path, whole, _with_entry(sources, entry))
         return Merge(len(fresh), same, tuple(int(t) for t in conflicts))
 
     def pairs(self) -> tuple[tuple[Pair, Timeframe], ...]:
@@ -249,6 +249,17 @@ class HistoryStore:
             f"no history of {pair} from {self.exchange}; {there}",
             "Import it: python run_trader.py history import FILE",
         )
+
+
+def _with_entry(sources: tuple[Provenance, ...], entry: Provenance) -> tuple[Provenance, ...]:
+    """The list with one more entry; a running bot that adds candle after candle has one."""
+    last = sources[-1] if sources else None
+    if last is None or last.sha256 or entry.sha256 or last.source != entry.source:
+        return (*sources, entry)
+    if entry.first < last.last:
+        return (*sources, entry)
+    joined = replace(entry, first=last.first, candles=last.candles + entry.candles)
+    return (*sources[:-1], joined)
 
 
 def _merged(held: Candles, newer: Candles) -> tuple[Candles, Candles, np.ndarray[Any, Any]]:
