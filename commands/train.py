@@ -187,11 +187,14 @@ def _show(result: TrainingResult, config: Config, seconds: float) -> None:
 
     card, console = result.model.card, Console()
     names = ", ".join(map(str, card.pairs))
-    console.print(f"{config.mode}  model {card.id}: {names} {card.timeframe}, {card.source}")
+    console.print(
+        f"{config.mode}  model {card.id}: {names} {card.timeframe}, {card.source}", soft_wrap=True
+    )
     table = Table(title=_tested(result), title_justify="left", box=None, pad_edge=False)
-    for heading in ("horizon", "AUC", "log-loss skill", "90 % interval", "Brier skill", "ECE",
-                    "chance ECE", "forecasts", "speaks"):  # fmt: skip
-        table.add_column(heading, justify="left" if heading == "horizon" else "right")
+    for heading in ("horizon", "AUC", "log-loss skill (90 %)", "Brier", "ECE (chance)",
+                    "forecasts", "speaks"):  # fmt: skip
+        justify: Any = "left" if heading == "horizon" else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
     for horizon in card.horizons:
         table.add_row(*_row(horizon))
     console.print(table)
@@ -201,10 +204,11 @@ def _show(result: TrainingResult, config: Config, seconds: float) -> None:
     verdict = "granted" if result.licence.granted else "refused"
     console.print(f"licence to trade real money: {verdict}")
     for reason in result.licence.reasons:
-        console.print(f"  · {reason}")
+        console.print(f"  · {reason}", soft_wrap=True)
     console.print(
         f"saved under {config.models_dir}, with {len(result.earlier)} earlier ones for replays; "
-        f"{seconds:.0f} s"
+        f"{seconds:.0f} s",
+        soft_wrap=True,
     )
 
 
@@ -220,10 +224,12 @@ def _tested(result: TrainingResult) -> str:
 def _row(card: HorizonCard) -> tuple[str, ...]:
     scores = card.scores
     if scores is None:
-        return (f"{card.hours:g} h", *["–"] * 7, "no")
+        return (f"{card.hours:g} h", *["–"] * 5, "no")
     return (
-        f"{card.hours:g} h", f"{scores.auc:.3f}", f"{scores.log_loss_skill:+.2%}",
-        f"{scores.skill_low:+.2%} … {scores.skill_high:+.2%}", f"{scores.brier_skill:+.2%}",
-        f"{scores.ece:.3f}", f"{scores.ece_noise_95:.3f}", f"{scores.n:,}",
+        f"{card.hours:g} h", f"{scores.auc:.3f}",
+        f"{scores.log_loss_skill:+.2%} ({100 * scores.skill_low:+.2f} … "
+        f"{100 * scores.skill_high:+.2f})",
+        f"{scores.brier_skill:+.2%}", f"{scores.ece:.3f} ({scores.ece_noise_95:.3f})",
+        f"{scores.n:,}",
         "yes" if card.skilled else "no",
     )  # fmt: skip
