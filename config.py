@@ -36,6 +36,7 @@ FEEDS = ("auto", "kraken", "replay", "simulated")
 MODEL_TYPES = ("ensemble", "random_forest", "gradient_boosting", "logistic_regression")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _PASSWORD_LENGTH = 8
+_LAST_HOUR = 23
 _LIKENESS_IN_FILE = 0.6
 _LIKENESS_IN_ENVIRONMENT = 0.85
 # Names in the process environment belong to everybody; only these beginnings are ours.
@@ -92,6 +93,8 @@ class Config:
     webhook_url: Secret
     alert_email: str
     smtp_url: Secret
+    alert_quiet_hours: str
+    alert_fills: bool
     dashboard_host: str
     dashboard_port: int
     dashboard_password: Secret
@@ -313,6 +316,15 @@ def _read_mail_addresses(text: str) -> str:
     return ",".join(addresses)
 
 
+def _read_quiet_hours(text: str) -> str:
+    if not text.strip():
+        return ""
+    found = re.fullmatch(r"(\d{1,2})\s*-\s*(\d{1,2})", text.strip())
+    if not found or max(int(found[1]), int(found[2])) > _LAST_HOUR or found[1] == found[2]:
+        raise ValueError("")
+    return f"{int(found[1])}-{int(found[2])}"
+
+
 def _read_host(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9.:_-]+", text.strip()):
         raise ValueError("")
@@ -346,6 +358,7 @@ WEB_ADDRESS = Parser(_read_web_address, "an address that begins with https://")
 ALERT_ADDRESS = Parser(_read_alert_address, "an address such as https://host/path or ntfy://topic")
 SMTP_ADDRESS = Parser(_read_smtp_address, "smtp:// or smtps://user:password@host:port")
 MAIL_ADDRESSES = Parser(_read_mail_addresses, "a mail address, or several with commas")
+QUIET_HOURS = Parser(_read_quiet_hours, "two hours from 0 to 23, such as 22-7")
 HOST = Parser(_read_host, "a host name or address such as 127.0.0.1")
 KEY = Parser(_read_key, "the API key, one word")
 API_SECRET = Parser(_read_api_secret, "the private key, base64")
@@ -424,6 +437,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ALERT_EMAIL", ALERTS, MAIL_ADDRESSES, "", "Who gets alerts by mail."),
     Setting("SMTP_URL", ALERTS, SMTP_ADDRESS, "",
             "Mail server for alerts: smtps://user:password@host:465."),
+    Setting("ALERT_QUIET_HOURS", ALERTS, QUIET_HOURS, "",
+            "Hours (UTC) in which only critical alerts are sent and the others wait: 22-7."),
+    Setting("ALERT_FILLS", ALERTS, BOOLEAN, "false", "true: an alert for every fill."),
     Setting("DASHBOARD_HOST", DASHBOARD, HOST, "127.0.0.1",
             "Address the dashboard listens on; anything but this machine needs a password."),
     Setting("DASHBOARD_PORT", DASHBOARD, _integer(0, 65535, "a port"), "5000",

@@ -20,7 +20,7 @@ from kraken_client import KrakenClient
 from market_analyzer import MarketAnalyzer
 from monitor import EventSink, Monitor
 from risk_manager import ManualOrder, MarketView, RiskLimits, RiskManager
-from trader.alerts import AlertDesk, AlertOutbox, AppriseChannel, mail_url
+from trader.alerts import AlertDesk, AlertOutbox, AppriseChannel, QuietHours, mail_url
 from trader.clocks import ManualClock, ScaledClock, SystemClock
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import (
@@ -774,13 +774,21 @@ def _monitor(
         watching.append(log)
     channels = _channels(config)
     if channels and venue.pace != "jump":
-        desk = AlertDesk(AlertOutbox(config.data_dir / "alerts.db", hide), channels, machine.now)
+        desk = AlertDesk(
+            AlertOutbox(config.data_dir / "alerts.db", hide), channels, machine.now,
+            quiet=_quiet_hours(config.alert_quiet_hours), fills=config.alert_fills,
+        )  # fmt: skip
         desk.start()
         closers.append(desk.close)
         watching.append(desk)
     pause_s = 0.5 if venue.pace == "jump" else 0.0
     state = StateFile(config.data_dir / "state.json", machine.now, pause_s)
     return Monitor(journal, watching, state, after=len(journal))
+
+
+def _quiet_hours(text: str) -> QuietHours | None:
+    begins, _, ends = text.partition("-")
+    return QuietHours(int(begins), int(ends)) if ends else None
 
 
 def _channels(config: Config) -> list[AlertChannel]:

@@ -19,9 +19,10 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 @click.command(name="doctor", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--offline", is_flag=True, help="Do not ask the exchange.")
+@click.option("--test-alerts", is_flag=True, help="Send a test message to every receiver.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
-def command(context: click.Context, offline: bool, as_json: bool) -> None:
+def command(context: click.Context, offline: bool, test_alerts: bool, as_json: bool) -> None:
     """Check the set-up; every line is ok, warn or fail, with its remedy.
 
     The exit status is 1 if a line is fail, else 0.
@@ -32,7 +33,7 @@ def command(context: click.Context, offline: bool, as_json: bool) -> None:
     """
     from commands.doctor_checks import Patient, examine
 
-    patient = Patient(network=not offline)
+    patient = Patient(network=not offline, test_alerts=test_alerts)
     mode = patient.config.mode if patient.config else "UNKNOWN"
     if not as_json:
         click.echo(f"set-up{mode:>66}")

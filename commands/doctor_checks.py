@@ -72,10 +72,12 @@ class Patient:
         env_file: where the settings are.
         config: None when the settings are wrong; then only the checks that need none run.
         network: False leaves out what would ask the exchange.
+        test_alerts: send a message to every receiver.
     """
 
     env_file: Path = Path(".env")
     network: bool = True
+    test_alerts: bool = False
     config: Config | None = None
     config_fault: UsageError | None = None
     _client: list[KrakenClient] = field(default_factory=list)
@@ -474,16 +476,23 @@ def dashboard(_: Patient, config: Config) -> Finding:
 
 
 @check("alerts")
-def alerts(_: Patient, config: Config) -> Finding:
+def alerts(patient: Patient, config: Config) -> Finding:
     """Somebody hears of trouble."""
     from trader.alerts import AppriseChannel, mail_url
 
-    if config.webhook_url:
-        AppriseChannel(config.webhook_url)
-    if config.alert_email:
-        AppriseChannel(mail_url(config.smtp_url, config.alert_email))
-    ways = [word for word, on in (("webhook", config.webhook_url), ("mail", config.alert_email))
-            if on]  # fmt: skip
+    addresses = {
+        "webhook": config.webhook_url,
+        "mail": mail_url(config.smtp_url, config.alert_email) if config.alert_email else "",
+    }
+    ways = {word: AppriseChannel(address) for word, address in addresses.items() if address}
     if not ways:
         return warn("nobody is told of trouble", "Set WEBHOOK_URL, or ALERT_EMAIL and SMTP_URL.")
-    return ok(" and ".join(ways))
+    if not patient.test_alerts:
+        return ok(f"{' and '.join(ways)}; `doctor --test-alerts` sends a test")
+    for word, channel in ways.items():
+        try:
+            channel.send("Test of the alerts", "If you read this, alerts reach you.", "info")
+        except TraderError as fault:
+            remedy = "Check the address and that this machine may reach it."
+            return fail(f"{word}: {fault.message}", remedy)
+    return ok(f"{' and '.join(ways)}: a test message was taken; look whether it arrived")

@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from tests.domain.event_samples import SAMPLES, T0
-from trader.alerts import Alert, AlertDesk, AlertOutbox, AppriseChannel, alert_for, mail_url
+from trader.alerts import (
+    Alert,
+    AlertDesk,
+    AlertOutbox,
+    AppriseChannel,
+    QuietHours,
+    alert_for,
+    mail_url,
+)
 from trader.domain.errors import TraderError, UsageError
 from trader.domain.events import Troubled
 
@@ -97,7 +105,7 @@ def test_what_could_not_be_sent_arrives_later_once_and_in_order(
 
 def test_what_waits_survives_a_restart(receiver: Receiver, tmp_path: Path) -> None:
     first = AlertOutbox(tmp_path / "alerts.db")
-    first.post(Alert("k", "warning", "kept", "body"), T0)
+    first.post(Alert("k", "warning", "kept", "body"), T0, [AppriseChannel(receiver.url).name])
     first.close()
     second = AlertOutbox(tmp_path / "alerts.db")
     assert desk(second, receiver.url).deliver()
@@ -108,9 +116,10 @@ def test_what_waits_survives_a_restart(receiver: Receiver, tmp_path: Path) -> No
 def test_ten_thousand_identical_faults_make_one_message_an_hour(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
-    for second in range(0, 10_000):
+    names = [AppriseChannel(receiver.url).name]
+    for second in range(10_000):
         now = T0 + timedelta(seconds=second)
-        outbox.post(Alert("trouble:unreachable", "warning", "Trouble", "no answer"), now)
+        outbox.post(Alert("trouble", "warning", "Trouble", "no answer"), now, names)
     assert desk(outbox, receiver.url).deliver()
     assert len(receiver.got) == 3
     assert "times more since" in receiver.got[0]["message"]
@@ -126,10 +135,10 @@ def test_the_background_thread_sends_without_being_asked(
     assert len(receiver.got) == 1
 
 
-def test_secrets_are_hidden_before_they_are_stored(tmp_path: Path, receiver: Receiver) -> None:
+def test_secrets_are_hidden_before_they_are_stored(tmp_path: Path) -> None:
     outbox = AlertOutbox(tmp_path / "a.db", hide=lambda text: text.replace("s3cr3t", "***"))
-    outbox.post(Alert("k", "info", "t", "key s3cr3t"), T0)
-    assert [alert.body for _, alert in outbox.pending()] == ["key ***"]
+    outbox.post(Alert("k", "info", "t", "key s3cr3t"), T0, ["me"])
+    assert [alert.body for _, alert in outbox.pending("me")] == ["key ***"]
     outbox.close()
 
 
@@ -183,3 +192,42 @@ def test_severity_follows_the_state_of_health() -> None:
     alert = alert_for(SAMPLES["HealthChanged"])
     assert alert is not None
     assert alert.severity == "critical"
+
+
+def test_a_receiver_that_is_down_neither_delays_nor_repeats_the_others(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    down = AppriseChannel("http://127.0.0.1:9/hook")
+    sender = AlertDesk(outbox, [down, AppriseChannel(receiver.url)], lambda: T0)
+    sender.take(1, SAMPLES["EmergencyStopped"])
+    assert not sender.deliver()
+    assert not sender.deliver()
+    assert [message["title"] for message in receiver.got] == ["Emergency stop"]
+    assert len(outbox.pending(down.name)) == 1
+
+
+def test_in_quiet_hours_only_critical_alerts_are_sent_and_the_others_wait(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    now = [T0.replace(hour=23)]
+    sender = AlertDesk(
+        outbox, [AppriseChannel(receiver.url)], lambda: now[0], quiet=QuietHours(22, 7)
+    )
+    sender.take(1, SAMPLES["SessionStarted"])
+    sender.take(2, SAMPLES["EmergencyStopped"])
+    sender.deliver()
+    assert [message["title"] for message in receiver.got] == ["Emergency stop"]
+    now[0] += timedelta(hours=9)
+    assert sender.deliver()
+    titles = [message["title"] for message in receiver.got]
+    assert titles == ["Emergency stop", "Bot started (PAPER)"]
+
+
+def test_every_fill_is_told_only_where_it_is_wanted(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    for fills in (False, True):
+        sender = AlertDesk(outbox, [AppriseChannel(receiver.url)], lambda: T0, fills=fills)
+        sender.take(1, SAMPLES["OrderFilled"])
+        sender.deliver()
+        assert len(receiver.got) == int(fills)

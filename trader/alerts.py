@@ -7,6 +7,7 @@ loop. Repetitions of the same thing within an hour are counted, not sent.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -92,8 +93,19 @@ def _alert_for_state(event: ev.Event) -> Alert | None:
             return None
 
 
+def fill_alert(event: ev.Event) -> Alert | None:
+    """The message for a fill, for those who want to hear of each."""
+    if not isinstance(event, ev.OrderFilled):
+        return None
+    f = event.fill
+    return Alert(
+        f"fill:{f.trade_id}", "info", f"{event.purpose.value} filled: {f.pair}",
+        f"{f.side.value} {f.quantity} {f.pair.base} at {f.price}, fee {f.fee_quote}",
+    )  # fmt: skip
+
+
 class AlertOutbox:
-    """Alerts on their way, in SQLite.
+    """Alerts on their way, in SQLite; each waits for every receiver by itself.
 
     Args:
         path: the database; made if absent.
@@ -106,14 +118,16 @@ class AlertOutbox:
         self._hide = hide
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute(
+        self._db.executescript(
             "CREATE TABLE IF NOT EXISTS alerts (id INTEGER PRIMARY KEY, key TEXT, severity TEXT,"
-            " title TEXT, body TEXT, at REAL, repeats INTEGER DEFAULT 0, sent_at REAL)"
+            " title TEXT, body TEXT, at REAL, repeats INTEGER DEFAULT 0);"
+            "CREATE INDEX IF NOT EXISTS by_key ON alerts (key, at);"
+            "CREATE TABLE IF NOT EXISTS deliveries (alert INTEGER, receiver TEXT, sent_at REAL,"
+            " PRIMARY KEY (alert, receiver)) WITHOUT ROWID;"
         )
-        self._db.execute("CREATE INDEX IF NOT EXISTS by_key ON alerts (key, at)")
 
-    def post(self, alert: Alert, now: datetime) -> bool:
-        """Keep an alert for sending; False if it repeats one of the last hour."""
+    def post(self, alert: Alert, now: datetime, receivers: Sequence[str]) -> bool:
+        """Keep an alert for the receivers; False if it repeats one of the last hour."""
         with self._lock:
             again = self._db.execute(
                 "SELECT id FROM alerts WHERE key = ? AND at > ? ORDER BY id DESC LIMIT 1",
@@ -122,31 +136,39 @@ class AlertOutbox:
             if again:
                 self._db.execute("UPDATE alerts SET repeats = repeats + 1 WHERE id = ?", again)
                 return False
-            self._db.execute(
+            self._db.execute("BEGIN")
+            number = self._db.execute(
                 "INSERT INTO alerts (key, severity, title, body, at) VALUES (?, ?, ?, ?, ?)",
                 (
                     alert.key, alert.severity, self._hide(alert.title), self._hide(alert.body),
                     now.timestamp(),
                 ),
-            )  # fmt: skip
+            ).lastrowid  # fmt: skip
+            self._db.executemany(
+                "INSERT INTO deliveries (alert, receiver) VALUES (?, ?)",
+                [(number, receiver) for receiver in receivers],
+            )
+            self._db.execute("COMMIT")
             return True
 
-    def pending(self) -> list[tuple[int, Alert]]:
-        """Alerts not sent yet, oldest first."""
+    def pending(self, receiver: str) -> list[tuple[int, Alert]]:
+        """Alerts the receiver has not got yet, oldest first."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT id, key, severity, title, body, repeats FROM alerts"
-                " WHERE sent_at IS NULL ORDER BY id"
+                "SELECT id, key, severity, title, body, repeats FROM alerts JOIN deliveries"
+                " ON alert = id WHERE receiver = ? AND sent_at IS NULL ORDER BY id",
+                (receiver,),
             ).fetchall()
         return [
             (row[0], Alert(row[1], row[2], row[3], _with_repeats(row[4], row[5]))) for row in rows
         ]
 
-    def mark_sent(self, number: int, now: datetime) -> None:
-        """This one has been told."""
+    def mark_sent(self, number: int, receiver: str, now: datetime) -> None:
+        """The receiver has got this one."""
         with self._lock:
             self._db.execute(
-                "UPDATE alerts SET sent_at = ? WHERE id = ?", (now.timestamp(), number)
+                "UPDATE deliveries SET sent_at = ? WHERE alert = ? AND receiver = ?",
+                (now.timestamp(), number, receiver),
             )
 
     def close(self) -> None:
@@ -185,6 +207,8 @@ class AppriseChannel:
                 "Use an http(s) address, or an Apprise URL such as discord://… or tgram://…",
             )
         self._receiver = receiver
+        # The address itself holds secrets; its hash tells receivers apart across restarts.
+        self.name = hashlib.sha256(url.encode()).hexdigest()[:12]
 
     def send(self, title: str, body: str, severity: str) -> None:
         """Send, or raise.
@@ -225,14 +249,33 @@ def mail_url(smtp_url: str, to: str) -> str:
     return f"{scheme}://{login}{parts.hostname}{port}?{urlencode(query)}"
 
 
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """Hours of the day (UTC) in which only critical alerts are sent; the others wait.
+
+    >>> QuietHours(22, 7).at(datetime(2024, 3, 1, 23, 30))
+    True
+    """
+
+    begins: int
+    ends: int
+
+    def at(self, moment: datetime) -> bool:
+        """Whether the moment is quiet; hours that pass midnight are understood."""
+        if self.begins <= self.ends:
+            return self.begins <= moment.hour < self.ends
+        return moment.hour >= self.begins or moment.hour < self.ends
+
+
 class AlertDesk:
     """Turns events into alerts and sends them from a thread of its own.
 
     Args:
         outbox: where alerts wait.
-        channels: the receivers; an alert is sent when all of them took it.
+        channels: the receivers; each gets every alert once, in order.
         now: the machine's time.
-        wait: sleeps that many seconds or until woken, and says whether to go on.
+        quiet: hours in which only critical alerts are sent.
+        fills: whether every fill is worth a message.
     """
 
     def __init__(
@@ -240,24 +283,37 @@ class AlertDesk:
         outbox: AlertOutbox,
         channels: Sequence[AlertChannel],
         now: Callable[[], datetime],
+        quiet: QuietHours | None = None,
+        fills: bool = False,
     ) -> None:
         self._outbox = outbox
         self._channels = tuple(channels)
         self._now = now
+        self._quiet = quiet
+        self._fills = fills
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def take(self, number: int, event: ev.Event) -> None:
         """Post the event's alert, if it is worth one; never waits for a receiver."""
-        alert = alert_for(event)
-        if alert is not None and self._channels:
-            try:
-                fresh = self._outbox.post(alert, self._now())
-            except sqlite3.Error as fault:
-                raise OSError(f"the alert outbox cannot be written: {fault}") from fault
-            if fresh:
-                self._wake.set()
+        alert = alert_for(event) or (fill_alert(event) if self._fills else None)
+        if alert is not None:
+            self.post(alert)
+
+    def post(self, alert: Alert) -> None:
+        """Keep an alert for every receiver and wake the sender.
+
+        Raises:
+            OSError: if the outbox cannot be written.
+        """
+        names = [channel.name for channel in self._channels]
+        try:
+            fresh = bool(names) and self._outbox.post(alert, self._now(), names)
+        except sqlite3.Error as fault:
+            raise OSError(f"the alert outbox cannot be written: {fault}") from fault
+        if fresh:
+            self._wake.set()
 
     def start(self) -> None:
         """Begin to send in the background."""
@@ -272,15 +328,23 @@ class AlertDesk:
             self._thread.join(patience_s)
 
     def deliver(self) -> bool:
-        """Send what waits, in order; False when a receiver did not take one."""
-        for number, alert in self._outbox.pending():
-            for channel in self._channels:
-                try:
-                    channel.send(alert.title, alert.body, alert.severity)
-                except (TraderError, OSError):
-                    return False
-            self._outbox.mark_sent(number, self._now())
-        return True
+        """Send what waits, to each receiver in order; False when anything is left."""
+        done = [self._deliver_to(channel) for channel in self._channels]
+        return all(done)
+
+    def _deliver_to(self, channel: AlertChannel) -> bool:
+        quiet = self._quiet is not None and self._quiet.at(self._now())
+        left = False
+        for number, alert in self._outbox.pending(channel.name):
+            if quiet and alert.severity != "critical":
+                left = True
+                continue
+            try:
+                channel.send(alert.title, alert.body, alert.severity)
+            except (TraderError, OSError):
+                return False
+            self._outbox.mark_sent(number, channel.name, self._now())
+        return not left
 
     def _run(self) -> None:
         pause = FIRST_RETRY

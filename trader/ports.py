@@ -182,7 +182,9 @@ class ModelSource(Protocol):
 
 
 class AlertChannel(Protocol):
-    """A way to reach a person."""
+    """A way to reach a person; `name` tells receivers apart and is no secret."""
+
+    name: str
 
     def send(self, title: str, body: str, severity: str) -> None:
         """Send, or raise; the caller keeps it for later then."""
