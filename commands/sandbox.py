@@ -49,7 +49,8 @@ def command(**options: Any) -> None:
     """Serve an exchange that speaks Kraken's REST interface; no real order can be sent.
 
     Point any Kraken client at the printed URL and give it the printed key and secret. Every
-    start begins with a new account of SANDBOX_BALANCE; the key stays the same.
+    start begins with a new account of SANDBOX_BALANCE; the key stays the same, and so does the
+    highest nonce it has used.
 
     \b
     Example:
@@ -74,16 +75,23 @@ def _serve(
     from trader.exchanges.kraken_limits import TIERS
     from trader.exchanges.sandbox import SandboxExchange
     from trader.exchanges.sandbox_server import KrakenWire, Server
+    from trader.simulation.costs import Costs
 
     config = load_config()
     wanted = parse_pairs(pairs) if pairs else config.pairs
     begin = parse_time(start, "--start") if start else None
     prices, clock = _market(config, feed or config.sandbox_feed, wanted, begin, speed)
     exchange = SandboxExchange(
-        prices, clock, balances={config.quote: config.sandbox_balance}, seed=config.sandbox_seed
+        prices,
+        clock,
+        balances={config.quote: config.sandbox_balance},
+        costs=Costs(walks_book=True),
+        seed=config.sandbox_seed,
     )
-    key = _key(config.data_dir / "sandbox" / "server-key.json")
-    handler = _with_faults(KrakenWire(exchange, [key], TIERS.get(tier)), faults)
+    folder = config.data_dir / "sandbox"
+    key = _key(folder / "server-key.json")
+    wire = KrakenWire(exchange, [key], TIERS.get(tier), nonces=folder)
+    handler = _with_faults(wire, faults)
     server = Server(handler, host, port)
     for pair in prices.pairs:  # what is made up is made now, not in the first request
         exchange.forming(pair, prices.base_timeframe(pair))
@@ -95,6 +103,7 @@ def _serve(
         pass
     finally:
         server.close()
+        wire.close()
     say("sandbox stopped; nothing is left running")
 
 

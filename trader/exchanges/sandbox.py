@@ -391,6 +391,11 @@ class SandboxExchange:
         with self._session():
             return self.engine.open_orders
 
+    def named(self, client_id: str) -> tuple[OrderRecord, ...]:
+        """Orders that bear an id of the client's, oldest first."""
+        with self._session():
+            return self.engine.named(client_id)
+
     def trades(self) -> tuple[TradeRecord, ...]:
         """All trades of the account, oldest first."""
         with self._session():

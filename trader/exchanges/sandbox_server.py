@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -45,14 +46,19 @@ class KrakenWire:
         exchange: the market and the account.
         keys: who may use the private methods.
         tier: limits of the account; None for none, which suits fast replays.
+        nonces: folder that keeps the highest nonce of each key from run to run.
     """
 
     def __init__(
-        self, exchange: SandboxExchange, keys: Iterable[ApiKey] = (), tier: Tier | None = None
+        self,
+        exchange: SandboxExchange,
+        keys: Iterable[ApiKey] = (),
+        tier: Tier | None = None,
+        nonces: Path | None = None,
     ) -> None:
         self.exchange = exchange
         self.public = PublicMethods(exchange)
-        self._keys = KeyRing(keys, tier)
+        self._keys = KeyRing(keys, tier, nonces)
         account = AccountMethods(exchange, self.public, self._keys)
         self.trading = TradingMethods(exchange, self.public, account, tier)
         self._private: Mapping[str, Callable[[Form, ApiKey], Any]] = {
@@ -60,6 +66,10 @@ class KrakenWire:
             **self.trading.methods,
         }
         self._public_calls = DecayingCounter(1.0) if tier else None
+
+    def close(self) -> None:
+        """Let go of what it keeps on disk."""
+        self._keys.close()
 
     def handle(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes

@@ -42,6 +42,7 @@ from trader.simulation.orders import (
     OrderRecord,
     OrderSpec,
     TradeRecord,
+    own_id_key,
     record_id,
 )
 from trader.simulation.path import Knot, Stretch, price_at, reaches
@@ -249,7 +250,7 @@ class MatchingEngine:
 
     def named(self, client_id: str) -> tuple[OrderRecord, ...]:
         """Orders that bear an id of the client's, oldest first."""
-        return tuple(self._named.get(client_id, ()))
+        return tuple(self._named.get(own_id_key(client_id), ()))
 
     # ---- orders
 
@@ -492,7 +493,7 @@ class MatchingEngine:
 
     def _name(self, record: OrderRecord) -> None:
         if record.spec.client_id:
-            self._named.setdefault(record.spec.client_id, []).append(record)
+            self._named.setdefault(own_id_key(record.spec.client_id), []).append(record)
 
     def _new_record(self, spec: OrderSpec, at: int, refid: str = "") -> OrderRecord:
         number = self._orders_made + 1

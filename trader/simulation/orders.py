@@ -6,6 +6,7 @@ All moments are whole microseconds since 1970, UTC; all amounts exact decimals.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -208,6 +209,19 @@ class LedgerEntry:
     amount: Decimal
     fee: Decimal
     balance: Decimal
+
+
+_UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+
+
+def own_id_key(client_id: str) -> str:
+    """What two ids of the client's have in common when they are one: a UUID needs no dashes.
+
+    >>> own_id_key("6D1B345E-2821-40E2-AD83-4ECB18A06876")
+    '6d1b345e282140e2ad834ecb18a06876'
+    """
+    uuid = _UUID.fullmatch(client_id)
+    return client_id.replace("-", "").lower() if uuid else client_id
 
 
 _ALPHABET = b"234567ABCDEFGHIJKLMNOPQRSTUVWXYZ"

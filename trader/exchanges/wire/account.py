@@ -5,11 +5,14 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from trader.domain.errors import Unreachable
 from trader.domain.markets import Pair
+from trader.domain.orders import Liquidity
 from trader.exchanges.markets import Asset, asset_named
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.wire.forms import Form, Refused, invalid, to_number
@@ -17,7 +20,7 @@ from trader.exchanges.wire.keys import ApiKey, KeyRing
 from trader.exchanges.wire.public import PublicMethods
 from trader.exchanges.wire.words import fixed, ledger_object, order_object, trade_object
 from trader.simulation.costs import fee_tier
-from trader.simulation.orders import LedgerEntry, OrderRecord, TradeRecord
+from trader.simulation.orders import LedgerEntry, OrderRecord, TradeRecord, own_id_key
 
 
 class _Dated(Protocol):
@@ -47,8 +50,7 @@ class AccountMethods:
         self._exchange = exchange
         self._public = public
         self._keys = keys
-        self._own_ids: dict[str, list[str]] = {}
-        self._indexed = 0
+        self._trades_by_id: dict[str, TradeRecord] = {}
         self._lock = threading.Lock()
         self.methods: Mapping[str, Callable[[Form, ApiKey], Any]] = {
             "Balance": self.balance,
@@ -189,32 +191,37 @@ class AccountMethods:
 
     def _candidates(self, form: Form) -> Iterable[OrderRecord]:
         """All orders, or those with the client's own id where one is given."""
-        everything = self._exchange.records()
-        own = form.text("cl_ord_id").replace("-", "")
-        if not own:
-            return everything
-        with self._lock:
-            for record in everything[self._indexed :]:
-                self._own_ids.setdefault(record.spec.client_id.replace("-", ""), []).append(
-                    record.id
-                )
-            self._indexed = len(everything)
-            orders = self._exchange.engine.orders
-            return [orders[txid] for txid in self._own_ids.get(own, ())]
+        own = form.text("cl_ord_id")
+        return self._exchange.named(own) if own else self._exchange.records()
 
     def _orders(self, records: Iterable[OrderRecord], form: Form) -> dict[str, Any]:
-        trades = form.flag("trades")
         markets = self._exchange.markets
-        return {r.id: order_object(r, markets[r.spec.pair], trades=trades) for r in records}
+        found = {r.id: order_object(r, markets[r.spec.pair], trades=False) for r in records}
+        if form.flag("trades"):
+            known = self._known_trades()
+            merge = form.flag("consolidate_taker", default=True)
+            for txid, shown in found.items():
+                own = [known[name] for name in self._exchange.engine.orders[txid].trades]
+                if own:
+                    shown["trades"] = [t.id for t in (merged_takers(own) if merge else own)]
+        return found
+
+    def _known_trades(self) -> dict[str, TradeRecord]:
+        everything = self._exchange.trades()
+        with self._lock:
+            self._trades_by_id |= {t.id: t for t in everything[len(self._trades_by_id) :]}
+            return self._trades_by_id
 
     # ── trades and ledger ──────────────────────────────────────────────────────────────────
 
     def trades_history(self, form: Form, key: ApiKey) -> dict[str, Any]:
-        """Fills, newest first. A taker here fills in one piece, so there is nothing to merge."""
+        """Fills, newest first; those of one taker order are one unless asked otherwise."""
         kind = form.text("type", "all")
         if kind not in _TRADE_TYPES:
             raise invalid("type")
         everything = self._exchange.trades() if kind in ("all", "no position") else ()
+        if form.flag("consolidate_taker", default=True):
+            everything = tuple(merged_takers(everything))
         start, end = _bounds(form, lambda txid: {t.id: t.at for t in everything}[txid])
         wanted = {self._public.market(name).pair for name in form.names("pair")}
         chosen = [
@@ -230,7 +237,7 @@ class AccountMethods:
         wanted = form.names("txid")
         if not 1 <= len(wanted) <= MOST_TRADES:
             raise invalid("txid")
-        known = {trade.id: trade for trade in self._exchange.trades()}
+        known = self._known_trades()
         if any(txid not in known for txid in wanted):
             raise Refused("EQuery:Invalid trade")
         return self._trades([known[txid] for txid in wanted], form)
@@ -320,15 +327,43 @@ class AccountMethods:
         return {"token": secrets.token_urlsafe(32), "expires": 900}
 
 
+def merged_takers(trades: Iterable[TradeRecord]) -> Iterator[TradeRecord]:
+    """Fills, those in which an order took several levels at once made into one.
+
+    It bears the id and number of the first, and the mean price.
+    """
+    for _, group in groupby(trades, key=_one_taking):
+        parts = list(group)
+        cost, quantity = sum(t.cost for t in parts), sum(t.quantity for t in parts)
+        yield (
+            parts[0]
+            if len(parts) == 1
+            else replace(
+                parts[0],
+                price=Decimal(cost / quantity),
+                quantity=Decimal(quantity),
+                cost=Decimal(cost),
+                fee=Decimal(sum(t.fee for t in parts)),
+                fee_base=Decimal(sum(t.fee_base for t in parts)),
+                ledgers=tuple(name for t in parts for name in t.ledgers),
+            )
+        )
+
+
+def _one_taking(trade: TradeRecord) -> tuple[object, ...]:
+    maker = trade.liquidity is Liquidity.MAKER
+    return (trade.id,) if maker else (trade.order_id, trade.at)
+
+
 def _chosen(form: Form, records: Iterable[OrderRecord]) -> list[OrderRecord]:
     """Those that bear the wanted `userref` and `cl_ord_id`."""
     userref = form.integer("userref", 0, -(1 << 31), (1 << 31) - 1) if "userref" in form else None
-    own = form.text("cl_ord_id").replace("-", "")
+    own = own_id_key(form.text("cl_ord_id"))
     return [
         record
         for record in records
         if (userref is None or record.spec.userref == userref)
-        and (not own or record.spec.client_id.replace("-", "") == own)
+        and (not own or own_id_key(record.spec.client_id) == own)
     ]
 
 

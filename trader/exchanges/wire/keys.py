@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 from trader.domain.errors import UsageError
@@ -93,12 +94,52 @@ class ApiKey:
         return cls(key, secret, name=name, created_at_s=created_at_s)
 
 
+class KeptNonce:
+    """The highest nonce of a key in a file, so that it also binds the next run.
+
+    It survives the end of the process, however it ends.
+
+    Args:
+        path: the file; its folder is made when needed.
+    """
+
+    _DIGITS = 20
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: FileIO | None = None
+
+    def read(self) -> int:
+        """The highest nonce so far, -1 before the first."""
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return -1
+        return int(text) if text.isdigit() and len(text) <= self._DIGITS else -1
+
+    def write(self, nonce: int) -> None:
+        """Keep a nonce."""
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = FileIO(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "w")
+        os.pwrite(self._file.fileno(), b"%020d" % nonce, 0)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
 class _Guard:
     """What is remembered of one key."""
 
-    def __init__(self, key: ApiKey, tier: Tier | None) -> None:
+    def __init__(self, key: ApiKey, tier: Tier | None, kept: KeptNonce | None) -> None:
         self.key = key
-        self.highest = -1
+        self._kept = kept
+        self.highest = -1 if kept is None else kept.read()
+        # What was used before the start is not known one by one: no window reaches below it.
+        self._floor = self.highest
         self.seen: set[int] = set()
         self.last_used_s = 0.0
         self.rest = DecayingCounter(tier.rest_decay) if tier else None
@@ -107,7 +148,9 @@ class _Guard:
         """Whether the nonce is good; it is used up then."""
         if nonce > self.highest:
             self.highest = nonce
-        elif nonce <= self.highest - self.key.nonce_window or nonce in self.seen:
+            if self._kept is not None:
+                self._kept.write(nonce)
+        elif nonce <= max(self._floor, self.highest - self.key.nonce_window) or nonce in self.seen:
             return False
         if self.key.nonce_window:
             self.seen.add(nonce)
@@ -124,10 +167,24 @@ class KeyRing:
     Args:
         keys: who may ask.
         tier: limits; None for no limits and no lock-out.
+        nonces: where the highest nonces of the keys are kept; without it they are forgotten.
     """
 
-    def __init__(self, keys: Iterable[ApiKey], tier: Tier | None = None) -> None:
-        self._guards = {key.key: _Guard(key, tier) for key in keys}
+    def __init__(
+        self, keys: Iterable[ApiKey], tier: Tier | None = None, nonces: Path | None = None
+    ) -> None:
+        wanted = list(keys)
+        self._kept = (
+            {}
+            if nonces is None
+            else {
+                key.key: KeptNonce(
+                    nonces / f"nonce-{hashlib.sha256(key.key.encode()).hexdigest()[:16]}"
+                )
+                for key in wanted
+            }
+        )
+        self._guards = {key.key: _Guard(key, tier, self._kept.get(key.key)) for key in wanted}
         self._tier = tier
         self._faults = DecayingCounter(_FAULT_DECAY)
         self._locked_until_s = 0.0
@@ -160,6 +217,11 @@ class KeyRing:
             self._within_rate(guard, call, now_s)
             guard.last_used_s = now_s
             return guard.key
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for kept in self._kept.values():
+            kept.close()
 
     def highest_nonce(self, key: str) -> int:
         """The highest nonce accepted from a key, -1 before the first."""
@@ -199,11 +261,16 @@ class KeyRing:
             raise Refused("EGeneral:Permission denied")
 
     def _within_rate(self, guard: _Guard, call: str, now_s: float) -> None:
-        if guard.rest is None or self._tier is None:
+        if guard.rest is None or self._tier is None or not rest_cost(call):
             return
         # A call made while limited counts too: it makes the wait longer.
         if guard.rest.add(rest_cost(call), now_s) > self._tier.rest_maximum:
             raise Refused("EAPI:Rate limit exceeded")
+
+
+def _short(key: str) -> str:
+    """A name for a key that does not give it away."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 def load_or_make(path: Path) -> ApiKey:

@@ -127,6 +127,8 @@ class PublicMethods:
 
     def asset_pairs(self, form: Form) -> dict[str, Any]:
         """Rules of all pairs here, or of those asked for; in whole or in part (`info`)."""
+        if form.text("aclass_base", "currency") != "currency":
+            return {}
         info = form.text("info", "info")
         if info not in ("info", "leverage", "fees", "margin"):
             raise invalid("info")

@@ -27,6 +27,7 @@ from trader.simulation.orders import (
     CloseSpec,
     OrderRecord,
     OrderSpec,
+    own_id_key,
     record_id,
 )
 from trader.simulation.path import from_us, to_us
@@ -227,7 +228,7 @@ class TradingMethods:
 
     def _open_record(self, form: Form) -> OrderRecord:
         """The open order that `txid` (or a unique `userref`) or `cl_ord_id` names."""
-        name, own = form.text("txid"), form.text("cl_ord_id").replace("-", "")
+        name, own = form.text("txid"), own_id_key(form.text("cl_ord_id"))
         if bool(name) == bool(own):
             raise invalid("txid")
         if name and _ORDER_ID.fullmatch(name):
@@ -236,7 +237,7 @@ class TradingMethods:
             found = [
                 record
                 for record in self._exchange.open_records()
-                if (own and record.spec.client_id.replace("-", "") == own)
+                if (own and own_id_key(record.spec.client_id) == own)
                 or (name and str(record.spec.userref) == name)
             ]
         if name and not found and not re.fullmatch(r"-?\d{1,10}", name):
@@ -379,12 +380,12 @@ class TradingMethods:
         return self._cancel_records([self._account.record(name)])
 
     def _cancel_own(self, own_id: str) -> int:
-        wanted = own_id.replace("-", "")
+        wanted = own_id_key(own_id)
         return self._cancel_records(
             [
                 record
                 for record in self._exchange.open_records()
-                if record.spec.client_id and record.spec.client_id.replace("-", "") == wanted
+                if record.spec.client_id and own_id_key(record.spec.client_id) == wanted
             ]
         )
 
