@@ -47,6 +47,7 @@ from trader.domain.order_life import TrackedOrder
 from trader.domain.orders import Purpose, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
+from trader.domain.window import KEEP, STRIDE
 from trader.exchanges.account_store import stored_now
 from trader.exchanges.feeds.kraken import KrakenFeed
 from trader.exchanges.feeds.replay import ReplayFeed
@@ -64,7 +65,7 @@ from trader.risk.stops import daily_atr, daily_atr_of
 from trader.simulation.costs import table_rates
 from trader.storage.account_lock import AccountLock
 from trader.storage.day_log import DayLog, redactor
-from trader.storage.held_candles import KEEP, CandleSource, HeldCandles, WholeHistory
+from trader.storage.held_candles import CandleSource, HeldCandles, WholeHistory
 from trader.storage.history import HistoryStore
 from trader.storage.journal import SqliteJournal, list_books
 from trader.storage.model_store import ModelStore
@@ -403,7 +404,11 @@ class Trader:
         leader = self._leader_snapshot if pair != self.leader else None
         if leader is not None and leader.closed_at != candles.closed_at:
             leader = None
-        snapshot = self.analyzer.analyze(pair, candles, book=book, trades=trades, leader=leader)
+        known = dict.fromkeys((*self.pairs, *(() if self.leader is None else (self.leader,))))
+        markets = {other: self._candles[other] for other in known if other in self._candles}
+        snapshot = self.analyzer.analyze(
+            pair, candles, book=book, trades=trades, leader=leader, markets=markets
+        )
         if pair == self.leader:
             self._leader_snapshot = snapshot
         return snapshot
@@ -981,5 +986,5 @@ def _stretch(
     config: Config, histories: Mapping[Pair, Candles], begin: datetime, until: datetime
 ) -> dict[Pair, Candles]:
     """The candles of a run and what is held before it."""
-    first = begin - KEEP * config.timeframe.delta
+    first = begin - (KEEP + STRIDE) * config.timeframe.delta
     return {pair: candles.between(first, until) for pair, candles in histories.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.errors import HistoryError
 from trader.domain.markets import OrderBook, Pair, PublicTrade
 from trader.domain.signals import Analysis, Snapshot
+from trader.indicators.context import Columns, Context, among
 from trader.indicators.plan import evaluate
 from trader.indicators.registry import INDICATORS, inputs_of
 from trader.indicators.stream import IndicatorStream
@@ -17,6 +19,7 @@ from trader.patterns import PATTERNS
 from trader.sentiment import sentiment
 
 _ENTRIES = {**INDICATORS, **PATTERNS}
+LEADER = "BTC"
 _ROOM = 1024
 """Candles for which room is made at a time."""
 
@@ -32,6 +35,7 @@ class MarketAnalyzer:
     def __init__(self) -> None:
         self._prepared: dict[Pair, tuple[Analysis, list[int]]] = {}
         self._followed: dict[tuple[Pair, Timeframe], _Followed] = {}
+        self._beside: dict[Pair, tuple[list[Analysis], Columns]] = {}
 
     def prepare(self, pair: Pair, candles: Candles) -> Analysis:
         """Compute every column of a whole history once.
@@ -52,6 +56,7 @@ class MarketAnalyzer:
         trades: Sequence[PublicTrade] = (),
         leader: Snapshot | None = None,
         outside: Mapping[str, float | None] | None = None,
+        markets: Mapping[Pair, Candles] | None = None,
     ) -> Snapshot:
         """What is known of the pair at the close of its newest candle.
 
@@ -62,6 +67,8 @@ class MarketAnalyzer:
             trades: recent public trades, oldest first.
             leader: the snapshot of the leading market at the same moment.
             outside: sentiment from outside sources, name → value.
+            markets: closed candles of the markets this one is placed among, itself or not; the
+                leading one is that of `LEADER` in the same quote currency.
 
         Raises:
             HistoryError: if there are no candles.
@@ -77,12 +84,40 @@ class MarketAnalyzer:
             name: float(analysis.indicators[name][index])
             for name in ("signed_volume_24", "vol_rank_100")
         }
-        return Snapshot(analysis, index, sentiment(book, trades, newest, outside), leader)
+        beside = partial(self._among, analysis, candles, markets or {})
+        return Snapshot(
+            analysis, index, sentiment(book, trades, newest, outside), leader,
+            Context(analysis, index, beside),
+        )  # fmt: skip
+
+    def _among(
+        self, analysis: Analysis, candles: Candles, markets: Mapping[Pair, Candles]
+    ) -> Columns:
+        """The cross-market columns beside an analysis; once for histories that are prepared."""
+        pair = analysis.pair
+        leader = Pair(LEADER, pair.quote)
+        known = {**markets, pair: candles}
+        whole = [self._whole(name, part) for name, part in known.items()]
+        prepared = [found for found in whole if found is not None]
+        if len(prepared) < len(known):
+            return among(pair, {**markets, pair: analysis.candles}, leader)
+        held = self._beside.get(pair)
+        if held is None or not _same(held[0], prepared):
+            columns = among(pair, {found.pair: found.candles for found in prepared}, leader)
+            held = self._beside[pair] = prepared, columns
+        return held[1]
+
+    def _whole(self, pair: Pair, candles: Candles) -> Analysis | None:
+        """The prepared analysis whose beginning these candles are."""
+        prepared = self._prepared.get(pair)
+        if prepared is None or not _is_beginning(candles, *prepared):
+            return None
+        return prepared[0]
 
     def _analysis(self, pair: Pair, candles: Candles) -> Analysis:
-        prepared = self._prepared.get(pair)
-        if prepared is not None and _is_beginning(candles, *prepared):
-            return prepared[0]
+        whole = self._whole(pair, candles)
+        if whole is not None:
+            return whole
         followed = self._followed.setdefault((pair, candles.timeframe), _Followed(pair))
         return followed.analysis(candles)
 
@@ -148,6 +183,10 @@ def compute_analysis(pair: Pair, candles: Candles) -> Analysis:
         {name: values[name] for name in INDICATORS},
         {name: values[name] for name in PATTERNS},
     )
+
+
+def _same(some: list[Analysis], others: list[Analysis]) -> bool:
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
 def _is_beginning(part: Candles, analysis: Analysis, addresses: list[int]) -> bool:

@@ -10,26 +10,21 @@ from typing import Any
 
 from ai_trader import AITrader
 from config import Config
-from market_analyzer import MarketAnalyzer
+from market_analyzer import LEADER, MarketAnalyzer
 from risk_manager import MarketView, RiskLimits, RiskManager
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError, ModelError, TraderError
 from trader.domain.markets import FeeRates, OrderBook, Pair, PublicTrade, to_decimal
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
+from trader.domain.window import window
 from trader.exchanges.markets import market
-from trader.indicators.crossmarket import cross_market
-from trader.indicators.timeframes import timeframe_view
+from trader.indicators.context import others_of, timeframes_of
 from trader.ports import ModelSource
 from trader.risk.stops import daily_atr
 from trader.simulation.costs import Costs
 from trader.storage.history import HistoryStore
 from trader.strategies.registry import StrategySettings
-
-LEADER = "BTC"
-_RECENT = 400
-KEEP = 5000
-"""Candles looked at: as many as the running bot holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +97,10 @@ def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> 
     now = question.at or datetime.now(UTC)
     found = _found(config, question, now, tell)
     analyzer = MarketAnalyzer()
+    markets = _markets(config, question, found)
     snapshot = analyzer.analyze(
         question.pair, found.candles, book=found.book, trades=found.trades,
-        leader=_leader(config, question, analyzer, found),
+        leader=_leader(question, analyzer, found, markets), markets=markets,
     )  # fmt: skip
     models = _models(config, question.pair, found.exchange)
     fees = Costs().rates(snapshot.closed_at.date(), question.pair.base)
@@ -121,8 +117,7 @@ def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> 
     model = _model_in_use(models, question, now, tell)
     return Answer(
         config.mode, question, now, found.source, snapshot, signal, plan, refusals, model,
-        config.sandbox_balance, timeframe_view(found.candles),
-        _among_others(config, question, found),
+        config.sandbox_balance, timeframes_of(snapshot), others_of(snapshot),
     )  # fmt: skip
 
 
@@ -136,18 +131,15 @@ def _strategy_settings(config: Config, fees: FeeRates) -> StrategySettings:
     )
 
 
-def _among_others(config: Config, question: Question, found: Market) -> dict[str, float]:
-    """The newest cross-market values; NaN where too few of the other markets are known."""
-    leader = Pair(LEADER, question.pair.quote)
+def _markets(config: Config, question: Question, found: Market) -> dict[Pair, Candles]:
+    """The pair and those it is placed among: the leading one and the configured ones."""
     markets = {question.pair: found.candles}
-    for pair in (leader, *config.pairs):
+    for pair in (Pair(LEADER, question.pair.quote), *config.pairs):
         if pair not in markets and pair.quote == question.pair.quote:
             candles = _other(config, question, found, pair)
             if candles is not None:
                 markets[pair] = candles
-    recent = {pair: held[-_RECENT:] for pair, held in markets.items()}
-    columns = cross_market(question.pair, recent, leader)
-    return {name: float(values[-1]) for name, values in columns.items()}
+    return markets
 
 
 def candles_of(config: Config, question: Question, now: datetime) -> Market:
@@ -169,7 +161,7 @@ def _known(stored: Candles, question: Question, now: datetime, exchange: str) ->
             f"The stored history begins on {stored.first_opened_at:%Y-%m-%d %H:%M} UTC."
             if len(stored) else "The stored history has no whole candle of that length.",
         )  # fmt: skip
-    return Market(known[-KEEP:], f"stored history of {exchange}", exchange)
+    return Market(window(known), f"stored history of {exchange}", exchange)
 
 
 def _found(
@@ -218,16 +210,16 @@ def _other(config: Config, question: Question, found: Market, pair: Pair) -> Can
 
 
 def _leader(
-    config: Config, question: Question, analyzer: MarketAnalyzer, found: Market
+    question: Question, analyzer: MarketAnalyzer, found: Market, markets: Mapping[Pair, Candles]
 ) -> Snapshot | None:
     """The leading market at the same close, if it is there and traded then."""
     if question.pair.base == LEADER:
         return None
     leader = Pair(LEADER, question.pair.quote)
-    candles = _other(config, question, found, leader)
+    candles = markets.get(leader)
     if candles is None or candles.closed_at != found.candles.closed_at:
         return None
-    return analyzer.analyze(leader, candles)
+    return analyzer.analyze(leader, candles, markets=markets)
 
 
 def _model_in_use(

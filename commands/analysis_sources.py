@@ -7,18 +7,17 @@ from dataclasses import replace
 from datetime import datetime
 
 import main
-from commands.analysis import KEEP, Market, Question
+from commands.analysis import Market, Question
 from config import Config
 from kraken_client import KrakenClient
 from trader.domain.errors import ExchangeError, HistoryError
+from trader.domain.window import KEEP, STRIDE, window
 from trader.exchanges.feeds.simulated import QUARTER_HOUR, SimulatedFeed
 from trader.exchanges.kraken_calls import Retries
 from trader.exchanges.transport import Timeouts
 
 PATIENCE_S = 1.0
 """How long the exchange may take to answer before the stored candles have to do."""
-LONGEST_HOLE = 72
-"""Stored candles older than this before the exchange's first are not joined to them."""
 
 
 def continued(config: Config, question: Question, stored: Market, now: datetime) -> Market | None:
@@ -32,11 +31,10 @@ def continued(config: Config, question: Question, stored: Market, now: datetime)
         fresh = _of_kraken(config, question, now)
     except ExchangeError:
         return None
-    hole = LONGEST_HOLE * question.timeframe.delta
-    if fresh.candles.first_opened_at - stored.candles.closed_at > hole:
+    joined = window(stored.candles.followed_by(fresh.candles))
+    if joined.first_opened_at >= fresh.candles.first_opened_at:
         return fresh
-    joined = stored.candles.followed_by(fresh.candles)
-    return replace(fresh, candles=joined[-KEEP:], source=f"{stored.source}, {fresh.source}")
+    return replace(fresh, candles=joined, source=f"{stored.source}, {fresh.source}")
 
 
 def from_exchange(
@@ -86,7 +84,7 @@ def made_up(config: Config, question: Question, now: datetime) -> Market:
     """The simulated market of the settings; its past is a function of its seed."""
     base = min(config.timeframe, QUARTER_HOUR)
     feed = SimulatedFeed(config.sandbox_seed, (question.pair,), base)
-    coarse = feed.history(question.pair, question.timeframe, now, KEEP)
+    coarse = window(feed.history(question.pair, question.timeframe, now, KEEP + STRIDE))
     label = f"SIMULATED MARKET, not real prices (seed {config.sandbox_seed})"
     if not len(coarse):
         raise HistoryError(f"{question.pair}: the simulated market has no candle at that moment")

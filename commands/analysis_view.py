@@ -8,7 +8,8 @@ from decimal import Decimal
 from rich.console import Console
 from rich.text import Text
 
-from commands.analysis import LEADER, Answer
+from commands.analysis import Answer
+from market_analyzer import LEADER
 from trader.domain.signals import Approval
 from trader.indicators.registry import INDICATORS, Unit
 from trader.reports.readings import (

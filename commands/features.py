@@ -246,6 +246,7 @@ def _of_strategy(decide: Callable[[Any], Any]) -> Subject:
     from market_analyzer import compute_analysis
     from trader.domain.markets import Pair
     from trader.domain.signals import Action, Snapshot
+    from trader.indicators.context import Context
     from trader.strategies.registry import Situation
 
     directions = {Action.BUY: 1.0, Action.HOLD: 0.0, Action.SELL: -1.0}
@@ -257,7 +258,9 @@ def _of_strategy(decide: Callable[[Any], Any]) -> Subject:
 
     def subject(candles: Candles) -> dict[str, Any]:
         analysis = compute_analysis(Pair("BTC", "USD"), candles)
-        rows = np.array([row(Snapshot(analysis, i)) for i in range(len(candles))])
+        rows = np.array(
+            [row(Snapshot(analysis, i, context=Context(analysis, i))) for i in range(len(candles))]
+        )
         return {"action": rows[:, 0], "confidence": rows[:, 1], "target weight": rows[:, 2]}
 
     return subject

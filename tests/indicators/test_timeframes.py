@@ -6,7 +6,7 @@ from trader.domain.candles import Timeframe
 from trader.domain.errors import UsageError
 from trader.indicators import compute
 from trader.indicators.leaks import drawn_candles, find_leaks
-from trader.indicators.timeframes import coarser, on_coarser, timeframe_view
+from trader.indicators.timeframes import coarser, on_coarser
 
 FOUR = Timeframe.parse("4h")
 DAY = Timeframe.parse("1d")
@@ -48,10 +48,3 @@ def test_the_ladder_holds_what_can_be_made():
 def test_a_finer_timeframe_is_refused():
     with pytest.raises(UsageError, match="not coarser"):
         on_coarser(market(50), Timeframe.parse("15m"))
-
-
-def test_the_view_has_the_newest_value_of_each_rung():
-    candles = market(600)
-    view = timeframe_view(candles)
-    assert [str(t) for t in view] == ["4h", "1d", "1w"]
-    assert view[FOUR]["rsi_14"] == on_coarser(candles, FOUR)["rsi_14@4h"][-1]

@@ -48,12 +48,15 @@ class Snapshot:
             Use `history` and `indicators`, which end here.
         sentiment: name → value in [-1, 1] or a plain number; None where unknown.
         leader: the snapshot of the leading market (BTC) at the same moment, if there is one.
+        context: name → value of coarser timeframes (`rsi_14@4h`) and of this market among the
+            others (`breadth_24`), computed when asked for; NaN where unknown.
     """
 
     analysis: Analysis
     index: int
     sentiment: Mapping[str, float | None] = field(default_factory=dict)
     leader: Snapshot | None = None
+    context: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def pair(self) -> Pair:

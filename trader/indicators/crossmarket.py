@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from trader.domain.candles import Candles, FloatArray, IntArray
 from trader.domain.markets import Pair
+from trader.domain.window import long_holes
 from trader.indicators.graph import window_sum
 
 STALE_CANDLES = 3
@@ -54,9 +56,15 @@ class _Clock:
         return result
 
     def returns(self, moments: IntArray, candles: int) -> FloatArray:
-        """Logarithm of the close at each moment over that so many candles before."""
-        step = candles * self.candles.timeframe.seconds
-        return np.asarray(np.log(self.close_at(moments) / self.close_at(moments - step)))
+        """Logarithm of the close at each moment over that so many candles before.
+
+        NaN where a long hole lies between: what was before it is forgotten (`domain.window`).
+        """
+        before = moments - candles * self.candles.timeframe.seconds
+        found: FloatArray = np.log(self.close_at(moments) / self.close_at(before))
+        begins = self.candles.opened_at[long_holes(self.candles)]
+        found[np.searchsorted(begins, moments) != np.searchsorted(begins, before)] = np.nan
+        return found
 
 
 def cross_market(
@@ -73,6 +81,16 @@ def cross_market(
     Returns:
         Name → values; NaN where the other markets were not known well enough.
     """
+    own = markets[pair]
+    ends = [0, *long_holes(own), len(own)]
+    parts = [
+        _unbroken(pair, {**markets, pair: own[first:last]}, leader)
+        for first, last in pairwise(ends)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in MEANING}
+
+
+def _unbroken(pair: Pair, markets: Mapping[Pair, Candles], leader: Pair) -> dict[str, FloatArray]:
     own = markets[pair]
     moments = own.closed_at_seconds()
     clocks = {name: _Clock(candles) for name, candles in markets.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -53,13 +53,3 @@ def on_coarser(
         aligned[known] = values[newest[known]]
         found[f"{name}@{timeframe}"] = aligned
     return found
-
-
-def timeframe_view(candles: Candles) -> Mapping[Timeframe, Mapping[str, float]]:
-    """The newest values on every coarser rung: timeframe → name → value."""
-    view = {}
-    for timeframe in coarser(candles.timeframe):
-        columns = on_coarser(candles, timeframe)
-        if len(candles):
-            view[timeframe] = {k.partition("@")[0]: float(v[-1]) for k, v in columns.items()}
-    return view

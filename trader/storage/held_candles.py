@@ -13,11 +13,8 @@ from typing import Protocol
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError
 from trader.domain.markets import Pair
+from trader.domain.window import KEEP, STRIDE, window
 from trader.ports import Exchange, HistoryStore
-
-KEEP = 5000
-LONGEST_HOLE = 72
-"""A hole of more candles than this parts the history: what lies before it is forgotten."""
 
 
 class CandleSource(Protocol):
@@ -53,7 +50,8 @@ class HeldCandles:
         exchange: serves the newest closed candles (Kraken: at most 720).
         store: the history on disk, None for none.
         timeframe: of the candles.
-        keep: how many candles are held for a pair.
+        keep: how many candles are held for a pair, at least (`trader.domain.window`).
+        stride: how many more may gather before the first ones are let go.
         remember: whether new candles are added to the store.
     """
 
@@ -64,17 +62,19 @@ class HeldCandles:
         timeframe: Timeframe,
         *,
         keep: int = KEEP,
+        stride: int = STRIDE,
         remember: bool = False,
     ) -> None:
         self._exchange = exchange
         self._store = store
         self._timeframe = timeframe
         self._keep = keep
+        self._stride = stride
         self._remember = remember
         self._held: dict[Pair, Candles] = {}
 
     def candles(self, pair: Pair, now: datetime) -> Candles:
-        """What had closed at `now`, at most `keep` candles and without a hole worth naming."""
+        """What had closed at `now`, without a hole worth naming."""
         held = self._held.get(pair)
         if held is None:
             held = self._from_store(pair, now)
@@ -87,12 +87,12 @@ class HeldCandles:
     def _from_store(self, pair: Pair, now: datetime) -> Candles:
         if self._store is None:
             return Candles.empty(self._timeframe)
-        start = now - self._keep * self._timeframe.delta
+        start = now - (self._keep + self._stride + 1) * self._timeframe.delta
         try:
             stored = self._store.load(pair, self._timeframe, start=start)
         except HistoryError:
             return Candles.empty(self._timeframe)
-        return _after_last_hole(stored.known_at(now))
+        return self._window(stored.known_at(now))
 
     def _continued(self, pair: Pair, held: Candles, newest: Candles) -> Candles:
         whole = held.followed_by(newest)
@@ -100,12 +100,7 @@ class HeldCandles:
             return held
         if self._remember and self._store is not None:
             self._store.append(pair, newest, self._exchange.name)
-        return _after_last_hole(whole)[-self._keep :]
+        return self._window(whole)
 
-
-def _after_last_hole(candles: Candles) -> Candles:
-    """Drop what lies before the last hole too long for indicators to bridge."""
-    for gap in reversed(candles.gaps()):
-        if gap.candles > LONGEST_HOLE:
-            return candles.between(gap.last, None)
-    return candles
+    def _window(self, candles: Candles) -> Candles:
+        return window(candles, self._keep, self._stride)
