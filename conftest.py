@@ -1,5 +1,6 @@
-"""What holds for every test: no settings of the developer, no network beyond this machine."""
+"""What holds for every test: own settings, no network beyond this machine, one browser."""
 
+import shutil
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,11 @@ from typing import Any
 import pytest
 
 from config import KNOWN, is_loopback
+
+_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+    "--disable-component-update", "--disable-sync", "--disable-quic",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +35,16 @@ def no_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
         yield
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests of a process: a second Playwright beside it refuses to start."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine (Debian: apt install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
+    opened = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+    yield opened
+    opened.close()
+    playwright.stop()

@@ -1,6 +1,5 @@
 """A dashboard on a real port, and a real browser to look at it."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -13,11 +12,6 @@ from trader.clocks import SystemClock
 from trader.dashboard import DashboardSettings, SettingRow, create_app
 from trader.dashboard.serve import Served
 from trader.storage.day_log import DayLog
-
-_FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-    "--disable-component-update", "--disable-sync", "--disable-quic",
-]  # fmt: skip
 
 
 def filled(folder: Path) -> DemoAccount:
@@ -70,18 +64,6 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served.start()
     yield served
     served.close()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine (Debian: apt install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
-    opened = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
-    yield opened
-    opened.close()
-    playwright.stop()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,23 +94,17 @@ def test_the_terminal_says_paper_first_and_shows_the_yardsticks() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390])
 def test_the_report_draws_in_a_browser_without_a_fault(
-    page: str, tmp_path: Path, width: int
+    page: str, browser: Any, tmp_path: Path, width: int
 ) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = Path("/usr/bin/chromium")
-    if not chromium.exists():
-        pytest.skip("no Chromium here")
     path = tmp_path / "report.html"
     path.write_text(page, encoding="utf-8")
-    with playwright.sync_playwright() as kit:
-        browser = kit.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": width, "height": 900}, offline=True)
-        faults: list[str] = []
-        view.on("pageerror", lambda fault: faults.append(str(fault)))
-        view.goto(path.as_uri())
-        view.wait_for_selector("#reliability .main-svg")
-        drawn = view.locator(".chart .main-svg").count()
-        assert view.evaluate("document.documentElement.scrollWidth") == width
-        browser.close()
+    view = browser.new_page(viewport={"width": width, "height": 900}, offline=True)
+    faults: list[str] = []
+    view.on("pageerror", lambda fault: faults.append(str(fault)))
+    view.goto(path.as_uri())
+    view.wait_for_selector("#reliability .main-svg")
+    drawn = view.locator(".chart .main-svg").count()
+    assert view.evaluate("document.documentElement.scrollWidth") == width
+    view.close()
     assert faults == []
     assert drawn >= 8
