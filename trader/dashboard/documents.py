@@ -167,6 +167,7 @@ def decision_row(decision: Decision) -> dict[str, Any]:
         "price": decision.price,
         "action": signal.action.value,
         "confidence": signal.confidence,
+        "probability": signal.probability,
         "target_weight": signal.target_weight,
         "reasons": list(signal.reasons),
         "strategy": signal.strategy,

@@ -62,6 +62,9 @@ export function table(columns, rows, empty) {
   return el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
 }
 
+// A rule's agreement with itself is not a probability, and is not called one.
+export const belief = (d) => (d.probability === null || d.probability === undefined ? `rule agreement ${percent(d.confidence, 0)}` : `probability ${percent(d.probability, 0)}`);
+
 export const action = (name) => el("span", { class: `action ${name}`, text: name });
 
 export function verdict(row) {

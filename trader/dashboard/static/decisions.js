@@ -1,4 +1,4 @@
-import { action, el, fill, get, live, percent, price, table, verdict, when } from "./common.js";
+import { action, belief, el, fill, get, live, price, table, verdict, when } from "./common.js";
 
 const pair = document.getElementById("pair"), q = document.getElementById("q");
 const again = live(async (o) => {
@@ -6,7 +6,7 @@ const again = live(async (o) => {
   const found = await get(`/api/decisions?limit=200&pair=${encodeURIComponent(pair.value)}&q=${encodeURIComponent(q.value)}`);
   fill("list", table([
     { title: "Candle closed (UTC)", t: true, show: (d) => when(d.closed_at) }, { title: "Pair", t: true, show: (d) => d.pair }, { title: "Says", show: (d) => action(d.action) },
-    { title: "Confidence", n: true, show: (d) => percent(d.confidence, 0) }, { title: "Price", n: true, show: (d) => price(d.price) },
+    { title: "How sure", t: true, show: belief }, { title: "Price", n: true, show: (d) => price(d.price) },
     { title: "Why", show: (d) => d.reasons.join("; ") }, { title: "What came of it", show: (d) => `${d.verdict}: ${verdict(d)}`, tone: (d) => (d.verdict === "refused" ? "warn" : "") },
   ], found.decisions, q.value ? "No decision contains that." : "No candle has been decided yet."));
 });

@@ -1,4 +1,4 @@
-import { action, chartOptions, colours, el, fill, get, live, money, percent, price, signed, table, tone, verdict, when } from "./common.js";
+import { action, belief, chartOptions, colours, el, fill, get, live, money, percent, price, signed, table, tone, verdict, when } from "./common.js";
 
 let chart = null, own = null, hold = null, due = null;
 
@@ -22,8 +22,8 @@ function health(list) {
 function thoughts(o) {
   const tiles = o.decisions.map((d) => el("article", { class: "tile" },
     el("header", {}, el("h3", { text: d.pair }), el("span", { class: "muted", text: price(d.price) }), action(d.action)),
-    el("p", { class: "muted", text: `candle closed ${when(d.closed_at)} UTC · confidence ${percent(d.confidence, 0)}` }),
-    el("meter", { min: 0, max: 1, value: d.confidence, "aria-label": "confidence" }),
+    el("p", { class: "muted", text: `candle closed ${when(d.closed_at)} UTC · ${belief(d)}` }),
+    el("meter", { min: 0, max: 1, value: d.confidence, "aria-label": belief(d) }),
     el("ul", {}, ...d.reasons.map((r) => el("li", { text: r }))),
     el("p", { class: `verdict ${d.verdict === "refused" ? "warn" : ""}`, text: `${d.verdict}: ${verdict(d)}` })));
   fill("decisions", ...(tiles.length ? tiles : [el("p", { class: "empty", text: "No candle has been decided yet." })]));
