@@ -23,8 +23,6 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
     words = sys.argv[1:] if args is None else args
     debug = "--debug" in words or os.environ.get("TRADER_DEBUG") == "1"
     as_json = "--json" in words
-    # joblib counts cores with a program that small systems lack, and warns at length.
-    os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(os.cpu_count() or 1))
     try:
         outcome = group.main(
             args=[w for w in words if w != "--debug"], prog_name=None, standalone_mode=False

@@ -1,7 +1,6 @@
 """What all commands share: failures, statuses, JSON."""
 
 import json
-import os
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -67,12 +66,6 @@ def test_an_option_that_is_none_points_to_the_help(capsys):
 @pytest.mark.parametrize("status", [0, 1, 3])
 def test_the_status_that_a_command_chooses_is_the_status(status):
     assert guarded(program(status=status), []) == status
-
-
-def test_cores_are_counted_without_the_help_of_other_programs(monkeypatch):
-    monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
-    guarded(program(), [])
-    assert int(os.environ["LOKY_MAX_CPU_COUNT"]) >= 1
 
 
 def test_json_has_no_nan_and_keeps_the_digits_of_decimals(capsys):
