@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from ai_trader import AITrader
@@ -642,6 +644,7 @@ def assemble(
         TraderError: if something is missing, busy or not allowed; what was opened is closed.
     """
     wishes = wishes or Wishes()
+    _demand_writable(config.data_dir, "DATA_DIR")
     venue = _paper(config, wishes) if config.sandbox else _live(config)
     closers: list[Callable[[], object]] = []
     try:
@@ -659,6 +662,19 @@ def assemble(
             closers.pop()()
         raise
     return Parts(config, venue, journal, trader, monitor, closers)
+
+
+def _demand_writable(folder: Path, setting: str) -> None:
+    """Say it in one line before anything begins, not when the first order has to be noted."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as fault:
+        raise JournalError(
+            f"{setting} {folder} cannot be written ({fault.strerror or fault})",
+            "Nothing is traded without a journal. Free space, or choose another folder.",
+        ) from fault
 
 
 def _trader(

@@ -20,7 +20,7 @@ from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal
 from trader.risk import limits as rules
 from trader.risk import sizing, stops
-from trader.risk.caps import Purchase, caps_of
+from trader.risk.caps import Cap, Purchase, caps_of
 from trader.risk.limits import MarketView, RiskContext, RiskLimits, RiskState
 from trader.risk.sizing import RoundTrip
 
@@ -185,7 +185,9 @@ class RiskManager:
         if binding.rule == "target-weight" and binding.quantity == 0:
             return None
         quantity = market.rules.quantity_down(binding.quantity)
-        refusal = _too_small(purchase, quantity, f"{binding.words} ({binding.rule})")
+        refusal = _not_worth_adding(purchase, quantity, binding)
+        if refusal is None:
+            refusal = _too_small(purchase, quantity, f"{binding.words} ({binding.rule})")
         if refusal is None:
             refusal = self._poor_odds(purchase)
         if refusal is not None:
@@ -202,21 +204,21 @@ class RiskManager:
             return stop
         target = order.take_profit
         if target is not None and target <= entry:
-            raise UsageError(f"take-profit {target} is not above the entry {entry}")
+            raise UsageError(f"take-profit {target:f} is not above the entry {entry:f}")
         if target is None:
             target = stops.target_price(entry, stop, self.limits.risk_reward, market.rules)
         else:
             target = market.rules.price_nearest(target)
         purchase = Purchase(context, entry, stop, target, _costs(context))
         quantity = market.rules.quantity_down(order.quantity)
-        refusal = _too_small(purchase, quantity, f"{order.quantity} asked for", addition=ZERO)
+        refusal = _too_small(purchase, quantity, f"{order.quantity:f} asked for")
         if refusal is not None:
             return refusal
         for cap in caps_of(purchase):
             most = market.rules.quantity_down(cap.quantity)
             if quantity > most:
                 return context.refuse(
-                    cap.rule, f"{quantity} is too much: {cap.words}; at most {most} now"
+                    cap.rule, f"{quantity:f} is too much: {cap.words}; at most {most:f} now"
                 )
         return _plan(purchase, quantity, limit, _rounding(order, quantity, limit))
 
@@ -242,7 +244,7 @@ class RiskManager:
         if wanted is not None:
             if not 0 < wanted < entry:
                 raise UsageError(
-                    f"stop-loss {wanted}: expected a price above 0 and below the entry {entry}"
+                    f"stop-loss {wanted:f}: expected a price above 0 and below the entry {entry:f}"
                 )
             wanted = market.rules.price_down(wanted)
             return wanted if wanted > 0 else context.refuse("no-stop", "below one tick")
@@ -296,23 +298,35 @@ def _costs(context: RiskContext) -> RoundTrip:
     return RoundTrip(fees.taker, fees.taker, slippage, slippage)
 
 
-def _too_small(
-    purchase: Purchase, quantity: Decimal, words: str, addition: Decimal | None = None
-) -> Refusal | None:
-    """Whether the exchange, or the sense of an addition, wants more than this."""
+def _not_worth_adding(purchase: Purchase, quantity: Decimal, binding: Cap) -> Refusal | None:
+    """Whether the position already is as large as it may be, or so nearly that a fee is lost."""
+    context = purchase.context
+    if context.held is None:
+        return None
+    market, cost = context.market.rules, quantity * purchase.entry
+    smallest = max(
+        context.limits.smallest_addition * context.equity,
+        market.cost_minimum,
+        market.order_minimum * purchase.entry,
+    )
+    if cost >= smallest:
+        return None
+    return context.refuse(
+        "smallest-addition",
+        f"held at its limit ({binding.rule}): {binding.words} leaves {cost:,.2f} to add; "
+        f"less than {smallest:,.2f} is not worth its fee",
+    )
+
+
+def _too_small(purchase: Purchase, quantity: Decimal, words: str) -> Refusal | None:
+    """Whether the exchange wants more than this."""
     context = purchase.context
     market, cost = context.market.rules, quantity * purchase.entry
     if quantity < market.order_minimum or cost < market.cost_minimum:
         return context.refuse(
             "minimum-size",
-            f"{words} leaves {quantity} = {cost:,.2f}; the exchange takes no less than "
-            f"{market.order_minimum} and {market.cost_minimum} {market.pair.quote}",
-        )
-    smallest = context.limits.smallest_addition * context.equity if addition is None else addition
-    if context.held is not None and cost < smallest:
-        return context.refuse(
-            "smallest-addition",
-            f"{words} leaves {cost:,.2f} to add; less than {smallest:,.2f} is not worth its fee",
+            f"{words} leaves {quantity:f} = {cost:,.2f}; the exchange takes no less than "
+            f"{market.order_minimum:f} and {market.cost_minimum:f} {market.pair.quote}",
         )
     return None
 
@@ -380,7 +394,8 @@ def _manual_sale(context: RiskContext, order: ManualOrder) -> Approval | Refusal
     quantity = market.rules.quantity_down(order.quantity)
     if quantity > held:
         return context.refuse(
-            "holdings", f"{order.quantity} asked for, {held} {market.pair.base} held by the bot"
+            "holdings",
+            f"{order.quantity:f} asked for, {held:f} {market.pair.base} held by the bot",
         )
     limit = None if order.price is None else market.rules.price_nearest(order.price)
     price = market.price if limit is None else limit
@@ -397,8 +412,8 @@ def _dust(context: RiskContext, quantity: Decimal) -> Refusal:
     market = context.market.rules
     return context.refuse(
         "minimum-size",
-        f"{quantity} {market.pair.base} to sell; the exchange takes no less than "
-        f"{market.order_minimum} and {market.cost_minimum} {market.pair.quote}",
+        f"{quantity:f} {market.pair.base} to sell; the exchange takes no less than "
+        f"{market.order_minimum:f} and {market.cost_minimum:f} {market.pair.quote}",
     )
 
 
@@ -450,7 +465,7 @@ def _rounding(order: ManualOrder, quantity: Decimal, limit: Decimal | None) -> t
     """What was changed in the person's order to fit the exchange's grid."""
     said = []
     if quantity != order.quantity:
-        said.append(f"volume {order.quantity} rounded down to whole lots: {quantity}")
+        said.append(f"volume {order.quantity:f} rounded down to whole lots: {quantity:f}")
     if order.price is not None and limit != order.price:
-        said.append(f"price {order.price} rounded to the tick: {limit}")
+        said.append(f"price {order.price:f} rounded to the tick: {limit:f}")
     return tuple(said)

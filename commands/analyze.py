@@ -47,8 +47,8 @@ def command(
     config = load_config()
     question = Question(
         Pair.parse(pair),
-        Timeframe.parse(timeframe) if timeframe else config.timeframe,
-        parse_time(at, "--at") if at else None,
+        config.timeframe if timeframe is None else Timeframe.parse(timeframe),
+        None if at is None else parse_time(at, "--at"),
     )
     answer = analyse(config, question, say)
     if chart is not None:

@@ -78,7 +78,9 @@ class Apprentice:
             return
         self._job = train_in_child(request)
         rows = sum(len(candles) for candles in request.histories.values())
-        self._tell(f"a model is trained beside the loop, from {rows:,} candles")
+        self._tell(
+            f"training a model beside the loop, from {rows:,} candles; until then the plain rule"
+        )
 
     def _follow(self, job: TrainingJob) -> None:
         outcome = job.poll()

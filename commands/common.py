@@ -6,11 +6,18 @@ import json
 import os
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import click
 
 from trader.domain.errors import ExitStatus, TraderError, UsageError
+
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+_LONGEST_SHOWN = 60
+_SMALLEST = Decimal("1e-18")
+_LARGEST = Decimal(1_000_000_000_000)
 
 
 def guarded(group: click.Command, args: list[str] | None = None) -> int:
@@ -66,21 +73,9 @@ def _report(body: dict[str, Any], as_json: bool, status: int) -> int:
 
 def print_json(document: Any) -> None:
     """Print exactly one JSON document on stdout; NaN becomes null, Decimals keep their digits."""
-    click.echo(json.dumps(_clean(document), indent=2, ensure_ascii=False))
+    from trader.domain.plain import plain  # numpy is too slow for --help
 
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _clean(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(v) for v in value]
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    return str(value)
+    click.echo(json.dumps(plain(document), indent=2, ensure_ascii=False))
 
 
 def say(text: str = "", *, quiet: bool = False) -> None:
@@ -97,9 +92,37 @@ def parse_time(text: str, what: str = "time") -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        # Far enough from the ends of the calendar that nothing counted from it leaves it.
+        if not _EARLIEST <= moment <= _LATEST:
+            raise ValueError
+    except (ValueError, OverflowError):
         raise UsageError(
-            f"{what} '{text}': expected a date such as 2024-03-01 or a time such as "
+            f"{what} '{shown(text)}': expected a date such as 2024-03-01 or a time such as "
             "2024-03-01T13:00Z"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment
+
+
+def parse_amount(what: str, text: str) -> Decimal:
+    """Read a quantity, a price or a sum of money: a number above 0.
+
+    Raises:
+        UsageError: if it is none, or beyond what money can be reckoned in without losing digits.
+    """
+    try:
+        value = Decimal(text) if text.isascii() else None
+    except ArithmeticError:
+        value = None
+    if value is None:
+        raise UsageError(f"{what} '{shown(text)}': expected a number such as 0.01")
+    if not value.is_finite() or value <= 0:
+        raise UsageError(f"{what} {shown(text)}: expected a number above 0")
+    if not _SMALLEST <= value <= _LARGEST:
+        raise UsageError(f"{what} {shown(text)}: expected a number from {_SMALLEST} to {_LARGEST}")
+    return value
+
+
+def shown(text: str) -> str:
+    """What somebody typed, short enough for one line of an error."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

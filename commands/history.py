@@ -65,8 +65,8 @@ def import_(
             path,
             now=datetime.now(UTC),
             pairs=tuple(Pair.parse(name) for name in only),
-            pair=Pair.parse(pair) if pair else None,
-            timeframe=Timeframe.parse(timeframe) if timeframe else None,
+            pair=None if pair is None else Pair.parse(pair),
+            timeframe=None if timeframe is None else Timeframe.parse(timeframe),
             progress=lambda name: say(f"reading {name}", quiet=as_json),
         )
         reports.append(report)

@@ -53,7 +53,7 @@ class Loop:
             report = self._step()
             self.done += 1
             if self.cycles is not None and self.done >= self.cycles:
-                return self.ending or f"{self.done} cycles done"
+                return self.ending or f"{self.done} cycle{'s' if self.done > 1 else ''} done"
             if self._prices_end(report):
                 return self.ending or "the prices end here"
             self._wait(report)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from commands.common import parse_amount
 from main import Parts, Trader
 from risk_manager import ManualOrder
 from trader.domain.errors import TraderError, UsageError
@@ -40,7 +41,7 @@ class Wanted:
             raise UsageError("a market order takes no --price", "Add --type limit.")
         return Pair.parse(self.pair), ManualOrder(
             Side(self.side),
-            _positive("VOLUME", self.volume),
+            parse_amount("VOLUME", self.volume),
             kind,
             _maybe("--price", self.price),
             _maybe("--stop-loss", self.stop_loss),
@@ -49,17 +50,7 @@ class Wanted:
 
 
 def _maybe(name: str, text: str | None) -> Decimal | None:
-    return None if text is None else _positive(name, text)
-
-
-def _positive(name: str, text: str) -> Decimal:
-    try:
-        value = Decimal(text)
-    except ArithmeticError:
-        raise UsageError(f"{name} '{text}': expected a number such as 0.01") from None
-    if not value.is_finite() or value <= 0:
-        raise UsageError(f"{name} {text}: expected a number above 0")
-    return value
+    return None if text is None else parse_amount(name, text)
 
 
 class Desk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -92,7 +93,7 @@ def _show(
         )
     console.print(table)
     if metrics is not None:
+        sharpe = "" if math.isnan(metrics.sharpe) else f", Sharpe {metrics.sharpe:.2f}"
         console.print(
-            f"in all {metrics.total_return:+.2%}, deepest fall {metrics.max_drawdown:.2%}, "
-            f"Sharpe {metrics.sharpe:.2f} (a daily figure: short runs say little)"
+            f"in all {metrics.total_return:+.2%}, deepest fall {metrics.max_drawdown:.2%}{sharpe}"
         )

@@ -78,8 +78,8 @@ def _serve(
     from trader.simulation.costs import Costs
 
     config = load_config()
-    wanted = parse_pairs(pairs) if pairs else config.pairs
-    begin = parse_time(start, "--start") if start else None
+    wanted = config.pairs if pairs is None else parse_pairs(pairs)
+    begin = None if start is None else parse_time(start, "--start")
     prices, clock = _market(config, feed or config.sandbox_feed, wanted, begin, speed)
     exchange = SandboxExchange(
         prices,

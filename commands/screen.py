@@ -9,9 +9,11 @@ import click
 
 from main import PairReport, Parts, StepReport
 from trader.domain.events import (
+    Event,
     OrderFilled,
     OrderIntended,
     Reconciled,
+    SessionStarted,
     TradeRefused,
     Troubled,
 )
@@ -89,8 +91,9 @@ class Screen:
         self.line()
         self.line(f"ended      {document['reason']}")
         self.line(
-            f"orders {document['orders']}, fills {document['fills']}, refused by a rule "
-            f"{document['refusals']}, troubles {document['troubles']}"
+            f"this run   orders {document['orders']} (stops included), fills "
+            f"{document['fills']}, refused by a rule {document['refusals']}, troubles "
+            f"{document['troubles']}"
         )
         self.line(
             f"equity     {money(document['equity'])} {quote}: cash {money(document['cash'])}, "
@@ -105,7 +108,9 @@ def decision(report: PairReport) -> str:
     signal = report.signal
     if signal is None:
         return f"{report.pair}: {report.note}"
-    action = click.style(f"{signal.action.upper():<4}", fg=_COLOURS[signal.action], bold=True)
+    held = isinstance(report.verdict, Refusal) and report.verdict.holds
+    shown = Action.HOLD if held else signal.action
+    action = click.style(f"{shown.upper():<4}", fg=_COLOURS[shown], bold=True)
     why = signal.reasons[0] if signal.reasons else ""
     text = (
         f"{signal.closed_at:%Y-%m-%d %H:%M}  {report.pair!s:<9} {report.price:>12,.6g}  {action} "
@@ -117,6 +122,9 @@ def decision(report: PairReport) -> str:
 
 def _outcome(report: PairReport) -> str:
     match report.verdict:
+        case Refusal(holds=True, reason=reason):
+            # The figures are the same at every candle; `why` has them.
+            return reason.partition(":")[0]
         case Refusal(rule=rule, reason=reason):
             return f"not done, {rule}: {reason}"
         case Approval() if report.order is None and report.verdict.side is Side.BUY:
@@ -150,9 +158,9 @@ def money(amount: Decimal | float) -> str:
 def summary(
     parts: Parts, cycles: int, reason: str, differences: tuple[str, ...] | None
 ) -> dict[str, Any]:
-    """How a session ended, as a document."""
+    """How a session ended, as a document; the counts are this session's alone."""
     trader = parts.trader
-    events = [event for _, event in parts.journal.events()]
+    events = _session_events(parts)
     portfolio = trader.portfolio
     prices = {p: trader.prices.get(p, h.entry_price) for p, h in portfolio.positions.items()}
     stops = {o.pair: o.request.price for o in trader.executor.orders.live(None, Purpose.STOP)}
@@ -164,7 +172,7 @@ def summary(
         "cycles": cycles,
         "orders": sum(isinstance(event, OrderIntended) for event in events),
         "fills": sum(isinstance(event, OrderFilled) for event in events),
-        "refusals": sum(isinstance(event, TradeRefused) for event in events),
+        "refusals": sum(isinstance(e, TradeRefused) and not e.refusal.holds for e in events),
         "troubles": sum(isinstance(event, Troubled) for event in events),
         "equity": portfolio.equity(prices),
         "cash": portfolio.cash,
@@ -176,6 +184,12 @@ def summary(
         "differences": None if differences is None else list(differences),
         "digest": parts.journal.digest(),
     }
+
+
+def _session_events(parts: Parts) -> list[Event]:
+    kinds = (SessionStarted,)
+    begun = next((number for number, _ in parts.journal.backwards(kinds=kinds)), 0)
+    return [event for _, event in parts.journal.events(begun)]
 
 
 def _holding(position: dict[str, Any]) -> str:

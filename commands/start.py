@@ -53,7 +53,7 @@ def command(
 
     config = load_config()
     wishes = Wishes(
-        pairs=parse_pairs(pairs) if pairs else (),
+        pairs=() if pairs is None else parse_pairs(pairs),
         speed=_speed(speed, config),
         start=_moment(begin),
         cycles=cycles,

@@ -51,9 +51,9 @@ def command(
     from trader.storage.history import HistoryStore
 
     config = load_config()
-    frame = Timeframe.parse(timeframe) if timeframe else config.timeframe
+    frame = config.timeframe if timeframe is None else Timeframe.parse(timeframe)
     store = HistoryStore(config.data_dir, exchange or config.exchange)
-    until = parse_time(end, "--end") if end else datetime.now(UTC)
+    until = datetime.now(UTC) if end is None else parse_time(end, "--end")
     histories = _histories(store, config, pairs, frame, until)
     leader = _leader(store, histories, frame, until)
     request = _request(config, store.exchange, histories, leader, until)

@@ -36,7 +36,7 @@ def command(pair: str, at_text: str | None, book: str | None, as_json: bool) -> 
     from trader.reports.decision import explain
 
     wanted = Pair.parse(pair)
-    moment = parse_time(at_text, "--at") if at_text else None
+    moment = None if at_text is None else parse_time(at_text, "--at")
     config = load_config()
     chosen = choose_book(config, book)
     if chosen is None:
@@ -134,7 +134,10 @@ def lines(story: DecisionStory, mode: str, moment: datetime | None) -> list[str]
 
 
 def _risk_lines(story: DecisionStory) -> list[str]:
-    told = [f"{'risk':<9}refused by {r.rule}: {r.reason}" for r in story.refusals]
+    told = [
+        f"{'risk':<9}{r.reason}" if r.holds else f"{'risk':<9}refused by {r.rule}: {r.reason}"
+        for r in story.refusals
+    ]
     if story.approval is not None:
         told += _plan_lines(story.approval)
     elif not story.refusals:

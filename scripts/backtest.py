@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 import click
 
-from commands.common import guarded, parse_time, print_json, say
+from commands.common import guarded, parse_amount, parse_time, print_json, say
 from config import SETTINGS, load_config, parse_pairs
 from trader.domain.candles import Timeframe
 from trader.domain.errors import HistoryError, UsageError
@@ -55,13 +55,7 @@ def _basis_points(ctx: click.Context, param: click.Parameter, text: str | None) 
 
 
 def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not (value.is_finite() and value > 0):
-        raise UsageError(f"--{param.name} {text}: expected an amount above 0")
-    return value
+    return parse_amount(f"--{param.name}", text)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -212,7 +206,9 @@ def _settings(words: dict[str, Any], environment: dict[str, str]) -> RunSettings
 
     config = load_config(environ=environment)
     pairs = parse_pairs(words["pairs"])
-    timeframe = Timeframe.parse(words["timeframe"]) if words["timeframe"] else config.timeframe
+    timeframe = (
+        Timeframe.parse(words["timeframe"]) if words["timeframe"] is not None else config.timeframe
+    )
     store = HistoryStore(config.data_dir, words["exchange"])
     costs = Costs(maker=words["maker"], taker=words["taker"])
     if words["slippage"] is not None:
@@ -234,8 +230,8 @@ def _span(
 ) -> Span:
     from trader.simulation.backtest import Span
 
-    first = parse_time(words["start"], "--start") if words["start"] else None
-    if words["end"]:
+    first = None if words["start"] is None else parse_time(words["start"], "--start")
+    if words["end"] is not None:
         last = parse_time(words["end"], "--end")
     else:
         newest = max(store.load(pair, timeframe).closed_at for pair in pairs)

@@ -101,6 +101,21 @@ def test_an_addition_below_its_smallest_size_is_refused():
     )
     assert refusal.rule == "smallest-addition"
     assert "40.00 to add" in refusal.reason
+    assert refusal.holds
+
+
+def test_a_position_at_its_limit_is_held_and_not_refused_even_below_the_smallest_order():
+    # Nothing is left to add: that is less than the exchange takes, but no fault of the order.
+    refusal = verdict(
+        holding(account()), limited(max_position_fraction=D("0.1")), wish=signal(weight=0.5)
+    )
+    assert (refusal.rule, refusal.holds) == ("smallest-addition", True)
+    assert refusal.reason.startswith("held at its limit (max-position-fraction): ")
+
+
+def test_a_first_purchase_that_is_too_small_is_a_refusal():
+    refusal = verdict(limits=limited(risk_per_trade=D("0.0000001")))
+    assert (refusal.rule, refusal.holds) == ("minimum-size", False)
 
 
 def test_at_its_weight_there_is_nothing_to_do():

@@ -7,7 +7,7 @@ from decimal import Decimal
 import click
 import pytest
 
-from commands.common import guarded, parse_time, print_json
+from commands.common import guarded, parse_amount, parse_time, print_json
 from trader.domain.errors import ExitStatus, RuleError, Unreachable, UsageError
 
 
@@ -82,3 +82,27 @@ def test_a_time_without_an_offset_is_utc():
 def test_a_time_that_is_none_says_what_was_expected():
     with pytest.raises(UsageError, match="--at 'someday': expected a date such as 2024-03-01"):
         parse_time("someday", "--at")
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00", "1969-12-31", "x" * 5000]
+)
+def test_a_time_outside_the_calendar_is_one_short_line(text):
+    with pytest.raises(UsageError, match="expected a date") as fault:
+        parse_time(text)
+    assert len(fault.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "abc", "0", "-1", "nan", "inf", "1e400", "1e-400", "1e999999999", "\uff11", "9" * 5000],
+)
+def test_an_amount_that_money_cannot_be_reckoned_in_is_one_short_line(text):
+    with pytest.raises(UsageError, match="expected a number") as fault:
+        parse_amount("VOLUME", text)
+    assert len(fault.value.message) < 200
+
+
+def test_an_amount_keeps_its_digits():
+    assert parse_amount("VOLUME", "0.010") == Decimal("0.01")
+    assert parse_amount("VOLUME", "1e-18") * 10**18 == 1

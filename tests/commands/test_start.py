@@ -49,7 +49,8 @@ def test_a_second_run_goes_on_with_the_same_account(bot):
     first = bot.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard", "--json")
     again = bot.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard", "--json")
     before, after = json.loads(first.stdout), json.loads(again.stdout)
-    assert (after["book"], after["fills"]) == (before["book"], before["fills"])
+    assert after["book"] == before["book"]
+    assert (before["orders"] > 0, after["orders"]) == (True, 0)  # counted by run
     assert after["positions"] == before["positions"]
     assert after["differences"] == []
 

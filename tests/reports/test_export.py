@@ -10,7 +10,8 @@ import pytest
 
 from tests.reports.sample import HOURS, START, result
 from trader.domain.errors import UsageError
-from trader.reports.export import iso, number, write_files
+from trader.domain.plain import iso
+from trader.reports.export import number, write_files
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from trader.dashboard.reading import AccountReader, Reading, tail
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError, TraderError
 from trader.domain.markets import Pair
+from trader.domain.plain import plain
 from trader.storage.history import HistoryStore
 from trader.storage.model_store import ModelStore
 from trader.storage.stop_switch import StopRequest, StopSwitch
@@ -122,7 +123,7 @@ def _add_answers(app: Flask, reader: AccountReader, settings: DashboardSettings)
         "/api/decisions": lambda: {"decisions": _decisions(reader)},
         "/api/candles": lambda: _candles(reader, settings.data_dir),
         "/api/log": lambda: {"lines": _log(settings.logs_dir)},
-        "/api/settings": lambda: {"settings": documents.plain(settings.settings)},
+        "/api/settings": lambda: {"settings": plain(settings.settings)},
         "/api/openapi.json": description,
     }
     for path, question in questions.items():

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from enum import Enum
 from typing import Any
 
 from trader.dashboard.reading import Reading
 from trader.domain.account import AccountView, Decision, Mark, OrderRecord
 from trader.domain.markets import Pair
+from trader.domain.plain import plain
 from trader.domain.portfolio import ZERO, Position
 from trader.learning.model import ModelCard
 from trader.periods import Length, account_metrics, periods
 
 MOST_POINTS = 2000
 MOST_PERIODS = 400
-
-
-def plain(value: Any) -> Any:
-    """JSON-ready: times as ISO 8601 UTC, Decimals as text, pairs by name."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Pair | Decimal):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and value != value:
-        return None
-    return value
 
 
 def overview(reading: Reading) -> dict[str, Any]:
@@ -159,7 +139,7 @@ def decision_row(decision: Decision) -> dict[str, Any]:
     verdict = "held"
     if decision.approval is not None:
         verdict = "approved"
-    elif decision.refusals:
+    elif not all(refusal.holds for refusal in decision.refusals):
         verdict = "refused"
     return {
         "pair": str(signal.pair),

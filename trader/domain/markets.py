@@ -37,7 +37,7 @@ class Pair:
             parts = _split_joined(parts[0])
         if len(parts) != 2 or not all(re.fullmatch(r"[A-Z0-9.]{1,12}", part) for part in parts):
             raise UsageError(
-                f"pair '{text}': expected base and quote, such as BTC/USD",
+                f"pair '{text[:40]}': expected base and quote, such as BTC/USD",
                 "Write the pair as BASE/QUOTE.",
             )
         base, quote = (_COMMON_NAME.get(part, part) for part in parts)

@@ -213,6 +213,10 @@ class Approval:
     reasons: tuple[str, ...] = ()
 
 
+HELD_AT_LIMIT = "smallest-addition"
+"""The rule that leaves a position as it is because hardly anything may be added to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A rule that said no, and why."""
@@ -221,3 +225,8 @@ class Refusal:
     closed_at: datetime
     rule: str
     reason: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was forbidden: the position is as large as it may be, and is held."""
+        return self.rule == HELD_AT_LIMIT

@@ -84,11 +84,13 @@ class DecisionStory:
         """`approved`, `refused` or `held`."""
         if self.approval is not None:
             return "approved"
-        return "refused" if self.refusals else "held"
+        return "held" if all(refusal.holds for refusal in self.refusals) else "refused"
 
     @property
     def outcome(self) -> str:
         """Where it ended, in one sentence."""
+        if self.approval is None and self.refusals and self.verdict == "held":
+            return "nothing was done: the position already is as large as it may be"
         if self.refusals and self.approval is None:
             return f"nothing was done: the rule {self.refusals[0].rule} forbade it"
         if self.approval is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trader.domain.errors import UsageError
+from trader.domain.plain import iso, plain
 from trader.reports.html import render_report
 from trader.simulation.backtest import BacktestResult
 
@@ -94,33 +95,10 @@ def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return text.getvalue()
 
 
-def iso(moment: datetime) -> str:
-    """ISO 8601 in UTC: `2024-03-01T13:00:00Z`; fractions of a second only where there are any."""
-    text = moment.astimezone(UTC).isoformat(
-        timespec="milliseconds" if moment.microsecond else "seconds"
-    )
-    return text.replace("+00:00", "Z")
-
-
 def number(value: Decimal) -> str:
     """A decimal without exponent, digits beyond the eighteenth place dropped."""
     text = f"{round(value, 18):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def plain(value: Any) -> Any:
-    """Values as JSON takes them: NaN and infinity become null, moments ISO text."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
-    return str(value)
 
 
 def _json(document: Any) -> str:

@@ -41,7 +41,7 @@ def describe(event: ev.Event) -> _Line:
                 "reason": s.reasons[0] if s.reasons else "",
             }  # fmt: skip
         case ev.TradeRefused(refusal=r):
-            return "INFO", "trade_refused", {
+            return "INFO", "position_held" if r.holds else "trade_refused", {
                 "pair": r.pair, "rule": r.rule, "reason": r.reason
             }  # fmt: skip
         case ev.TradeApproved(approval=a):

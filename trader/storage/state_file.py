@@ -65,21 +65,20 @@ class StateFile:
         if state is None:
             return None
         try:
-            beat = datetime.fromisoformat(str(state["beat_at"]))
-        except (KeyError, ValueError):
+            return (self._now() - datetime.fromisoformat(str(state["beat_at"]))).total_seconds()
+        except (KeyError, ValueError, TypeError):
             return None
-        return (self._now() - beat).total_seconds()
 
     def is_running(self, within_seconds: float = 30.0) -> bool:
         """Whether the loop that wrote it still runs: its process lives and the beat is fresh."""
         state, age = self.read(), self.age_seconds()
         if state is None or age is None or age > within_seconds or state.get("ended"):
             return False
-        return _alive(int(state.get("pid", 0)))
+        return _alive(state.get("pid"))
 
 
-def _alive(pid: int) -> bool:
-    if pid <= 0:
+def _alive(pid: object) -> bool:
+    if not isinstance(pid, int) or not 0 < pid < 2**31:
         return False
     try:
         os.kill(pid, 0)

@@ -74,7 +74,7 @@ export function verdict(row) {
     return `${plan.side} ${plan.quantity} at about ${price(plan.entry)}${stop}, ${money(plan.risk_quote)} at risk`;
   }
   if (row.verdict === "refused") return row.refusals.map((r) => `${r.rule}: ${r.reason}`).join("; ");
-  return "nothing to do";
+  return row.refusals.length ? row.refusals.map((r) => r.reason).join("; ") : "nothing to do";
 }
 
 export function colours() {
