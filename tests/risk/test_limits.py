@@ -251,7 +251,7 @@ def test_the_smallest_cost_is_taken_and_less_is_not():
 
 def test_a_full_position_leaves_nothing_to_add_and_names_the_limit():
     refusal = verdict(holding(account(), quantity="3"), limited(max_position_fraction=D("0.3")))
-    assert refusal.rule == "minimum-size"
+    assert (refusal.rule, refusal.holds) == ("smallest-addition", True)
     assert "(max-position-fraction)" in refusal.reason
 
 
