@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -680,7 +681,7 @@ def _demand_writable(folder: Path, setting: str) -> None:
 def _trader(
     config: Config, wishes: Wishes, venue: Venue, journal: SqliteJournal, monitor: Monitor
 ) -> Trader:
-    analyzer = MarketAnalyzer()
+    analyzer = MarketAnalyzer(threads=os.cpu_count() or 1)
     candles: CandleSource = HeldCandles(
         venue.exchange, venue.history, config.timeframe, remember=venue.feed != "replay"
     )

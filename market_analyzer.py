@@ -30,9 +30,13 @@ class MarketAnalyzer:
     A history can be prepared once; analysing the beginning of a prepared history is then a look-up
     instead of a computation. And when candles go on from those of the last time, only the new ones
     are computed. Neither changes a bit of the result.
+
+    Args:
+        threads: how many may prepare a long history at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
         self._prepared: dict[Pair, tuple[Analysis, list[int]]] = {}
         self._followed: dict[tuple[Pair, Timeframe], _Followed] = {}
         self._beside: dict[Pair, tuple[list[Analysis], Columns]] = {}
@@ -43,7 +47,7 @@ class MarketAnalyzer:
         Any `candles[:n]` of it is afterwards analysed without computing. One history per pair is
         kept, the newest prepared.
         """
-        analysis = compute_analysis(pair, candles)
+        analysis = compute_analysis(pair, candles, self._threads)
         self._prepared[pair] = analysis, _addresses(candles)
         return analysis
 
@@ -171,10 +175,10 @@ def _goes_on(seen: Candles, candles: Candles) -> bool:
     return len(seen) <= len(candles) and candles[: len(seen)] == seen
 
 
-def compute_analysis(pair: Pair, candles: Candles) -> Analysis:
-    """Every indicator and pattern over these candles."""
+def compute_analysis(pair: Pair, candles: Candles, threads: int = 1) -> Analysis:
+    """Every indicator and pattern over these candles; long ones by so many threads."""
     roots = {name: entry.node() for name, entry in _ENTRIES.items()}
-    values = evaluate(roots, inputs_of(candles))
+    values = evaluate(roots, inputs_of(candles), threads)
     for array in values.values():
         array.setflags(write=False)
     return Analysis(

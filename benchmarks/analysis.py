@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from trader.indicators.stream import IndicatorStream
 from trader.patterns import PATTERNS
 
 MILLION = 1_000_000
+THREADS = os.cpu_count() or 1
 PAIR = Pair("BTC", "USD")
 _PUSHES = 400
 
@@ -108,12 +110,15 @@ def shared(runs: int) -> Iterator[Measurement]:
 
 @benchmark("analysis.registry", "every indicator and pattern on 1,000,000 candles")
 def registry(runs: int) -> Iterator[Measurement]:
-    """Time and memory of the whole registry."""
+    """Time and memory of the whole registry, by one thread and by all processors."""
     candles = drawn_candles(MILLION, 1)
     columns = len(INDICATORS) + len(PATTERNS)
     output = columns * MILLION * 8 / 1e6
-    tools = {"ours": lambda: compute_analysis(PAIR, candles)}
-    notes = f"{columns} columns, {output:,.0f} MB of output"
+    tools: dict[str, Callable[[], object]] = {
+        "ours": lambda: compute_analysis(PAIR, candles, THREADS),
+        "ours, alone": lambda: compute_analysis(PAIR, candles),
+    }
+    notes = f"{columns} columns, {output:,.0f} MB of output, {THREADS} threads or one"
     yield from side_by_side("whole registry", MILLION, tools, runs, notes, memory=True)
 
 
@@ -122,8 +127,11 @@ def linear(runs: int) -> Iterator[Measurement]:
     """Cost grows with the number of candles, not faster."""
     for bars in (MILLION // 10, MILLION):
         candles = drawn_candles(bars, 1)
-        compute_analysis(PAIR, candles)
-        spent = [seconds_of(lambda c=candles: compute_analysis(PAIR, c)) for _ in range(runs)]  # type: ignore[misc]
+        compute_analysis(PAIR, candles, THREADS)
+        spent = [
+            seconds_of(lambda c=candles: compute_analysis(PAIR, c, THREADS))  # type: ignore[misc]
+            for _ in range(runs)
+        ]
         yield measured("whole registry", "ours", bars, spent)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -199,7 +200,7 @@ class Arena:
                 settings.store, settings.pairs, settings.timeframe, settings.span
             )
         with watch.phase("analyze"):
-            analyzer = MarketAnalyzer()
+            analyzer = MarketAnalyzer(threads=os.cpu_count() or 1)
             for pair, candles in histories.items():
                 analyzer.prepare(pair, candles)
         return cls(settings, histories, analyzer)

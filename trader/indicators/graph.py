@@ -15,11 +15,12 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
-from trader.domain.candles import FloatArray
+from trader.domain.candles import FloatArray, IntArray
 from trader.indicators.talib_core import InsufficientHistory, core
 
 Step: TypeAlias = Callable[..., Any]
@@ -141,23 +142,26 @@ def _ratio(a: Any, b: Any, otherwise: Any, out: FloatArray | None = None) -> Flo
 
 
 def _above(a: Any, b: Any, out: FloatArray | None = None) -> FloatArray:
-    higher = np.greater(a, b)
-    unknown = np.isnan(a) | np.isnan(b)
+    higher, unknown = np.greater(a, b), np.isnan(a) | np.isnan(b)
     if out is None:
         out = np.empty(np.shape(higher))
-    out[...] = higher
-    out[unknown] = np.nan
+    np.copyto(out, higher)
+    np.copyto(out, np.nan, where=unknown)
     return out
 
 
 def _where(condition: Any, a: Any, b: Any, out: FloatArray | None = None) -> FloatArray:
-    found = np.where(np.equal(condition, 0.0), b, a)
-    unknown = np.isnan(condition)
-    result: FloatArray = found.astype(np.float64, copy=False)
-    if out is not None:
-        out[...] = result
+    no, unknown = np.equal(condition, 0.0), np.isnan(condition)
+    if out is None or out is b:
+        # Written last may be read first: the other branch is kept in memory of its own.
+        found = np.where(no, b, a)
+        result: FloatArray = found.astype(np.float64, copy=False)
+    else:
         result = out
-    result[unknown] = np.nan
+        if out is not a:
+            np.copyto(result, a)
+        np.copyto(result, b, where=no)
+    np.copyto(result, np.nan, where=unknown)
     return result
 
 
@@ -285,6 +289,10 @@ def lag(x: Value, candles: int) -> Value:
     return _apply(_Lag(candles), x)
 
 
+_BLOCK = 1 << 14
+"""Numbers worked on at a time: enough to be quick, few enough to stay in the cache."""
+
+
 @dataclass(frozen=True, slots=True)
 class _WindowSum:
     """Sum over a window by doubling: no running total, so nothing of the older past remains."""
@@ -294,19 +302,28 @@ class _WindowSum:
     fresh: ClassVar[bool] = True
 
     def batch(self, x: FloatArray) -> FloatArray:
-        total: FloatArray | None = None
-        power, spare, done, width = np.array(x, dtype=np.float64), np.empty(len(x)), 0, 1
+        result = np.empty(len(x))
+        result[: self.window - 1] = np.nan
+        spare = np.empty((2, _BLOCK + self.window))
+        for begin in range(self.window - 1, len(x), _BLOCK):
+            end = min(begin + _BLOCK, len(x))
+            self._add_up(x[begin - self.window + 1 : end], result[begin:end], spare)
+        return result
+
+    def _add_up(self, x: FloatArray, out: FloatArray, spare: FloatArray) -> None:
+        """The sums of x's windows, its first ending at row `window - 1`, into `out`."""
+        count, done, width, power = len(x), 0, 1, x
         while True:
+            # power[i] is the sum of the `width` values up to row i + width - 1.
             if self.window & width:
-                if total is None:
-                    total = power.copy() if done + width < self.window else power
-                else:
-                    _add_earlier(total, power, done, total)
+                first = self.window - done - width
+                part = power[first : first + len(out)]
+                np.add(out, part, out=out) if done else np.copyto(out, part)
                 done += width
             if done == self.window:
-                return total  # type: ignore[return-value]
-            _add_earlier(power, power, width, spare)
-            power, spare = spare, power
+                return
+            taller = spare[width.bit_length() % 2, : count - 2 * width + 1]
+            power = np.add(power[width:], power[:-width], out=taller)
             width *= 2
 
     def follow(self, x: FloatArray) -> Step:
@@ -337,12 +354,6 @@ class _WindowSum:
         return step
 
 
-def _add_earlier(x: FloatArray, y: FloatArray, by: int, out: FloatArray) -> None:
-    """out[i] = x[i] + y[i - by]; `out` may be x, not y."""
-    np.add(x[by:], y[: max(0, len(y) - by)], out=out[by:])
-    out[:by] = np.nan
-
-
 def _shifted(x: FloatArray, by: int) -> FloatArray:
     return _Lag(by).batch(x)
 
@@ -350,10 +361,6 @@ def _shifted(x: FloatArray, by: int) -> FloatArray:
 def window_sum(x: Value, window: int) -> Value:
     """Sum of the last `window` values; exactly zero when they are all zero."""
     return _apply(_WindowSum(window), x)
-
-
-_DAY_TABLE = 1 << 18
-"""Numbers added up at a time: enough to be quick, few enough to stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,21 +371,13 @@ class _DaySum:
     fresh: ClassVar[bool] = True
 
     def batch(self, x: FloatArray, opened_at: FloatArray) -> FloatArray:
-        first = np.diff(np.floor_divide(opened_at, 86400.0), prepend=np.nan) != 0
-        starts = np.flatnonzero(first)
-        day = np.cumsum(first) - 1
-        place = np.arange(len(x)) - starts[day]
-        longest = int(place.max(initial=0)) + 1
-        # One row a day, added up along the row: the same order as candle by candle.
-        rows = max(1, _DAY_TABLE // longest)
-        result = np.empty(len(x))
-        for begin in range(0, len(starts), rows):
-            end = begin + rows
-            part = slice(starts[begin], starts[end] if end < len(starts) else len(x))
-            table = np.zeros((min(rows, len(starts) - begin), longest))
-            table[day[part] - begin, place[part]] = x[part]
-            result[part] = np.add.accumulate(table, axis=1)[day[part] - begin, place[part]]
-        return result
+        day = np.floor_divide(opened_at, 86400.0)
+        starts = np.flatnonzero(np.diff(day, prepend=np.nan) != 0)
+        sizes = np.diff(starts, append=len(x))
+        # Both ways add candle by candle; taken is the one with fewer calls.
+        if len(starts) < sizes.max(initial=0):
+            return _days_in_turn(x, starts)
+        return _days_abreast(x, starts, sizes)
 
     def follow(self, x: FloatArray, opened_at: FloatArray) -> Step:
         day = float(opened_at[-1] // 86400.0) if len(x) else math.nan
@@ -392,6 +391,22 @@ class _DaySum:
             return total
 
         return step
+
+
+def _days_in_turn(x: FloatArray, starts: IntArray) -> FloatArray:
+    result = np.empty(len(x))
+    for first, last in pairwise([*starts.tolist(), len(x)]):
+        np.add.accumulate(x[first:last], out=result[first:last])
+    return result
+
+
+def _days_abreast(x: FloatArray, starts: IntArray, sizes: IntArray) -> FloatArray:
+    """The first candle of every day, then the second of every day that has one, and so on."""
+    result = np.array(x, dtype=np.float64)
+    for place in range(1, int(sizes.max(initial=0))):
+        rows = starts[sizes > place] + place
+        result[rows] += result[rows - 1]
+    return result
 
 
 def day_sum(x: Value, opened_at: Value) -> Value:
@@ -465,9 +480,14 @@ class _At:
     fresh: ClassVar[bool] = True
 
     def batch(self, x: FloatArray, index: FloatArray) -> FloatArray:
-        found = np.asarray(x, dtype=np.float64)[index.astype(np.int64)]
-        found[index < 0] = np.nan
-        return found
+        if not len(index):
+            return np.empty(0)
+        # The index names one row many times over: look once, repeat.
+        changes = np.flatnonzero(index[1:] != index[:-1]) + 1
+        starts = np.concatenate([[0], changes])
+        rows = index[starts].astype(np.int64)
+        values = np.where(rows < 0, np.nan, np.asarray(x, dtype=np.float64)[rows])
+        return np.repeat(values, np.diff(starts, append=len(index)))
 
     def follow(self, x: FloatArray, index: FloatArray) -> Step:
         value = float(self.batch(x, index)[-1]) if len(x) else math.nan
