@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from itertools import count, islice
 
@@ -22,6 +22,7 @@ from trader.simulation.path import Stretch, from_us, path, price_at, to_us
 
 LEVEL_STEP = Decimal("0.0002")
 MOST_LEVELS = 500
+NOISE_UNIT = 256
 TRADES_PER_STRETCH = 16
 
 
@@ -71,14 +72,16 @@ def levels(
     """
     noise = _noises(f"{seed}|{ticker.pair}|{int(ticker.at.timestamp())}|{side}")
     size = max(volume_base / 200, rules.order_minimum)
-    best = ticker.ask if side is Side.BUY else ticker.bid
-    step = max(ticker.ask * LEVEL_STEP, rules.tick)
+    buys, tick = side is Side.BUY, rules.tick
+    best = int((ticker.ask if buys else ticker.bid) / tick)
+    ticks_apart = max(ticker.ask * LEVEL_STEP / tick, Decimal(1))
     for k in range(MOST_LEVELS):
-        quantity = size * (4 + k) / 4 * next(noise)
-        if side is Side.BUY:
-            yield _level(rules.price_up(best + step * k), quantity, rules)
-        elif best - step * k >= rules.tick:
-            yield _level(rules.price_down(best - step * k), quantity, rules)
+        away = int((ticks_apart * k).to_integral_value(ROUND_CEILING))
+        price = (best + away if buys else best - away) * tick
+        if price <= 0:
+            return
+        quantity = (size * ((4 + k) * next(noise)) / (4 * NOISE_UNIT)).quantize(rules.lot)
+        yield BookLevel(price, max(quantity, rules.lot))
 
 
 def with_own(book: OrderBook, orders: Iterable[OrderRecord], depth: int) -> OrderBook:
@@ -169,16 +172,13 @@ def candles_in(stretch: Stretch, step: int, until: int, rules: MarketRules) -> l
     return found
 
 
-def _level(price: Decimal, quantity: Decimal, rules: MarketRules) -> BookLevel:
-    return BookLevel(price, max(quantity.quantize(rules.lot), rules.lot))
-
-
 def _noise(text: str, size: int) -> list[Decimal]:
     """Numbers from 0.5 to 1.5, fixed by the text."""
-    return list(islice(_noises(text), size))
+    return [Decimal(part) / NOISE_UNIT for part in islice(_noises(text), size)]
 
 
-def _noises(text: str) -> Iterator[Decimal]:
+def _noises(text: str) -> Iterator[int]:
+    """Numbers from 0.5 to 1.5 in units of 1/256, fixed by the text."""
     for block in count():
         digest = hashlib.sha256(f"{text}|{block}".encode()).digest()
-        yield from (Decimal(128 + byte) / 256 for byte in digest)
+        yield from (128 + byte for byte in digest)

@@ -47,6 +47,7 @@ class _Finished:
         joined: all of them.
         close: the last price before the forming candle, None before the first.
         begins: no row may open earlier.
+        whole: something was traded in each interval.
     """
 
     state: tuple[int, ...]
@@ -55,6 +56,7 @@ class _Finished:
     joined: str
     close: float | None
     begins: int
+    whole: bool
 
 
 class CandleRows:
@@ -103,7 +105,10 @@ class CandleRows:
         state = (opened, size, int(candles.opened_at[-1]) if size else 0)
         held = self._held.get(key)
         if held is None or held.state != state:
-            known, first = _columns(candles), opened - NEWEST * timeframe.seconds
+            first = opened - NEWEST * timeframe.seconds
+            newer = held.times[-1] if held is not None and held.whole and held.times else first
+            index = int(np.searchsorted(candles.opened_at, newer))
+            known = _columns(candles[index if newer < opened else 0 :])
             starts = [int(candles.opened_at[0])] if size else []
             if forming is not None:
                 starts.append(int(forming.opened_at.timestamp()))
@@ -149,17 +154,31 @@ def _finished(
 ) -> _Finished:
     """Rows from `begins` to before `opened`; those written earlier are taken over."""
     _, step, decimals = key
-    written = {} if earlier is None else dict(zip(earlier.times, earlier.texts, strict=True))
-    times, texts = [], []
-    for time in range(begins, opened, step):
+    times: list[int] = []
+    texts: list[str] = []
+    whole = True
+    if earlier is not None and _continues(earlier, begins, opened, step):
+        passed = (begins - earlier.times[0]) // step
+        times, texts = earlier.times[passed:], earlier.texts[passed:]
+        before = earlier.close
+    for time in range(times[-1] + step if times else begins, opened, step):
         traded = known.get(time)
+        whole = whole and traded is not None
         if traded is not None or before is not None:
-            # A quiet interval may turn out to be one whose candle was late: written each time.
-            text = written.get(time) if traded is not None else None
             times.append(time)
-            texts.append(text or _row(time, traded, before or 0.0, decimals))
+            texts.append(_row(time, traded, before or 0.0, decimals))
         before = before if traded is None else traded.close
-    return _Finished(state, times, texts, ",".join(texts), before, begins)
+    return _Finished(state, times, texts, ",".join(texts), before, begins, whole)
+
+
+def _continues(earlier: _Finished, begins: int, opened: int, step: int) -> bool:
+    """Whether the rows written earlier still stand, and only newer ones are missing.
+
+    A quiet interval may turn out to be one whose candle was late: then all are written again.
+    """
+    if not earlier.whole or not earlier.times:
+        return False
+    return earlier.times[0] <= begins <= earlier.times[-1] < opened
 
 
 def _columns(candles: Candles) -> dict[int, _Traded]:

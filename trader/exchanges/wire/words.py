@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any
 
-from trader.domain.markets import MarketRules, unit_of
+from trader.domain.markets import MarketRules
 from trader.domain.orders import Liquidity, OrderType, Side
 from trader.exchanges.markets import Asset, Market
 from trader.simulation.orders import (
@@ -22,6 +22,9 @@ PRICE_DECIMALS_SHOWN = 5
 _NO_POSITION = "TKH2SE-M7IF5-CFI7LT"
 
 
+_FORMS = [f".{decimals}f" for decimals in range(32)]  # half to even, as decimals are by default
+
+
 class Rendered(str):
     """A result that is JSON text already: what does not change is written once."""
 
@@ -30,7 +33,7 @@ class Rendered(str):
 
 def fixed(value: Decimal, decimals: int) -> str:
     """A number with so many decimals, half to even, without an exponent."""
-    return format(value.quantize(unit_of(decimals), ROUND_HALF_EVEN), "f")
+    return format(value, _FORMS[decimals])
 
 
 def shown_price(value: Decimal, rules: MarketRules) -> str:
