@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -38,6 +39,7 @@ _STATES = {
     "canceled": OrderState.CANCELLED,
     "expired": OrderState.EXPIRED,
 }
+_ORDER_ID = re.compile(r"[0-9A-Z]{6}-[0-9A-Z]{5}-[0-9A-Z]{6}")
 # An order type that this program never sends counts as the one that executes in the same way.
 _TYPES = {"settle-position": OrderType.MARKET}
 
@@ -201,7 +203,7 @@ def fee_rates(result: Any, pair_id: str) -> FeeRates | None:
 def new_order_id(result: Any) -> str:
     """`AddOrder`: the id of the order that now exists."""
     txids = result["txid"]
-    if not (isinstance(txids, list) and len(txids) == 1 and isinstance(txids[0], str)):
+    if not (isinstance(txids, list) and len(txids) == 1 and _ORDER_ID.fullmatch(str(txids[0]))):
         raise ValueError("txid")
     return str(txids[0])
 
