@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
@@ -233,7 +234,9 @@ class Server:
         self._server.task_dispatcher.shutdown()
         if self._thread is not None:
             # The connections belong to the serving thread, which alone may close them.
-            self._server.trigger.pull_trigger(self._drop_connections)
+            # It may be awake already, and done before it is woken.
+            with contextlib.suppress(OSError):
+                self._server.trigger.pull_trigger(self._drop_connections)
             self._thread.join(5)
         self._drop_connections()
 
