@@ -106,6 +106,7 @@ class KrakenClient:
         self._now = now
         self._deadline_s = deadline_s
         self._metadata_s = metadata_s
+        self._in_process = handler is not None
         self._calls = KrakenCalls(
             key,
             secret,
@@ -160,9 +161,15 @@ class KrakenClient:
         )
 
     def candles_of(self, pairs: Iterable[Pair], timeframe: Timeframe) -> dict[Pair, Candles]:
-        """Candles of several pairs, fetched at the same time."""
+        """Candles of several pairs, fetched at the same time.
+
+        Where the exchange answers in this process there is nothing to wait for: one by one then,
+        and always in the same order.
+        """
         wanted = list(pairs)
         self._names()
+        if self._in_process:
+            return {pair: self.candles(pair, timeframe) for pair in wanted}
         with ThreadPoolExecutor(max_workers=max(1, min(8, len(wanted)))) as pool:
             found = pool.map(lambda pair: self.candles(pair, timeframe), wanted)
             return dict(zip(wanted, found, strict=True))

@@ -240,7 +240,7 @@ class Trader:
         self._troubles = []
         reports: tuple[PairReport, ...] = ()
         if self.settle():
-            found = {pair: self._look(pair, now) for pair in self._watched()}
+            found = self._look_at_all(now)
             ready = {pair: c for pair, c in found.items() if isinstance(c, Candles)}
             self._mark(ready, now)
             for pair, candles in ready.items():
@@ -257,7 +257,7 @@ class Trader:
         now = self.clock.now()
         self._troubles = []
         if self.settle():
-            found = {pair: self._look(pair, now) for pair in self._watched()}
+            found = self._look_at_all(now)
             self._mark({p: c for p, c in found.items() if isinstance(c, Candles)}, now)
 
     def settle(self) -> bool:
@@ -329,6 +329,11 @@ class Trader:
         """The leader first, what is traded, and what is held besides: its price is needed."""
         leader = () if self.leader is None else (self.leader,)
         return tuple(dict.fromkeys((*leader, *self.pairs, *self.portfolio.positions)))
+
+    def _look_at_all(self, now: datetime) -> dict[Pair, Candles | PairReport]:
+        watched = self._watched()
+        self.candles.fetch(watched, now)
+        return {pair: self._look(pair, now) for pair in watched}
 
     def _look(self, pair: Pair, now: datetime) -> Candles | PairReport:
         """The candles to decide on, or why there is nothing to decide."""

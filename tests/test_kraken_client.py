@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -180,6 +181,26 @@ def test_candles_of_several_pairs_do_not_mix() -> None:
     pairs = [BTC, Pair("ETH", "USD"), Pair("SOL", "USD")]
     found = client(Scripted(OHLC=answer)).candles_of(pairs, Timeframe.parse("1h"))
     assert [float(found[pair].close[0]) for pair in pairs] == [60000, 3000, 150]
+
+
+def test_candles_of_several_pairs_are_asked_for_at_the_same_time() -> None:
+    class Slow(Scripted):
+        def handle(self, *request: Any) -> tuple[int, str, bytes]:
+            if "/OHLC" in request[1]:
+                waiting.wait(timeout=5)
+            return super().handle(*request)
+
+    waiting = threading.Barrier(3)  # nobody is answered before all three have asked
+
+    def answer(form: dict[str, str]) -> Answer:
+        row = [3600, "1", "1", "1", "1", "1", "1", 1]
+        return ok({form["pair"]: [row, [7200, *row[1:]]], "last": 3600})
+
+    pairs = [BTC, Pair("ETH", "USD"), Pair("SOL", "USD")]
+    with Server(Slow(OHLC=answer)) as address:
+        reader = KrakenClient(url=address.url)
+        assert set(reader.candles_of(pairs, Timeframe.parse("1h"))) == set(pairs)
+        reader.close()
 
 
 # ── the account ────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ import pytest
 from market_analyzer import MarketAnalyzer, compute_analysis
 from tests.indicators.markets import market
 from trader.domain.candles import Candles
+from trader.domain.errors import Unreachable
 from trader.domain.markets import Pair
 from trader.domain.window import KEEP, LONGEST_HOLE, STRIDE, first_row, window
 from trader.indicators import INDICATORS
@@ -103,3 +104,45 @@ def test_the_exchange_alone_is_enough_to_begin_with():
     sizes = [len(held) for held in held_over(place, source, range(150, 300))]
     assert sizes == list(range(120, 270))
     assert place.now - timedelta(hours=269) > place.whole.first_opened_at
+
+
+class Several(Market):
+    """An exchange that can be asked for several pairs at once, and counts how it is asked."""
+
+    def __init__(self, whole: Candles, served: int) -> None:
+        super().__init__(whole, served)
+        self.single, self.together, self.fails = [], [], False
+
+    def candles(self, pair, timeframe):
+        self.single.append(pair)
+        return super().candles(pair, timeframe)
+
+    def candles_of(self, pairs, timeframe):
+        self.together.append(tuple(pairs))
+        if self.fails:
+            raise Unreachable("not there")
+        return {pair: super(Several, self).candles(pair, timeframe) for pair in pairs}
+
+
+ETH = Pair("ETH", "USD")
+
+
+def test_candles_of_several_pairs_are_fetched_at_once_and_only_when_one_has_closed():
+    place = Several(market(50), 20)
+    source = HeldCandles(place, None, place.whole.timeframe)
+    for row in (30, 30, 31):
+        place.now = datetime.fromtimestamp(int(place.whole.opened_at[row]) + 3600, UTC)
+        source.fetch((BTC, ETH), place.now)
+        found = [source.candles(pair, place.now) for pair in (BTC, ETH)]
+        assert [len(candles) for candles in found] == [20 + (row == 31)] * 2
+    assert (place.together, place.single) == ([(BTC, ETH)] * 2, [])
+
+
+def test_what_could_not_be_fetched_together_is_asked_for_pair_by_pair():
+    place = Several(market(50), 20)
+    place.fails = True
+    place.now = place.whole.closed_at
+    source = HeldCandles(place, None, place.whole.timeframe)
+    source.fetch((BTC, ETH), place.now)
+    assert len(source.candles(ETH, place.now)) == 20
+    assert place.single == [ETH]

@@ -6,12 +6,13 @@ whose future is on disk already (replays and backtests), where a view of shared 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trader.domain.candles import Candles, Timeframe
-from trader.domain.errors import HistoryError
+from trader.domain.errors import ExchangeError, HistoryError
 from trader.domain.markets import Pair
 from trader.domain.window import KEEP, STRIDE, window
 from trader.ports import Exchange, HistoryStore
@@ -19,6 +20,10 @@ from trader.ports import Exchange, HistoryStore
 
 class CandleSource(Protocol):
     """Hands out the candles that were known at a moment."""
+
+    def fetch(self, pairs: Iterable[Pair], now: datetime) -> None:
+        """Make ready what will be asked for next, all at the same time; never fails."""
+        ...
 
     def candles(self, pair: Pair, now: datetime) -> Candles:
         """Closed candles of the pair at `now`, oldest first; may be empty.
@@ -35,9 +40,21 @@ class WholeHistory:
     def __init__(self, histories: Mapping[Pair, Candles]) -> None:
         self.histories = dict(histories)
 
+    def fetch(self, pairs: Iterable[Pair], now: datetime) -> None:
+        """Everything is here already."""
+
     def candles(self, pair: Pair, now: datetime) -> Candles:
         """The prefix that had closed at `now`; arrays are shared with the whole."""
         return self.histories[pair].known_at(now)
+
+
+@runtime_checkable
+class ManyCandles(Protocol):
+    """An exchange that is quicker when asked for several pairs at once."""
+
+    def candles_of(self, pairs: Iterable[Pair], timeframe: Timeframe) -> Mapping[Pair, Candles]:
+        """The newest closed candles of each pair."""
+        ...
 
 
 class HeldCandles:
@@ -72,17 +89,35 @@ class HeldCandles:
         self._stride = stride
         self._remember = remember
         self._held: dict[Pair, Candles] = {}
+        self._fetched: dict[Pair, Candles] = {}
+
+    def fetch(self, pairs: Iterable[Pair], now: datetime) -> None:
+        """Fetch what is missing of several pairs at the same time, where the exchange can.
+
+        What fails here is asked for again, pair by pair, and says then what is wrong.
+        """
+        missing = [pair for pair in pairs if self._lacks(self._held.get(pair), now)]
+        if len(missing) > 1 and isinstance(self._exchange, ManyCandles):
+            with contextlib.suppress(ExchangeError):
+                self._fetched = dict(self._exchange.candles_of(missing, self._timeframe))
 
     def candles(self, pair: Pair, now: datetime) -> Candles:
         """What had closed at `now`, without a hole worth naming."""
         held = self._held.get(pair)
         if held is None:
             held = self._from_store(pair, now)
-        if not len(held) or held.closed_at < self._timeframe.last_closed_at(now):
-            newest = self._exchange.candles(pair, self._timeframe).known_at(now)
-            held = self._continued(pair, held, newest)
+        fetched = self._fetched.pop(pair, None)
+        if self._lacks(held, now):
+            newest = fetched or self._exchange.candles(pair, self._timeframe)
+            held = self._continued(pair, held, newest.known_at(now))
         self._held[pair] = held
         return held.known_at(now)
+
+    def _lacks(self, held: Candles | None, now: datetime) -> bool:
+        """Whether a candle has closed that is not held."""
+        if held is None or not len(held):
+            return True
+        return held.closed_at < self._timeframe.last_closed_at(now)
 
     def _from_store(self, pair: Pair, now: datetime) -> Candles:
         if self._store is None:
