@@ -6,6 +6,7 @@ in the exchange, the clock and the journal they are given.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -68,10 +69,12 @@ from trader.risk.stops import daily_atr, daily_atr_of
 from trader.simulation.costs import table_rates
 from trader.storage.account_lock import AccountLock
 from trader.storage.day_log import DayLog, redactor
+from trader.storage.emergency_journal import EmergencyJournal
 from trader.storage.held_candles import CandleSource, HeldCandles, WholeHistory
 from trader.storage.history import HistoryStore
 from trader.storage.journal import SqliteJournal, list_books
 from trader.storage.model_store import ModelStore
+from trader.storage.reserve import Reserve
 from trader.storage.state_file import StateFile
 from trader.storage.stop_switch import StopRequest, StopSwitch
 from trader.strategies.registry import StrategySettings
@@ -549,6 +552,7 @@ class Trader:
             "prices": {str(pair): str(price) for pair, price in self.prices.items()},
             "unprotected": {str(p): why for p, why in self.executor.unprotected.items()},
             "holdings": [str(pair) for pair in self.portfolio.positions],
+            "quantities": {str(p): str(h.quantity) for p, h in self.portfolio.positions.items()},
             "stopped": None if self.stopped is None else self.stopped.reason,
             "stop_request": None if self.stopped is None else asdict(self.stopped),
             "stop_done": self.stop_done,
@@ -574,6 +578,7 @@ class Wishes:
         cycles: how many passes will be made, None for no end.
         unlicensed: trade live without a licensed model.
         standing: only act on the account as it is; the time of a made-up market stands still.
+        emergency: only cancel and sell: nothing is prepared for decisions.
         debug: raise unforeseen errors.
     """
 
@@ -583,6 +588,7 @@ class Wishes:
     cycles: int | None = None
     unlicensed: bool = False
     standing: bool = False
+    emergency: bool = False
     debug: bool = False
 
 
@@ -659,6 +665,7 @@ def assemble(
         closers.append(lock.release)
         journal = SqliteJournal(config.data_dir / "trader.db", venue.book, durable=venue.durable)
         closers.append(journal.close)
+        Reserve(config.data_dir).keep()
         monitor = _monitor(config, venue, journal, sinks, closers)
         trader = _trader(config, wishes, venue, journal, monitor)
         if not config.sandbox:
@@ -681,6 +688,41 @@ def _demand_writable(folder: Path, setting: str) -> None:
             f"{setting} {folder} cannot be written ({fault.strerror or fault})",
             "Nothing is traded without a journal. Free space, or choose another folder.",
         ) from fault
+
+
+@dataclass(slots=True)
+class Emergency:
+    """What an emergency stop needs, and nothing else."""
+
+    venue: Venue
+    journal: EmergencyJournal
+    executor: TradingExecutor
+    lock: AccountLock
+
+    def close(self) -> None:
+        """Give back files and the lock on the account."""
+        self.journal.close()
+        self.lock.release()
+
+
+def assemble_emergency(config: Config) -> Emergency:
+    """The account as it is, for one who only cancels and sells.
+
+    Neither a locked journal nor a full disk nor a broken model keeps it from being built. Another
+    process that holds the account is not waited for: what both do, the exchange does once.
+
+    Raises:
+        TraderError: if the exchange cannot be set up at all.
+    """
+    Reserve(config.data_dir).release_if_full()
+    wishes = Wishes(standing=True, unlicensed=True, emergency=True)
+    venue = _paper(config, wishes) if config.sandbox else _live(config, checked=False)
+    lock = AccountLock(config.data_dir, venue.book)
+    with contextlib.suppress(RuleError, OSError):
+        lock.acquire()
+    journal = EmergencyJournal(config.data_dir / "trader.db", venue.book)
+    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote))
+    return Emergency(venue, journal, executor, lock)
 
 
 def _trader(
@@ -833,7 +875,7 @@ def history_store(config: Config, exchange: str = "kraken") -> HistoryStore:
     return HistoryStore(config.data_dir, exchange)
 
 
-def _live(config: Config) -> Venue:
+def _live(config: Config, *, checked: bool = True) -> Venue:
     if not config.kraken_api_key:
         raise UsageError(
             "live trading needs KRAKEN_API_KEY and KRAKEN_API_SECRET",
@@ -848,7 +890,8 @@ def _live(config: Config) -> Venue:
         # The loop asks again by itself; meanwhile it must hear the stop switch.
         retries=Retries(attempts=2, budget_s=10.0),
     )
-    client.check_key()
+    if checked:
+        client.check_key()
     digest = hashlib.sha256(config.kraken_api_key.encode()).hexdigest()[:12]
     return Venue(
         "LIVE", "kraken", "live prices, REAL MONEY", f"live-{digest}", "real",
@@ -949,7 +992,8 @@ def _simulated(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue
         feed, clock, balances={config.quote: config.sandbox_balance}, seed=seed, directory=folder
     )
     store = history_store(config, "simulated")
-    _write_past(config, feed, store, begin)
+    if not wishes.emergency:
+        _write_past(config, feed, store, begin)
     whole = {}
     if pace == "jump" and wishes.cycles is not None:
         until = begin + wishes.cycles * step.delta

@@ -275,41 +275,49 @@ class TradingExecutor:
     def audit(self, now: datetime) -> list[str]:
         """Compare the exchange's balances with ours to the last decimal; journal differences.
 
-        While orders are on their way nothing can be said and nothing is done.
+        While orders are on their way nothing can be said and nothing is done. A difference that
+        no rounding explains is believed when a second look shows the same: an answer out of some
+        cache must not take away what a position stands on.
 
         Returns:
             What differed, in words; the first deposit is no difference.
         """
-        for _ in range(3):
+        before: dict[str, Decimal] | None = None
+        for _ in range(4):
             fills = self.orders.fill_count
             balances = self.exchange.balances()
-            # A difference may be a fill nobody has looked for yet: look before it is explained.
-            self._sync(now, thorough=bool(self._differences(balances)))
-            if fills == self.orders.fill_count:
-                return self._compare(balances, now)
+            self._sync(now, thorough=True)
+            if fills != self.orders.fill_count:
+                continue
+            found = self._differences(balances)
+            if found == before or not self._begun or all(map(self._is_rounding, found.items())):
+                return self._adjust(found, now)
+            before = found
         return []
 
     def _differences(self, balances: Mapping[str, Balance]) -> dict[str, Decimal]:
-        """Asset → what the exchange has beyond what we know of."""
+        """Asset → what the exchange has more than we know of."""
         expected = self.portfolio.holdings()
         found = {}
-        for asset in sorted({*balances, *expected}):
+        for asset in sorted({self.portfolio.quote, *balances, *expected}):
             actual = balances[asset].total if asset in balances else ZERO
-            if actual != expected.get(asset, ZERO):
-                found[asset] = actual - expected.get(asset, ZERO)
+            amount = actual - expected.get(asset, ZERO)
+            if amount or (not self._begun and asset == self.portfolio.quote):
+                found[asset] = amount
         return found
 
-    def _compare(self, balances: Mapping[str, Balance], now: datetime) -> list[str]:
+    def _is_rounding(self, difference: tuple[str, Decimal]) -> bool:
+        asset, amount = difference
+        return asset == self.portfolio.quote and abs(amount) < CENT
+
+    def _adjust(self, differences: Mapping[str, Decimal], now: datetime) -> list[str]:
         first = not self._begun
-        quote = self.portfolio.quote
-        found = self._differences(balances)
-        if first:
-            found.setdefault(quote, ZERO)
         notes = []
-        for asset, amount in found.items():
+        for asset, amount in differences.items():
             if first:
-                reason = "first deposit" if asset == quote else "held before the first start"
-            elif abs(amount) < CENT and asset == quote:
+                at_quote = asset == self.portfolio.quote
+                reason = "first deposit" if at_quote else "held before the first start"
+            elif self._is_rounding((asset, amount)):
                 reason = "rounding of amounts at the exchange"
             else:
                 reason = "a transfer or a trade by hand"
@@ -380,9 +388,11 @@ class TradingExecutor:
         for fill in self.exchange.fills(since):
             if self.orders.knows_fill(fill.trade_id):
                 continue
-            order = self.orders.get(fill.order_id) or self.orders.of_exchange(fill.exchange_id)
+            order = self.orders.of_exchange(fill.exchange_id) or self.orders.get(fill.order_id)
             if order is None or order.state is OrderState.INTENDED:
                 continue
+            if order.exchange_id not in ("", fill.exchange_id):
+                continue  # another order of the same id: of an account book that is gone
             if order.state is OrderState.REJECTED:
                 self.record(OrderAccepted(now, order.order_id, fill.exchange_id))
             ours = replace(fill, order_id=order.order_id)
@@ -547,6 +557,10 @@ class TradingExecutor:
     def _clear_the_way(self, pair: Pair, plan: _Exit, now: datetime) -> bool:
         for order in self.orders.live(pair):
             selling = order.request.side is Side.SELL and order.request.type is OrderType.MARKET
+            if plan.purpose is Purpose.FLATTEN and order.in_doubt and not order.exchange_id:
+                if not selling:
+                    continue  # it may never have arrived; what is held is sold without it
+                return False
             if selling or not self._cancel(order, f"to sell: {plan.reason}", now):
                 return False
         return True

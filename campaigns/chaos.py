@@ -41,7 +41,7 @@ from trader.reports.journal_check import JournalCheck
 from trader.storage.journal import MemoryJournal
 from trading_executor import TradingExecutor
 
-CANDLES = 800
+CANDLES = 200
 ZERO, ONE = Decimal(0), Decimal(1)
 RESTART_EVERY = 400
 """Moves between two restarts of the program under test."""
@@ -239,7 +239,12 @@ class Campaign:
             )
         self._attempt(world.calm)
         tally.intents = before
+        known = len(tally.findings.words), len(tally.uncaught), len(tally.problems)
         self._count(world)
+        for words, seen in zip((tally.findings.words, tally.uncaught, tally.problems), known,
+                               strict=True):  # fmt: skip
+            for text in words[seen:]:
+                progress(f"world {tally.worlds}: {text}")
 
     def _attempt(self, action: Callable[[], object]) -> None:
         """Do it; what the exchange does is no fault of the program, anything else is."""

@@ -42,15 +42,24 @@ class Heartbeat:
     @property
     def alive(self) -> bool:
         """Its process exists, although it may hang; another's process of the same number not."""
+        return self._process_state() not in "ZX"
+
+    @property
+    def frozen(self) -> bool:
+        """Its process is halted and cannot obey."""
+        return self._process_state() in "Tt"
+
+    def _process_state(self) -> str:
+        """The system's letter for it, `X` if it is gone."""
         pid = self.state.get("pid")
         if self.state.get("ended") or not isinstance(pid, int):
-            return False
+            return "X"
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes()
             state = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
         except OSError:
-            return False
-        return b"start" in words and state not in "ZX"
+            return "X"
+        return state if b"start" in words else "X"
 
 
 def same_account(config: Config, beat: Heartbeat) -> Config:
@@ -66,9 +75,10 @@ def wait_for(
 ) -> Heartbeat | None:
     """The first beat that is as wanted, None if none came in time."""
     ends = time.monotonic() + patience_s
-    while time.monotonic() < ends:
+    while True:
         beat = Heartbeat.read(data_dir)
         if wanted(beat.state):
             return beat
+        if time.monotonic() >= ends:
+            return None
         time.sleep(0.05)
-    return None

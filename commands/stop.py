@@ -7,9 +7,12 @@ ahead of what is sent), and this process cancels and sells in its place.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import importlib
 import os
 import signal
+import sqlite3
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,10 +28,10 @@ from trader.storage.stop_switch import StopRequest, StopSwitch
 if TYPE_CHECKING:
     from commands.running import Heartbeat
     from config import Config
-    from main import Trader
 
-PATIENCE_S = 3.0
-TRIES = 20
+PATIENCE_S = 2.0
+GONE_WITHIN_S = 3.0
+ROOM_BYTES = 1 << 16
 
 
 @click.command(name="stop", context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,16 +49,25 @@ def command(context: click.Context, flatten: bool, reason: str, as_json: bool) -
       python run_trader.py stop --flatten --reason "leaving for a week"
     """
     folder = data_dir()
-    switch = StopSwitch(folder)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    switch.press(StopRequest(reason, flatten, _who(), at))
-    say(f"stop set: {switch.path}", quiet=as_json)
-    outcome = _carry_out(folder, flatten)
+    request = StopRequest(reason, flatten, _who(), at)
+    _press(folder, request, quiet=as_json)
+    outcome = _carry_out(folder, request)
     if as_json:
         print_json({"stopped": True, "flatten": flatten, "reason": reason, **asdict(outcome)})
     else:
         click.echo(f"{outcome.mode}  {outcome.detail}")
     context.exit(outcome.status)
+
+
+def _press(folder: Path, request: StopRequest, *, quiet: bool) -> None:
+    switch = StopSwitch(folder)
+    try:
+        switch.press(request)
+        say(f"stop set: {switch.path}", quiet=quiet)
+    except OSError as fault:
+        # Not even an empty file: what can be done now is done all the same.
+        say(f"the switch {switch.path} cannot be set ({fault.strerror}): do not start the bot")
 
 
 def data_dir() -> Path:
@@ -92,19 +104,44 @@ class Outcome:
     status: int = 0
 
 
-def _carry_out(folder: Path, flatten: bool) -> Outcome:
+def _carry_out(folder: Path, request: StopRequest) -> Outcome:
     """See that it happens."""
     from commands.running import Heartbeat, wait_for
 
+    began = time.monotonic()
     beat = Heartbeat.read(folder)
     if beat.alive:
-        answer = wait_for(folder, lambda state: _obeyed(state, flatten), PATIENCE_S)
+        able = not beat.frozen and _can_write(folder)
+        _prepare()
+        patience_s = began + PATIENCE_S - time.monotonic() if able else 0.0
+        answer = wait_for(folder, lambda state: _obeyed(state, request.flatten), patience_s)
         if answer is not None:
-            left = _left(answer.state.get("holdings", ()), flatten)
+            left = _left(answer.state.get("holdings", ()), request.flatten)
             mode = str(answer.state.get("mode", ""))
             return Outcome(mode, "loop", True, f"the running bot has obeyed: {left}")
         _end_by_force(beat)
-    return _act(beat, flatten)
+    return _act(beat, request)
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether the loop can: without its journal it does nothing, so it is not waited for."""
+    try:
+        disk = os.statvfs(folder)
+        if disk.f_bavail * disk.f_frsize < ROOM_BYTES:
+            return False
+        uri = f"{(folder / 'trader.db').absolute().as_uri()}?mode=rw"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0.3)) as journal:
+            journal.execute("BEGIN IMMEDIATE")
+            journal.execute("ROLLBACK")
+    except (OSError, sqlite3.Error):
+        return False
+    return True
+
+
+def _prepare() -> None:
+    """Load what acting here would need while the loop has its time to obey."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("commands.emergency")
 
 
 def _end_by_force(beat: Heartbeat) -> None:
@@ -112,7 +149,7 @@ def _end_by_force(beat: Heartbeat) -> None:
     pid = int(beat.state["pid"])
     say(f"the running bot (process {pid}) does not answer and is ended; start it again later")
     os.kill(pid, signal.SIGKILL)
-    ends = time.monotonic() + PATIENCE_S
+    ends = time.monotonic() + GONE_WITHIN_S
     while beat.alive and time.monotonic() < ends:
         time.sleep(0.02)
 
@@ -122,47 +159,42 @@ def _obeyed(state: dict[str, Any], flatten: bool) -> bool:
     return bool(state.get("stop_done")) and (bool(request.get("flatten")) or not flatten)
 
 
-def _act(beat: Heartbeat, flatten: bool) -> Outcome:
+def _act(beat: Heartbeat, request: StopRequest) -> Outcome:
     """Cancel and sell from here."""
     from commands.running import same_account
     from config import load_config
-    from main import Wishes, assemble
 
-    config = same_account(load_config(), beat)
-    if config.sandbox and not _ever_ran(config):
-        detail = "there is no account yet; nothing is bought until resume"
-        return Outcome(config.mode, "switch", True, detail)
+    mode = str(beat.state.get("mode", ""))
     try:
-        parts = assemble(config, Wishes(standing=True, unlicensed=True))
-        try:
-            done, held = _stand_down(parts.trader)
-        finally:
-            parts.close()
+        config = same_account(load_config(), beat)
+        mode = config.mode
+        if config.sandbox and not _ever_ran(config):
+            detail = "there is no account yet; nothing is bought until resume"
+            return Outcome(mode, "switch", True, detail)
+        from commands.emergency import stand_down
+
+        deed = stand_down(config, request, beat.state)
     except TraderError as fault:
         detail = f"the stop is set, but {fault.message}"
-        return Outcome(config.mode, "here", False, detail, int(fault.exit_status))
-    if not done:
-        detail = "the stop is set, but not all is cancelled and sold yet: run it again"
-        return Outcome(config.mode, "here", False, detail, ExitStatus.UNREACHABLE)
-    return Outcome(config.mode, "here", True, _left(held, flatten))
+        return Outcome(mode, "here", False, detail, int(fault.exit_status))
+    notes = "".join(f"; {note}" for note in deed.notes)
+    if not deed.done:
+        detail = f"the stop is set, but not all is cancelled and sold yet: run it again{notes}"
+        return Outcome(mode, "here", False, detail, ExitStatus.UNREACHABLE)
+    return Outcome(mode, "here", True, _left(deed.held, request.flatten) + notes)
 
 
 def _ever_ran(config: Config) -> bool:
     """Whether a paper account outlives its runs here: not that of a replay."""
+    from trader.domain.errors import JournalError
     from trader.storage.journal import list_books
 
-    books = list_books(config.data_dir / "trader.db")
+    try:
+        books = list_books(config.data_dir / "trader.db")
+    except JournalError:
+        return config.sandbox_feed != "replay"  # locked or damaged: there was something
     lasting = any(book.name.startswith("paper-") for book in books)
     return lasting and config.sandbox_feed != "replay"
-
-
-def _stand_down(trader: Trader) -> tuple[bool, list[str]]:
-    trader.recover()
-    for _ in range(TRIES):
-        trader.settle()
-        if trader.stop_done:
-            break
-    return trader.stop_done, [str(pair) for pair in trader.portfolio.positions]
 
 
 def _left(held: Any, flatten: bool) -> str:

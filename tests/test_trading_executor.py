@@ -31,6 +31,7 @@ from trader.domain.events import (
 )
 from trader.domain.orders import OrderRequest, OrderState, OrderType, Purpose, Side
 from trader.domain.signals import Refusal
+from trader.storage.journal import MemoryJournal
 
 D = Decimal
 FALL = [(100, 101, 99, 100)] * 3 + [(100, 100, 85, 88)] + [(88, 89, 87, 88)] * 40
@@ -484,3 +485,38 @@ def test_settling_with_nothing_open_asks_nothing():
 def intent(box):
     request = OrderRequest("ab" * 16, BTC, Side.BUY, OrderType.MARKET, D(2))
     return OrderIntended(box.now, request, Purpose.ENTRY, box.now, "test", D(90), None)
+
+
+def test_a_balance_out_of_a_cache_takes_nothing_away_from_a_position():
+    box = Box()
+    before = box.real.balances()
+    box.buy("2")
+    held = box.position
+    answers = [before]
+    true = box.real.balances
+    box.real.balances = lambda: answers.pop() if answers else true()
+    box.executor.audit(box.now)
+    assert box.position == held
+    assert [e.reason for e in box.events(CashAdjusted)] == ["first deposit"]
+    assert box.stops() == [(D(2), D(90))]
+
+
+def test_what_two_looks_show_alike_is_booked():
+    box = Box()
+    box.buy("2")
+    box.real.engine.account.deposit("USD", D(-50), box.real.engine.now)
+    (note,) = box.executor.audit(box.now)
+    assert note.endswith("USD at the exchange: a transfer or a trade by hand")
+    assert box.events(CashAdjusted)[-1].amount == -50
+
+
+def test_an_order_of_the_same_id_from_a_lost_journal_is_not_taken_for_this_one():
+    box = Box()
+    box.buy("2")
+    box.journal = MemoryJournal()
+    box.real.cancel_all()
+    box.executor = box.new_executor()
+    box.executor.reconcile(box.now)
+    box.buy("1")
+    assert box.position.quantity == 1
+    assert box.stops() == [(D(1), D(90))]

@@ -38,7 +38,7 @@ def test_the_same_seed_meets_the_same_faults(market):
 @pytest.fixture
 def traded(market):
     """A world without faults, some trades made, a position held."""
-    world = StormyWorld(market.stretch(Random(1), 800), 4, 0.0)
+    world = StormyWorld(market.stretch(Random(1), 200), 4, 0.0)
     world.restart()
     while len(list(world.executor.orders.all_orders())) < 40:
         world.forward(seconds=100)

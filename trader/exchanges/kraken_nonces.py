@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -108,4 +108,6 @@ class FileNonces:
         return int(digits) if digits.isdigit() and len(digits) < 20 else 0
 
     def _write(self, nonce: int) -> None:
-        self._path.write_text(f"{nonce}\n", "ascii")
+        # On a full disk the present millisecond has to do: an order to sell must not fail here.
+        with suppress(OSError):
+            self._path.write_text(f"{nonce}\n", "ascii")

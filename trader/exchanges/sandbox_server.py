@@ -15,12 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import flask
-import waitress
-import waitress.server
-import waitress.wasyncore
+from typing import TYPE_CHECKING, Any
 
 from trader.domain.errors import ExchangeError, UsageError
 from trader.exchanges.kraken_limits import DecayingCounter, Tier
@@ -38,6 +33,9 @@ _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body>404 Not Foun
 _PUBLIC = "/0/public/"
 _PRIVATE = "/0/private/"
 _log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    import flask
 
 
 class KrakenWire:
@@ -148,6 +146,8 @@ def create_app(
         handler: answers the requests.
         hang: lets the time pass while the handler does not answer.
     """
+    import flask  # only a server needs it, the wire in the same process does not
+
     app = flask.Flask("sandbox", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
@@ -209,6 +209,8 @@ class Server:
         threads: int = 8,
         hang_s: float = 60.0,
     ) -> None:
+        import waitress.server
+
         logging.getLogger("waitress").setLevel(logging.CRITICAL)
         listener = _listen(host, port)
         self._closing = threading.Event()
@@ -241,6 +243,8 @@ class Server:
         self._drop_connections()
 
     def _drop_connections(self) -> None:
+        import waitress.wasyncore
+
         waitress.wasyncore.close_all(self._server._map, ignore_all=True)
 
     def __enter__(self) -> Address:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -38,7 +39,8 @@ class AccountLock:
                 f"another process is trading the account {self._book}{self._holder()}",
                 "Stop it first (Ctrl-C, or kill), or choose another DATA_DIR.",
             ) from None
-        self._path.with_suffix(".pid").write_text(str(os.getpid()), encoding="ascii")
+        with suppress(OSError):  # only a courtesy to whoever is refused
+            self._path.with_suffix(".pid").write_text(str(os.getpid()), encoding="ascii")
 
     def is_held(self) -> bool:
         """Whether a process, this one included, has it."""

@@ -1,0 +1,168 @@
+"""Cancel and sell in place of a loop that does not; with the journal if it can be had.
+
+Used by `stop` alone. Every step that may fail is tried again until the time is up, and none of
+them keeps the others from being done.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import Any
+
+from commands.common import say
+from config import Config
+from main import Emergency, assemble_emergency
+from trader.domain.errors import ExchangeError, JournalError, TraderError
+from trader.domain.events import EmergencyStopped
+from trader.domain.markets import Pair
+from trader.domain.orders import OrderRequest, OrderType, Side
+from trader.storage.stop_switch import StopRequest
+
+ENOUGH_S = 20.0
+PAUSE_S = 0.1
+
+
+@dataclass(slots=True)
+class Deed:
+    """What was achieved.
+
+    Attributes:
+        done: nothing waits to buy and, if asked for, nothing is held.
+        held: pairs of which something is left.
+        notes: what a person should know.
+    """
+
+    done: bool = False
+    held: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def stand_down(config: Config, request: StopRequest, beat: Mapping[str, Any]) -> Deed:
+    """Cancel what waits to buy and, if asked for, sell what is held.
+
+    Args:
+        config: the settings.
+        request: the stop in force.
+        beat: what the loop last said of itself; the last resort where the journal is unreadable.
+
+    Raises:
+        TraderError: if not even the exchange can be set up.
+    """
+    emergency = assemble_emergency(config)
+    try:
+        journal = emergency.journal
+        if journal.trouble:
+            say(f"going on without the journal: {journal.trouble}")
+        deed = (
+            _by_the_book(emergency, request) if journal.known else _bare(emergency, beat, request)
+        )
+        if not journal.write_up(patience_s=2.0):
+            deed.notes.append(
+                "the journal could not be written: the next start finds these sales as trades by "
+                "hand"
+            )
+        return deed
+    finally:
+        emergency.close()
+
+
+def _by_the_book(emergency: Emergency, request: StopRequest) -> Deed:
+    """As the loop would: every order of ours is known."""
+    executor, clock = emergency.executor, emergency.venue.clock
+    stopped: list[bool] = [False]
+
+    def watch(event: object) -> None:
+        if isinstance(event, EmergencyStopped):
+            stopped[0] = event.flatten or not request.flatten
+        elif type(event).__name__ == "Resumed":
+            stopped[0] = False
+
+    executor.restore(watch)
+    if not stopped[0]:
+        at = clock.now()
+        executor.record(EmergencyStopped(at, request.reason, request.flatten, request.who))
+    deed = Deed()
+
+    def once() -> bool:
+        _tried(deed, lambda: executor.settle(clock.now()))
+        return bool(
+            _tried(
+                deed,
+                lambda: executor.stand_down(clock.now(), request.reason, flatten=request.flatten),
+            )
+        )
+
+    deed.done = _until(once)
+    deed.held = [str(pair) for pair in executor.portfolio.positions]
+    doubts = [o for o in executor.orders.live() if o.in_doubt]
+    deed.notes += [f"not known yet whether order {o.order_id} arrived: run stop again in a minute"
+                   for o in doubts]  # fmt: skip
+    return deed
+
+
+def _bare(emergency: Emergency, beat: Mapping[str, Any], request: StopRequest) -> Deed:
+    """Without any record: cancel everything, sell what the loop last said it holds."""
+    deed = Deed(notes=["the journal cannot be read: all orders of the account were cancelled"])
+    exchange = emergency.venue.exchange
+    left = _quantities(beat) if request.flatten else {}
+    if request.flatten and not left:
+        deed.notes.append("it is not known what the bot holds: look at the exchange yourself")
+
+    def once() -> bool:
+        if _tried(deed, exchange.cancel_all) is None:
+            return False
+        for pair, quantity in list(left.items()):
+            if _tried(deed, partial(_sell, emergency, pair, quantity)) is not None:
+                del left[pair]
+        return not left
+
+    deed.done = _until(once)
+    deed.held = [str(pair) for pair in left]
+    return deed
+
+
+def _quantities(beat: Mapping[str, Any]) -> dict[Pair, Decimal]:
+    found = {}
+    for name, quantity in dict(beat.get("quantities") or {}).items():
+        try:
+            found[Pair.parse(str(name))] = Decimal(str(quantity))
+        except (TraderError, InvalidOperation):
+            continue
+    return found
+
+
+def _sell(emergency: Emergency, pair: Pair, quantity: Decimal) -> bool:
+    exchange = emergency.venue.exchange
+    balance = exchange.balances().get(pair.base)
+    rules = exchange.market_rules(pair)
+    there = Decimal(0) if balance is None else balance.total
+    amount = rules.quantity_down(min(quantity, there))
+    if amount >= rules.order_minimum:
+        order = OrderRequest(uuid.uuid4().hex, pair, Side.SELL, OrderType.MARKET, amount)
+        exchange.place(order, emergency.venue.clock.now())
+    return True
+
+
+def _tried(deed: Deed, action: Callable[[], Any]) -> Any:
+    """The result, None if it failed; what failed is remembered once."""
+    try:
+        found = action()
+    except (ExchangeError, JournalError) as fault:
+        if fault.message not in deed.notes:
+            deed.notes.append(fault.message)
+        return None
+    return True if found is None else found
+
+
+def _until(once: Callable[[], bool]) -> bool:
+    ends = time.monotonic() + ENOUGH_S
+    while not once():
+        if time.monotonic() >= ends:
+            return False
+        time.sleep(PAUSE_S)
+    return True

@@ -1,0 +1,100 @@
+"""Cancelling and selling in place of the loop, at an exchange behind a port."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from commands.emergency import stand_down
+from config import load_config
+from main import Wishes, assemble
+from trader.clocks import SystemClock
+from trader.domain.markets import Pair
+from trader.domain.orders import OrderRequest, OrderType, Purpose, Side
+from trader.exchanges.feeds.simulated import SimulatedFeed
+from trader.exchanges.kraken_limits import TIERS
+from trader.exchanges.sandbox import SandboxExchange
+from trader.exchanges.sandbox_server import KrakenWire, Server
+from trader.exchanges.wire.keys import ApiKey
+from trader.storage.stop_switch import StopRequest
+
+BTC = Pair("BTC", "USD")
+SELL_ALL = StopRequest("test", True, "me", "2024-03-01T00:00:00+00:00")
+
+
+class Account:
+    """A live account at the stand-in exchange, with a bot's position and stop in it."""
+
+    def __init__(self, folder, server, key, exchange):
+        self.exchange = exchange
+        self.config = replace(
+            load_config(None, {}), sandbox=False, kraken_api_url=server, kraken_api_key=key.key,
+            kraken_api_secret=key.secret, pairs=(BTC,), data_dir=folder / "data",
+            strategy="buy-and-hold", models_dir=folder / "models", logs_dir=folder / "logs",
+        )  # fmt: skip
+        parts = assemble(self.config, Wishes(unlicensed=True))
+        parts.trader.recover()
+        parts.trader.step()
+        while not (parts.trader.settle() and exchange.open_orders()):
+            pass
+        self.beat = {
+            "quantities": {
+                str(p): str(held.quantity) for p, held in parts.trader.portfolio.positions.items()
+            }
+        }
+        parts.close()
+
+    @property
+    def state(self):
+        coins = self.exchange.balances().get(BTC.base)
+        return len(self.exchange.open_orders()), coins.total if coins else Decimal(0)
+
+
+@pytest.fixture
+def account(tmp_path, monkeypatch):
+    monkeypatch.setitem(TIERS, "starter", None)  # the stand-in has no limits to keep to
+    key = ApiKey.generate()
+    exchange = SandboxExchange(
+        SimulatedFeed(1, [BTC]), SystemClock(), balances={"USD": Decimal(10_000)}
+    )
+    with Server(KrakenWire(exchange, [key])) as address:
+        found = Account(tmp_path, address.url, key, exchange)
+        orders, coins = found.state
+        assert orders == 1
+        assert coins > 0
+        yield found
+
+
+def test_all_is_cancelled_and_sold_and_written_down(account):
+    deed = stand_down(account.config, SELL_ALL, {})
+    assert (deed.done, deed.held, deed.notes) == (True, [], [])
+    assert account.state == (0, 0)
+    parts = assemble(account.config, Wishes(unlicensed=True))
+    assert parts.trader.recover().differences == ()
+    (trade,) = parts.trader.portfolio.trades
+    assert trade.exit_purpose is Purpose.FLATTEN
+    parts.close()
+
+
+def test_without_flatten_the_stop_keeps_lying_at_the_exchange(account):
+    before = account.state
+    deed = stand_down(account.config, replace(SELL_ALL, flatten=False), {})
+    assert (deed.done, deed.held) == (True, ["BTC/USD"])
+    assert account.state == before
+
+
+def test_with_a_ruined_journal_what_the_loop_said_it_holds_is_sold_and_no_more(account):
+    account.exchange.place(
+        OrderRequest("", BTC, Side.BUY, OrderType.MARKET, Decimal("0.01")), account_now(account)
+    )
+    for name in ("trader.db", "trader.db-wal", "trader.db-shm"):
+        (account.config.data_dir / name).unlink(missing_ok=True)
+    (account.config.data_dir / "trader.db").write_bytes(b"rubbish" * 1000)
+    deed = stand_down(account.config, SELL_ALL, account.beat)
+    assert deed.done
+    assert account.state == (0, Decimal("0.01"))
+    assert "the journal cannot be read" in deed.notes[0]
+
+
+def account_now(account):
+    return account.exchange.server_time()
