@@ -76,6 +76,7 @@ class Config:
     timeframe: Timeframe
     poll_seconds: float
     strategy: str
+    sentiment_sources: tuple[str, ...]
     model_type: str
     retrain_hours: float
     training_window_days: int
@@ -289,6 +290,13 @@ def _read_name(text: str) -> str:
     return text.strip()
 
 
+def _read_sources(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not all(re.fullmatch(r"[A-Za-z_][\w.:-]*(=https?://\S+)?", word) for word in words):
+        raise ValueError("")
+    return words
+
+
 def _read_web_address(text: str) -> str:
     parts = urlsplit(text.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -354,6 +362,7 @@ def _read_password(text: str) -> Secret:
 TEXT_PAIRS = Parser(_read_pairs, "pairs such as BTC/USD,ETH/USD")
 FRAME = Parser(_read_timeframe, "one of 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w, 15d")
 NAME = Parser(_read_name, "a name, or module:Class")
+SOURCES = Parser(_read_sources, "names with commas, such as fear-and-greed")
 WEB_ADDRESS = Parser(_read_web_address, "an address that begins with https://")
 ALERT_ADDRESS = Parser(_read_alert_address, "an address such as https://host/path or ntfy://topic")
 SMTP_ADDRESS = Parser(_read_smtp_address, "smtp:// or smtps://user:password@host:port")
@@ -401,6 +410,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STRATEGY", MARKET, NAME, "ensemble",
             "The strategy: a name from the registry (ensemble, trend, buy-and-hold, …), or "
             "module:Class."),
+    Setting("SENTIMENT_SOURCES", MARKET, SOURCES, "",
+            "Outside sentiment to read beside the market's own: fear-and-greed (the daily index "
+            "of alternative.me), name=address, or module:Class. Empty: none, nobody is asked."),
     Setting("MODEL_TYPE", MODEL, _choice(*MODEL_TYPES), "ensemble", "What is trained."),
     Setting("RETRAIN_HOURS", MODEL, _float("0", "8760", "hours"), "168",
             "Hours between trainings; 0 trains only on request."),

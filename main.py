@@ -153,6 +153,7 @@ class Trader:
         slippage: fraction of the price a market order is expected to lose.
         leader: a market whose state the strategies want to know; traded only if among `pairs`.
         live_view: whether order book and public trades are read for each decision.
+        outside: sentiment from outside sources at a moment; never waits.
         audits: whether balances are compared with the exchange's at each new candle.
         alone: nobody else can move the account, so only fills give a reason to compare.
         alarm: tells when something will happen between two candles, where time can jump.
@@ -175,6 +176,7 @@ class Trader:
         slippage: Decimal = ZERO,
         leader: Pair | None = None,
         live_view: bool = False,
+        outside: Callable[[datetime], Mapping[str, float | None]] = lambda _: {},
         audits: bool = False,
         alone: bool = False,
         alarm: Alarm | None = None,
@@ -191,6 +193,7 @@ class Trader:
         self.stop_request = stop_request
         self.slippage = slippage
         self.live_view = live_view
+        self.outside = outside
         self.audits = audits
         self.alone = alone
         self._audited_fills = -1
@@ -418,8 +421,9 @@ class Trader:
         known = dict.fromkeys((*self.pairs, *(() if self.leader is None else (self.leader,))))
         markets = {other: self._candles[other] for other in known if other in self._candles}
         snapshot = self.analyzer.analyze(
-            pair, candles, book=book, trades=trades, leader=leader, markets=markets
-        )
+            pair, candles, book=book, trades=trades, leader=leader, markets=markets,
+            outside=self.outside(self.clock.now()),
+        )  # fmt: skip
         if pair == self.leader:
             self._leader_snapshot = snapshot
         return snapshot
@@ -668,6 +672,8 @@ def assemble(
         Reserve(config.data_dir).keep()
         monitor = _monitor(config, venue, journal, sinks, closers)
         trader = _trader(config, wishes, venue, journal, monitor)
+        if config.sentiment_sources and trader.live_view:
+            trader.outside = _outside(config, closers)
         if not config.sandbox:
             _demand_licence(config, venue, anyway=wishes.unlicensed)
     except BaseException:
@@ -760,6 +766,17 @@ def _trader(
         history=venue.history.exchange, pace=venue.pace, speed=venue.speed,
     )  # fmt: skip
     return trader
+
+
+def _outside(
+    config: Config, closers: list[Callable[[], object]]
+) -> Callable[[datetime], Mapping[str, float | None]]:
+    """Outside sentiment, asked in the background."""
+    from trader.exchanges.outside import OutsideSentiment, open_sources
+
+    sentiment = OutsideSentiment(open_sources(config.sentiment_sources))
+    closers.append(sentiment.close)
+    return sentiment.at
 
 
 def risk_limits(config: Config) -> RiskLimits:

@@ -26,6 +26,9 @@ from trader.simulation.costs import Costs
 from trader.storage.history import HistoryStore
 from trader.strategies.registry import StrategySettings
 
+_PATIENCE_S = 1.0
+"""How long outside sources may take for a single look."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -101,6 +104,7 @@ def analyse(config: Config, question: Question, tell: Callable[[str], None]) -> 
     snapshot = analyzer.analyze(
         question.pair, found.candles, book=found.book, trades=found.trades,
         leader=_leader(question, analyzer, found, markets), markets=markets,
+        outside=_outside(config, question, now),
     )  # fmt: skip
     models = _models(config, question.pair, found.exchange)
     fees = Costs().rates(snapshot.closed_at.date(), question.pair.base)
@@ -220,6 +224,18 @@ def _leader(
     if candles is None or candles.closed_at != found.candles.closed_at:
         return None
     return analyzer.analyze(leader, candles, markets=markets)
+
+
+def _outside(config: Config, question: Question, now: datetime) -> dict[str, float | None]:
+    """Outside sentiment now; nothing of the past is known, and without sources nobody asked."""
+    if question.at is not None or not config.sentiment_sources:
+        return {}
+    from trader.exchanges.outside import OutsideSentiment, open_sources
+
+    sentiment = OutsideSentiment(open_sources(config.sentiment_sources))
+    sentiment.wait(_PATIENCE_S)
+    sentiment.close()
+    return sentiment.at(now)
 
 
 def _model_in_use(

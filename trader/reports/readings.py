@@ -248,6 +248,7 @@ _MOOD_ROWS: tuple[tuple[str, str, Callable[[float], str], bool], ...] = (
     ("depth_quote", "Depth within 1 %", lambda x: f"{x:,.0f}", False),
     ("taker_flow", "Takers", lambda x: f"{x:+.2f}", True),
     ("volume_flow", "Candle volume", lambda x: f"{x:+.2f}", True),
+    ("fear_and_greed", "Fear and greed", lambda x: f"{x:+.2f}", False),
     ("volatility_regime", "Nervousness", lambda x: f"{x:+.2f}", False),
 )
 
@@ -276,6 +277,7 @@ def _mood(snapshot: Snapshot) -> Group:
 _PLAIN_WORDS = {
     "spread_bp": "between best bid and ask",
     "depth_quote": "quote currency waiting",
+    "fear_and_greed": "-1 fear, +1 greed",
     "volatility_regime": "-1 calmest, +1 wildest of 100",
 }
 
