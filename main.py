@@ -52,7 +52,7 @@ from trader.domain.orders import Purpose, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
 from trader.domain.window import KEEP, STRIDE
-from trader.exchanges.account_store import stored_now
+from trader.exchanges.account_store import FILE, stored_now
 from trader.exchanges.feeds.kraken import KrakenFeed
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.feeds.simulated import QUARTER_HOUR, SimulatedFeed
@@ -996,7 +996,7 @@ def _replay_start(config: Config, wishes: Wishes, histories: Mapping[Pair, Candl
 def _simulated(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
     seed = config.sandbox_seed
     book = f"paper-simulated-{seed}"
-    folder = config.data_dir / "sandbox" / book
+    folder = _account_folder(config, book)
     step = config.timeframe
     feed = SimulatedFeed(seed, pairs, min(step, QUARTER_HOUR))
     reached = stored_now(folder)
@@ -1037,12 +1037,32 @@ def _paper_kraken(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Ve
     sandbox = SandboxExchange(
         KrakenFeed(public, pairs), clock,
         balances={config.quote: config.sandbox_balance},
-        directory=config.data_dir / "sandbox" / "paper-kraken",
+        directory=_account_folder(config, "paper-kraken"),
     )  # fmt: skip
     return Venue(
         "PAPER", "kraken", "live prices of Kraken, simulated fills", "paper-kraken", "real",
         pairs, clock, _client_of(sandbox, config), history_store(config), sandbox,
     )  # fmt: skip
+
+
+def _account_folder(config: Config, book: str) -> Path:
+    """Where the exchange in the box keeps the account that belongs to a book of the journal.
+
+    Raises:
+        JournalError: if the book has a past and the account is gone. A new account would give the
+            numbers of its first trades a second time, and the journal would take them for known.
+    """
+    folder = config.data_dir / "sandbox" / book
+    journal = config.data_dir / "trader.db"
+    if (folder / FILE).exists() or not any(
+        info.name == book and info.events for info in list_books(journal)
+    ):
+        return folder
+    raise JournalError(
+        f"the paper account {folder / FILE} is gone, but {journal} has its past",
+        "Restore it from a backup; or begin anew: move the journal away too, or choose another "
+        "DATA_DIR.",
+    )
 
 
 def _client_of(sandbox: SandboxExchange, config: Config) -> Exchange:

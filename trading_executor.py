@@ -332,8 +332,7 @@ class TradingExecutor:
             if not order.in_doubt:
                 continue
             if order.exchange_id:
-                if not self.exchange.order(order.exchange_id).state.is_final:
-                    self.record(OrderAccepted(now, order.order_id, order.exchange_id))
+                self._resolve_accepted(order, now)
                 continue
             found = self.exchange.find_order(order.order_id, order.intended_at - self._overlap)
             if found is not None:
@@ -344,6 +343,18 @@ class TradingExecutor:
             elif order.state is OrderState.INTENDED:
                 # A crash came between the intent and the answer: it may still turn up.
                 self.record(OrderUnclear(now, order.order_id, "the program ended while sending"))
+
+    def _resolve_accepted(self, order: TrackedOrder, now: datetime) -> None:
+        """An order the exchange once took: open still, over, or gone together with its account."""
+        try:
+            over = self.exchange.order(order.exchange_id).state.is_final
+        except OrderNotFound as fault:
+            if now - order.changed_at >= self._doubt:
+                why = f"the exchange does not know it any more ({fault.message})"
+                self.record(OrderRefused(now, order.order_id, "lost", why))
+            return
+        if not over:
+            self.record(OrderAccepted(now, order.order_id, order.exchange_id))
 
     def _sync(self, now: datetime, *, thorough: bool = False) -> None:
         """Take in new fills and the ends of orders.
@@ -409,7 +420,8 @@ class TradingExecutor:
             try:
                 seen = self.exchange.order(order.exchange_id)
             except OrderNotFound as fault:
-                self.record(OrderUnclear(now, order.order_id, fault.message))
+                if not order.in_doubt:
+                    self.record(OrderUnclear(now, order.order_id, fault.message))
                 return False
         if seen.filled_quantity != order.filled:
             self._take_fills(order.intended_at - self._overlap, now)

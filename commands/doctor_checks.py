@@ -442,10 +442,9 @@ def _heartbeat(config: Config) -> tuple[float, int] | None:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    state = StateFile(config.data_dir / "state.json", now).read()
-    if not state:
-        return None
-    return (now() - datetime.fromisoformat(state["beat_at"])).total_seconds(), int(state["pid"])
+    file = StateFile(config.data_dir / "state.json", now)
+    age, pid = file.age_seconds(), (file.read() or {}).get("pid")
+    return (age, pid) if age is not None and isinstance(pid, int) else None
 
 
 def _alive(pid: int) -> bool:

@@ -64,6 +64,10 @@ class Screen:
         held = ", ".join(f"{p.quantity.normalize():f} {p.pair.base}" for p in
                          portfolio.positions.values()) or "no position"  # fmt: skip
         self.line(f"account    {money(portfolio.cash)} {portfolio.quote}, {held}")
+        stop = self._parts.trader.stop_request()
+        if stop is not None:
+            words = click.style("STOPPED", bold=True, fg="red")
+            self.line(f"{words}    nothing is bought: {stop.reason}; `resume` lifts it")
         for difference in reconciled.differences:
             self.line(f"           since the last time: {difference}")
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -60,13 +63,28 @@ def command(
         unlicensed=unlicensed,
         debug=debug,
     )
-    parts = assemble(config, wishes)
-    try:
-        document = _run(parts, wishes, dashboard=not no_dashboard, quiet=as_json)
-    finally:
-        parts.close()
+    with _asked_to_end():
+        parts = assemble(config, wishes)
+        try:
+            document = _run(parts, wishes, dashboard=not no_dashboard, quiet=as_json)
+        finally:
+            parts.close()
     if as_json:
         print_json(document)
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[None]:
+    """SIGTERM before the loop runs ends the start as Ctrl-C does: in order, and said."""
+
+    def asked(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, asked)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _speed(text: str | None, config: Config) -> float | None:

@@ -252,6 +252,21 @@ def test_an_order_that_never_arrived_is_given_up_only_after_the_time_of_doubt():
     assert [e.category for e in box.events(OrderRefused)] == ["never_arrived"]
 
 
+def test_orders_the_exchange_no_longer_knows_are_given_up_after_the_time_of_doubt():
+    box = Box()
+    box.buy("2")
+    box.pass_hours(0.1)
+    fresh = Box()  # a new account, as after its file was moved away
+    fresh.clock.sleep_until(box.now)
+    box.real, box.clock, box.exchange = fresh.real, fresh.clock, fresh.exchange
+    box.restart()
+    box.pass_hours(0.1)
+    assert [e.category for e in box.events(OrderRefused)] == ["lost"]
+    assert box.portfolio.positions == {}
+    assert len(box.events(OrderUnclear)) == 1
+    assert box.restart().orders.live() == ()
+
+
 def test_while_an_order_is_in_doubt_nothing_more_is_sent_for_its_pair():
     box = Box()
     box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), True))

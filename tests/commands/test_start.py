@@ -4,6 +4,7 @@ import json
 import socket
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,38 @@ def test_a_dashboard_whose_port_is_taken_does_not_keep_the_bot_from_trading(bot)
         bot.environment["DASHBOARD_PORT"] = str(taken.getsockname()[1])
         done = bot.run("start", "--cycles", "1", "--speed", "max")
     assert (done.returncode, "no dashboard" in done.stderr) == (0, True)
+
+
+def test_a_lost_paper_account_is_told_and_nothing_is_traded_on_another(bot):
+    words = ("start", "--cycles", "2", "--speed", "max", "--no-dashboard")
+    bot.run(*words)
+    account = bot.folder / "data" / "sandbox" / "paper-simulated-7" / "account.db"
+    kept = account.read_bytes()
+    for file in account.parent.iterdir():
+        file.unlink()
+    done = bot.run(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is gone" in done.stderr
+    assert not account.exists()
+    account.write_bytes(kept)
+    assert bot.run(*words).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write")
+def test_a_data_folder_that_cannot_be_written_is_one_clear_line(bot):
+    bot.environment["DATA_DIR"] = "/proc/nowhere"
+    done = bot.run("start", "--cycles", "1", "--no-dashboard")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "DATA_DIR /proc/nowhere cannot be written" in done.stderr
+
+
+def test_a_stop_in_force_is_the_first_thing_said(bot):
+    bot.run("stop", "--reason", "a look first")
+    done = bot.run("start", "--cycles", "1", "--speed", "max", "--no-dashboard")
+    assert "STOPPED    nothing is bought: a look first" in done.stdout
+    bot.run("resume")
+    done = bot.run("start", "--cycles", "1", "--speed", "max", "--no-dashboard")
+    assert "STOPPED" not in done.stdout
 
 
 # -- real money, over a socket ----------------------------------------------------------------

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from trader.storage.state_file import StateFile
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
@@ -45,3 +47,15 @@ def test_beats_in_quick_succession_are_left_out_but_never_the_last(tmp_path: Pat
     assert (file.read() or {})["cycle"] == 1
     file.write({"cycle": 3, "ended": "done"})
     assert (file.read() or {})["cycle"] == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"pid": "abc", "beat_at": "2020-01-01"}', '{"pid": 4.5}', "[1]", "junk",
+     '{"beat_at": 7}', '{"pid": 99999999999999, "beat_at": "2024-03-01T00:00:00+00:00"}'],
+)  # fmt: skip
+def test_a_damaged_state_is_a_loop_that_does_not_run(tmp_path, body):
+    path = tmp_path / "state.json"
+    path.write_text(body, encoding="utf-8")
+    state = StateFile(path, lambda: datetime(2024, 3, 1, tzinfo=UTC))
+    assert not state.is_running()

@@ -32,6 +32,8 @@ CREATE TABLE IF NOT EXISTS trades (number INTEGER PRIMARY KEY, body TEXT);
 CREATE TABLE IF NOT EXISTS ledger (number INTEGER PRIMARY KEY, body TEXT);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 """
+FILE = "account.db"
+"""The name of the file in the account's folder."""
 _BUSY_SECONDS = 20.0
 
 
@@ -39,14 +41,14 @@ class AccountStore:
     """The file of one account.
 
     Args:
-        directory: where `account.db` lies; made if it is absent.
+        directory: where the file lies; made if it is absent.
 
     Raises:
         JournalError: if the file is damaged or cannot be written.
     """
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / "account.db"
+        self.path = directory / FILE
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(
@@ -136,7 +138,7 @@ class AccountStore:
     def _damaged(self, error: Exception) -> JournalError:
         return JournalError(
             f"the sandbox account {self.path} cannot be used: {error}",
-            "Move the file away to begin with a fresh account.",
+            "Restore it from a backup; to begin anew move it and the journal (trader.db) away.",
         )
 
 
@@ -149,7 +151,7 @@ def stored_now(directory: Path) -> datetime | None:
     Raises:
         JournalError: if the account is damaged.
     """
-    if not (directory / "account.db").exists():
+    if not (directory / FILE).exists():
         return None
     store = AccountStore(directory)
     try:
