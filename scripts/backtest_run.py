@@ -19,7 +19,7 @@ from kraken_client import KrakenClient
 from main import Trader, risk_limits
 from market_analyzer import MarketAnalyzer
 from risk_manager import MarketView, RiskLimits, RiskManager
-from trader import performance
+from trader import bootstrap, performance
 from trader.clocks import ManualClock
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.events import Event
@@ -32,7 +32,6 @@ from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire
 from trader.exchanges.wire.keys import ApiKey
 from trader.ports import Exchange, ModelSource
-from trader.simulation import bootstrap
 from trader.simulation.backtest import BacktestResult, Prediction, Span, drive, load_histories
 from trader.simulation.costs import Costs, fee_table
 from trader.simulation.runs import (

@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"trader.learning", "trader.risk"},
     # Patterns are written in the language of the indicators (graph, registry): one layer above.
     {"trader.patterns", "trader.periods"},
-    {"trader.indicators", "trader.sentiment", "trader.performance"},
+    {"trader.indicators", "trader.sentiment", "trader.performance", "trader.bootstrap"},
     {"trader.ports"},
     {"trader.domain"},
 ]  # fmt: skip

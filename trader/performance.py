@@ -264,6 +264,15 @@ def deflated_sharpe(returns: FloatArray, trial_sharpes: Sequence[float]) -> floa
     return probabilistic_sharpe(returns, expected_best_sharpe(len(known), variance))
 
 
+def deflated_by_count(returns: FloatArray, trials: int) -> float:
+    """`deflated_sharpe` where the other trials are only counted: as if none of them had skill.
+
+    The variance of a skill-less daily Sharpe ratio over n days is 1 / n.
+    """
+    variance = 1.0 / max(len(returns), 1)
+    return probabilistic_sharpe(returns, expected_best_sharpe(trials, variance))
+
+
 def _years(times: IntArray) -> float:
     """Days of the run, the first and the last whole, in years."""
     if not len(times):

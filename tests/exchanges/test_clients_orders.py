@@ -1,5 +1,6 @@
 """Every kind of order that other people's clients can send, and the errors they raise in turn."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -219,6 +220,7 @@ def test_limits_are_a_class_of_each_client(desk: Desk) -> None:
     desk.box.wire._keys = KrakenWire(desk.box.exchange, [KEY], TIERS["starter"])._keys
     for _ in range(15):
         desk.unified.fetch_balance()
+        time.sleep(0.002)  # its nonce is the millisecond
     with pytest.raises(ccxt.DDoSProtection):
         desk.unified.fetch_balance()
     with pytest.raises(kraken_errors.KrakenApiLimitExceededError):

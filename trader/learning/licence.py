@@ -13,13 +13,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from trader.domain.candles import FloatArray
+from trader.bootstrap import sharpe_of, stationary_rows
+from trader.domain.candles import FloatArray, IntArray
 from trader.learning.evaluation import Scores
-from trader.performance import (
-    daily_sharpe,
-    expected_best_sharpe,
-    probabilistic_sharpe,
-)
+from trader.performance import daily_sharpe, deflated_by_count
 
 LEAST_DAYS = 730
 LEAST_TRADES = 30
@@ -97,17 +94,6 @@ def trials_behind(source: str, tested_from: datetime, recorded: int = 0) -> int:
     return max(1, recorded) + (DESIGN_TRIALS if inherited else 0)
 
 
-def deflated(returns: FloatArray, trials: int) -> float:
-    """Deflated Sharpe ratio when all trials are skill-less series of this length.
-
-    The variance of a skill-less daily Sharpe over n days is 1 / n.
-    Source: Bailey & López de Prado (2014).
-    """
-    variance = 1.0 / max(len(returns), 1)
-    benchmark = expected_best_sharpe(max(trials, 1), variance)
-    return float(probabilistic_sharpe(returns, benchmark))
-
-
 def chance_of_lead(ours: FloatArray, theirs: FloatArray, *, seed: int = 0) -> float:
     """Share of bootstrap worlds in which ours earns more a day than theirs.
 
@@ -117,7 +103,7 @@ def chance_of_lead(ours: FloatArray, theirs: FloatArray, *, seed: int = 0) -> fl
     spread = float(theirs.std())
     scaled = theirs * (float(ours.std()) / spread) if spread > 0 else theirs
     gap = ours - scaled
-    means = gap[stationary_rows(len(gap), _ROUNDS, seed)].mean(axis=1)
+    means = gap[_drawn(len(gap), seed)].mean(axis=1)
     return float(np.mean(means > _ROUNDING))
 
 
@@ -125,32 +111,18 @@ def lead_interval(
     ours: FloatArray, theirs: FloatArray, *, seed: int = 0
 ) -> tuple[float, float, float]:
     """Difference of the yearly Sharpe ratios and its paired 90 % bootstrap interval."""
-    rows = stationary_rows(len(ours), _ROUNDS, seed)
-    drawn = _sharpes(ours[rows]) - _sharpes(theirs[rows])
+    rows = _drawn(len(ours), seed)
+    drawn = sharpe_of(ours[rows]) - sharpe_of(theirs[rows])
     low, high = np.quantile(drawn, [0.05, 0.95])
     return _yearly(ours) - _yearly(theirs), float(low), float(high)
 
 
 @lru_cache(maxsize=2)
-def stationary_rows(n: int, rounds: int, seed: int) -> np.typing.NDArray[np.int64]:
-    """Row numbers of stationary bootstrap samples of n neighbouring days: rounds × n."""
-    rng = np.random.default_rng(seed)
-    jumps = rng.random((rounds, n)) < 1.0 / _MEAN_BLOCK_DAYS
-    jumps[:, 0] = True
-    starts = rng.integers(0, n, (rounds, n))
-    block = np.maximum.accumulate(np.where(jumps, np.arange(n), 0), axis=1)
-    rows = (np.take_along_axis(starts, block, axis=1) + np.arange(n) - block) % n
+def _drawn(days: int, seed: int) -> IntArray:
+    """Row numbers of the bootstrap worlds: rounds × days."""
+    rows = stationary_rows(days, _ROUNDS, _MEAN_BLOCK_DAYS, np.random.default_rng(seed))
     rows.setflags(write=False)
     return rows
-
-
-def _sharpes(samples: FloatArray) -> FloatArray:
-    """Yearly Sharpe ratio of each row; 0 for one that never moved."""
-    spread = samples.std(axis=1, ddof=1)
-    mean = samples.mean(axis=1)
-    return np.asarray(
-        np.divide(mean, spread, out=np.zeros_like(mean), where=spread > 0) * 365**0.5
-    )
 
 
 def _amount(evidence: Evidence) -> list[str]:
@@ -164,7 +136,7 @@ def _amount(evidence: Evidence) -> list[str]:
 
 def _returns(evidence: Evidence, seed: int) -> list[str]:
     failed = []
-    dsr = deflated(evidence.strategy, evidence.trials)
+    dsr = deflated_by_count(evidence.strategy, evidence.trials)
     if not dsr >= WANTED_DSR:
         failed.append(
             f"Sharpe {_yearly(evidence.strategy):.2f} after costs: deflated for "

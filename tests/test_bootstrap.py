@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trader.simulation.bootstrap import (
+from trader.bootstrap import (
     intervals,
     max_drawdown_of,
     sharpe_of,
