@@ -45,35 +45,32 @@ def result(answer: dict[str, Any]) -> Any:
     return answer["result"]
 
 
-def slowly(api: Any, method: str, form: dict[str, Any] | None = None) -> Any:
-    """One private call; krakenex needs a new millisecond for each nonce."""
-    first = api._nonce()
-    while api._nonce() == first:
-        pass
+def asked(api: Any, method: str, form: dict[str, Any] | None = None) -> Any:
+    """One private call."""
     return result(api.query_private(method, form or {}))
 
 
 def test_krakenex_trades_from_balance_to_history(old: Any, box: Box) -> None:
-    assert slowly(old, "Balance") == {"ZUSD": "100000.0000", "XXBT": "2.0000000000"}
+    assert asked(old, "Balance") == {"ZUSD": "100000.0000", "XXBT": "2.0000000000"}
     order = {
         "pair": "XXBTZUSD", "type": "buy", "ordertype": "limit", "volume": "0.01",
         "price": "30000", "close[ordertype]": "stop-loss", "close[price]": "29000",
     }  # fmt: skip
-    answer = slowly(old, "AddOrder", order)
+    answer = asked(old, "AddOrder", order)
     assert answer["descr"] == {
         "order": "buy 0.01000000 XBTUSD @ limit 30000.0",
         "close": "close position @ stop loss 29000.0",
     }
     (txid,) = answer["txid"]
-    assert list(slowly(old, "OpenOrders")["open"]) == [txid]
-    assert slowly(old, "CancelOrder", {"txid": txid}) == {"count": 1}
-    assert slowly(old, "OpenOrders") == {"open": {}}
+    assert list(asked(old, "OpenOrders")["open"]) == [txid]
+    assert asked(old, "CancelOrder", {"txid": txid}) == {"count": 1}
+    assert asked(old, "OpenOrders") == {"open": {}}
     market = {"pair": "XBTUSD", "type": "sell", "ordertype": "market", "volume": "0.5"}
-    (sold,) = slowly(old, "AddOrder", market)["txid"]
-    (trade,) = slowly(old, "TradesHistory")["trades"].values()
+    (sold,) = asked(old, "AddOrder", market)["txid"]
+    (trade,) = asked(old, "TradesHistory")["trades"].values()
     assert (trade["ordertxid"], trade["vol"], trade["type"]) == (sold, "0.50000000", "sell")
-    assert slowly(old, "Balance")["XXBT"] == "1.5000000000"
-    checked = slowly(old, "AddOrder", market | {"validate": True})
+    assert asked(old, "Balance")["XXBT"] == "1.5000000000"
+    checked = asked(old, "AddOrder", market | {"validate": True})
     assert list(checked) == ["descr"]
 
 
