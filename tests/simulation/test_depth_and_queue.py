@@ -9,6 +9,7 @@ import pytest
 from tests.drawn_market import BTC, FREE, START, at, market_of, order
 from trader.domain.errors import OrderRejected
 from trader.domain.orders import Side
+from trader.simulation.path import to_us
 
 FLAT = (100, 100, 100, 100)
 THROUGH = (100, 100, 80, 100)
@@ -141,6 +142,15 @@ def test_a_better_price_is_first_whoever_is_older():
     older, better = (exchange.submit(order("buy", "limit", 1, p)) for p in (90, 95))
     clock.sleep_until(at(2))
     assert [exchange.record(o.id).filled for o in (older, better)] == [0, 1]
+
+
+def test_a_trailing_stop_that_sleeps_does_not_follow_the_price_before_it_wakes():
+    rows = [(100, 120, 100, 120), (100, 100, 100, 100), (100, 100, 100, 100)]
+    exchange, clock = market_of(rows)
+    wakes = to_us(at(1.5))
+    placed = exchange.submit(order("buy", "trailing-stop", 1, 10, starts_at=wakes))
+    clock.sleep_until(at(3))
+    assert (fills(exchange), exchange.record(placed.id).stop) == ([], 110)
 
 
 # ---- icebergs

@@ -515,7 +515,8 @@ class MatchingEngine:
             record.stop = spec.price
             record.limit = spec.price2 if spec.type in TRIGGERED_LIMIT_TYPES else None
         elif spec.type in TRAILING_TYPES and price is not None:
-            record.peak, record.peak_at = price, record.opened_at
+            # What the price did before the order woke is nothing to it.
+            record.peak, record.peak_at = price, max(record.opened_at, spec.starts_at or 0)
             record.stop = trailing_stop(record, self.rules[record.spec.pair])
 
     def _accept(
