@@ -48,6 +48,7 @@ from trader.simulation.orders import (
 from trader.simulation.path import Knot, Stretch, price_at, reaches
 from trader.simulation.waiting import (
     INFINITE,
+    begin_trailing,
     is_rising,
     is_trailing,
     next_touch,
@@ -900,10 +901,14 @@ class MatchingEngine:
             if not records:
                 continue
             watch = self._watch(pair, records)
+            last = until
             if watch.due is not None and watch.due <= until:
-                events += [e for r in records.values() for e in self._timed(r, until, source)]
+                timed = [e for r in records.values() for e in self._timed(r, until, source)]
                 self._watches.pop(pair)
-            event = self._next_on_path(pair, watch, until, source)
+                events += timed
+                # Nobody follows the price to where it may have expired before.
+                last = min((event.at for event in timed), default=until)
+            event = self._next_on_path(pair, watch, last, source)
             if event is not None:
                 events.append(event)
         return min(events, default=None)
@@ -956,6 +961,7 @@ class MatchingEngine:
             if is_trailing(record):
                 peak = record.peak
                 rules = self.rules[record.spec.pair]
+                begin_trailing(record, stretch, rules)
                 walk_trailing(record, stretch, min(until, stretch.end), rules)
                 if record.peak != peak:
                     self._change(record)

@@ -66,9 +66,10 @@ def watched(records: Iterable[OrderRecord]) -> tuple[float, float]:
 def next_touch(record: OrderRecord, stretch: Stretch, rules: MarketRules) -> Knot | None:
     """The moment of the stretch that concerns the order next, and the price then."""
     if is_trailing(record):
-        begin_trailing(record, stretch, rules)
         # On a copy: the moment found may lie beyond what is asked for now.
-        return walk_trailing(replace(record), stretch, stretch.end, rules)
+        copy = replace(record)
+        begin_trailing(copy, stretch, rules)
+        return walk_trailing(copy, stretch, stretch.end, rules)
     level, rising = level_of(record), is_rising(record)
     if level is None:
         return path(stretch)[0] if stretch.start > record.active_from else None
