@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import click
@@ -32,7 +31,7 @@ def command(by: str, last: int, book: str | None, as_json: bool) -> None:
     """
     from trader.domain.account import AccountView
     from trader.domain.errors import UsageError
-    from trader.periods import account_metrics, periods
+    from trader.periods import account_figures, periods
 
     config = load_config()
     chosen = choose_book(config, book)
@@ -43,16 +42,15 @@ def command(by: str, last: int, book: str | None, as_json: bool) -> None:
         view.read(journal.events())
         mode = mode_of(journal, "PAPER")
     found = periods(view, by)[-last:]  # type: ignore[arg-type]
-    metrics = account_metrics(view)
+    figures = account_figures(view)
     if as_json:
         rows = [_row(period) for period in found]
-        figures = metrics.as_dict() if metrics else None
         print_json(
             {"mode": mode, "book": chosen, "by": by, "quote": view.quote, "periods": rows,
              "metrics": figures}
         )  # fmt: skip
         return
-    _show(mode, chosen, view.quote, by, [_row(period) for period in found], metrics)
+    _show(mode, chosen, view.quote, by, [_row(period) for period in found], figures)
 
 
 def _row(period: Any) -> dict[str, Any]:
@@ -68,7 +66,12 @@ def _row(period: Any) -> dict[str, Any]:
 
 
 def _show(
-    mode: str, book: str, quote: str, by: str, rows: list[dict[str, Any]], metrics: Any
+    mode: str,
+    book: str,
+    quote: str,
+    by: str,
+    rows: list[dict[str, Any]],
+    figures: dict[str, Any] | None,
 ) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -92,8 +95,10 @@ def _show(
             f"{row['winners']} of {row['trades']}",
         )
     console.print(table)
-    if metrics is not None:
-        sharpe = "" if math.isnan(metrics.sharpe) else f", Sharpe {metrics.sharpe:.2f}"
+    if figures is not None:
+        # Null in the first days: a Sharpe ratio of a week is a number, but says nothing.
+        sharpe = "" if figures["sharpe"] is None else f", Sharpe {figures['sharpe']:.2f}"
         console.print(
-            f"in all {metrics.total_return:+.2%}, deepest fall {metrics.max_drawdown:.2%}{sharpe}"
+            f"in all {figures['total_return']:+.2%}, deepest fall "
+            f"{figures['max_drawdown']:.2%}{sharpe}"
         )

@@ -6,7 +6,7 @@ from decimal import Decimal
 from trader.domain.account import AccountView
 from trader.domain.events import CashAdjusted, EquityMarked, SessionStarted
 from trader.domain.markets import Pair
-from trader.periods import account_metrics, first_day, periods
+from trader.periods import account_figures, account_metrics, first_day, periods
 
 BTC = Pair("BTC", "USD")
 # A Thursday.
@@ -55,3 +55,13 @@ def test_money_paid_in_is_no_profit() -> None:
 def test_before_the_second_mark_there_are_no_figures() -> None:
     assert account_metrics(account((0, 100, 10))) is None
     assert periods(AccountView(), "day") == []
+
+
+def test_two_days_are_not_stretched_to_a_year() -> None:
+    days = [(day, 100 + day % 3, 10) for day in range(40)]
+    short, long = account_figures(account(*days[:20])), account_figures(account(*days))
+    assert short is not None
+    assert long is not None
+    assert (short["cagr"], short["sharpe"], short["psr"]) == (None, None, None)
+    assert short["total_return"] == account_metrics(account(*days[:20])).total_return
+    assert long == account_metrics(account(*days)).as_dict()

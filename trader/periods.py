@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -72,6 +72,24 @@ def first_day(day: date, length: Length) -> date:
     if length == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if length == "month" else day
+
+
+LEAST_DAYS = 30
+_YEARLY = ("cagr", "volatility", "sharpe", "sortino", "calmar", "psr", "dsr")
+
+
+def account_figures(view: AccountView) -> dict[str, Any] | None:
+    """`account_metrics` for people: what is reckoned to a year is null in the first 30 days.
+
+    Two days stretched to a year are a number, but say nothing.
+    """
+    metrics = account_metrics(view)
+    if metrics is None:
+        return None
+    figures = metrics.as_dict()
+    if view.marks[-1].at - view.marks[0].at < timedelta(days=LEAST_DAYS):
+        figures |= dict.fromkeys(figures.keys() & set(_YEARLY))
+    return figures
 
 
 def account_metrics(view: AccountView) -> Metrics | None:

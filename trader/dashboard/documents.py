@@ -13,7 +13,7 @@ from trader.domain.markets import Pair
 from trader.domain.plain import plain
 from trader.domain.portfolio import ZERO, Position
 from trader.learning.model import ModelCard
-from trader.periods import Length, account_metrics, periods
+from trader.periods import Length, account_figures, periods
 
 MOST_POINTS = 2000
 MOST_PERIODS = 400
@@ -252,11 +252,10 @@ def model_row(card: ModelCard) -> dict[str, Any]:
 
 def performance(view: AccountView) -> dict[str, Any]:
     """The account's figures, by the functions the backtest uses, and its days, weeks, months."""
-    metrics = account_metrics(view)
     lengths: tuple[Length, ...] = ("day", "week", "month")
     return {
         "quote": view.quote,
-        "metrics": metrics.as_dict() if metrics else None,
+        "metrics": account_figures(view),
         "periods": {
             length: [
                 {

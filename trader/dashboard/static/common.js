@@ -67,6 +67,11 @@ export const belief = (d) => (d.probability === null || d.probability === undefi
 
 export const action = (name) => el("span", { class: `action ${name}`, text: name });
 
+/** What was done in the end: a position at its limit is held, though the signal says buy. */
+export const done = (row) => action(row.verdict === "held" ? "hold" : row.action);
+
+export const outcome = (row) => (row.verdict === "held" && row.refusals.length ? verdict(row) : `${row.verdict}: ${verdict(row)}`);
+
 export function verdict(row) {
   if (row.verdict === "approved") {
     const plan = row.plan;

@@ -1,4 +1,4 @@
-import { action, belief, chartOptions, colours, el, fill, get, live, price, table, verdict, when } from "./common.js";
+import { belief, chartOptions, colours, done, el, fill, get, live, price, table, verdict, when } from "./common.js";
 
 let chosen = new URLSearchParams(location.search).get("pair"), chart = null, series = null, volume = null, marks = null, lines = [], fitted = "";
 
@@ -45,7 +45,7 @@ const again = live(async (o) => {
   document.getElementById("legend").textContent = `${data.pair} · ${data.timeframe} candles · times in UTC`;
   draw(data);
   fill("said", table([
-    { title: "Candle closed", t: true, show: (d) => when(d.closed_at) }, { title: "Says", show: (d) => action(d.action) },
+    { title: "Candle closed", t: true, show: (d) => when(d.closed_at) }, { title: "Says", show: done },
     { title: "How sure", t: true, show: belief }, { title: "Price", n: true, show: (d) => price(d.price) },
     { title: "Why", show: (d) => d.reasons.join("; ") }, { title: "What came of it", show: verdict },
   ], said.decisions, "Nothing has been decided on this pair yet."));

@@ -1,4 +1,4 @@
-import { action, belief, chartOptions, colours, el, fill, get, live, money, percent, price, signed, table, tone, verdict, when } from "./common.js";
+import { belief, chartOptions, colours, done, el, fill, get, live, money, outcome, percent, price, signed, table, tone, when } from "./common.js";
 
 let chart = null, own = null, hold = null, due = null;
 
@@ -21,11 +21,11 @@ function health(list) {
 
 function thoughts(o) {
   const tiles = o.decisions.map((d) => el("article", { class: "tile" },
-    el("header", {}, el("h3", { text: d.pair }), el("span", { class: "muted", text: price(d.price) }), action(d.action)),
+    el("header", {}, el("h3", { text: d.pair }), el("span", { class: "muted", text: price(d.price) }), done(d)),
     el("p", { class: "muted", text: `candle closed ${when(d.closed_at)} UTC · ${belief(d)}` }),
     el("meter", { min: 0, max: 1, value: d.confidence, "aria-label": belief(d) }),
     el("ul", {}, ...d.reasons.map((r) => el("li", { text: r }))),
-    el("p", { class: `verdict ${d.verdict === "refused" ? "warn" : ""}`, text: `${d.verdict}: ${verdict(d)}` })));
+    el("p", { class: `verdict ${d.verdict === "refused" ? "warn" : ""}`, text: outcome(d) })));
   fill("decisions", ...(tiles.length ? tiles : [el("p", { class: "empty", text: "No candle has been decided yet." })]));
 }
 
@@ -44,10 +44,11 @@ function positions(o) {
 
 function limits(list) {
   fill("limits", ...(list.length ? list.map((l) => el("div", { class: "limit" },
-    el("div", {}, el("span", { text: l.rule }), el("span", { class: l.tripped ? "bad" : "muted", text: `${show(l.used)} of ${show(l.limit)}${l.tripped ? ", reached" : ""}` })),
+    el("div", {}, el("span", { text: l.rule }), el("span", { class: l.tripped ? "bad" : "muted", text: `${show(l, l.used)} of ${show(l, l.limit)}${l.tripped ? ", reached" : ""}` })),
     el("meter", { min: 0, max: Number(l.limit) || 1, high: (Number(l.limit) || 1) * 0.8, optimum: 0, value: Number(l.used) || 0, "aria-label": l.rule }))) : [el("p", { class: "empty", text: "Shown while the bot runs." })]));
 }
-const show = (v) => (v === null || v === undefined ? "–" : Math.abs(Number(v)) < 1 && Number(v) !== 0 ? percent(v) : String(v));
+const COUNTED = new Set(["emergency-stop", "losing-streak", "max-open-positions"]);
+const show = (l, v) => (v === null || v === undefined ? "–" : COUNTED.has(l.rule) ? String(v) : percent(v));
 
 function model(o) {
   const rows = Object.entries(o.models).map(([pair, m]) => el("p", {}, el("b", { text: `${pair}: ` }), document.createTextNode(`${m.model_id || "plain trend rule"}. ${m.reason}`)));
