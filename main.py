@@ -727,7 +727,7 @@ def assemble_emergency(config: Config) -> Emergency:
     with contextlib.suppress(RuleError, OSError):
         lock.acquire()
     journal = EmergencyJournal(config.data_dir / "trader.db", venue.book)
-    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote))
+    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote), clock=venue.clock)
     return Emergency(venue, journal, executor, lock)
 
 
@@ -742,7 +742,7 @@ def _trader(
         candles = WholeHistory(venue.whole)
         for pair, whole in venue.whole.items():
             analyzer.prepare(pair, whole)
-    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote))
+    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote), clock=venue.clock)
     trader = Trader(
         clock=venue.clock,
         executor=executor,

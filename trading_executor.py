@@ -51,9 +51,11 @@ from trader.domain.orders import (
 )
 from trader.domain.portfolio import Portfolio, Position
 from trader.domain.signals import Approval, Refusal
-from trader.ports import Exchange, Journal
+from trader.ports import Clock, Exchange, Journal
 
 ZERO = Decimal(0)
+ZERO_S = timedelta(0)
+_LONGEST_PASS = timedelta(minutes=10)
 CENT = Decimal("0.01")
 _HURRY_S = 5
 """A market order younger than this is looked after every second: it may be filling."""
@@ -78,6 +80,8 @@ class TradingExecutor:
         portfolio: changed in place by every event that is recorded.
         doubt: how long an order without a clear answer may still turn up at the exchange.
         overlap: how far back before the last complete look fills are asked for again.
+        clock: tells how late it has become while answers were waited for; without it nothing
+            takes time.
 
     Attributes:
         foreign: open orders at the exchange that are not ours.
@@ -93,6 +97,7 @@ class TradingExecutor:
         *,
         doubt: timedelta = timedelta(seconds=65),
         overlap: timedelta = timedelta(seconds=120),
+        clock: Clock | None = None,
     ) -> None:
         self.exchange = exchange
         self.journal = journal
@@ -103,6 +108,8 @@ class TradingExecutor:
         self.oddities: list[str] = []
         self._doubt = doubt
         self._overlap = overlap
+        self._clock = clock
+        self._last_at: datetime | None = None
         self._exits: dict[Pair, _Exit] = {}
         self._stop_failures: dict[Pair, tuple[int, datetime]] = {}
         self._complete_until: datetime | None = None
@@ -130,12 +137,23 @@ class TradingExecutor:
         return count
 
     def record(self, event: Event) -> None:
-        """Journal an event, then let it take effect: never the other way round."""
+        """Journal an event, then let it take effect: never the other way round.
+
+        A pass over all pairs has one moment, but waiting for answers takes time: an event that is
+        told with the earlier moment after one with a later gets the later.
+        """
+        if self._last_at is not None and ZERO_S < self._last_at - event.at < _LONGEST_PASS:
+            event = replace(event, at=self._last_at)
         self.orders.check(event)
         self.journal.append(event)
         self._take_in(event)
 
+    def _moment(self, now: datetime) -> datetime:
+        """Now, or later where waiting for answers has taken its time."""
+        return now if self._clock is None else max(now, self._clock.now())
+
     def _take_in(self, event: Event) -> None:
+        self._last_at = event.at
         self.orders.apply(event)
         self.portfolio.apply(event)
         if isinstance(event, CashAdjusted):
@@ -275,7 +293,8 @@ class TradingExecutor:
     def audit(self, now: datetime) -> list[str]:
         """Compare the exchange's balances with ours to the last decimal; journal differences.
 
-        While orders are on their way nothing can be said and nothing is done. A difference that
+        While it is not known of an order whether it arrived, or fills are still missing, nothing
+        can be said and nothing is done. A difference that
         no rounding explains is believed when a second look shows the same: an answer out of some
         cache must not take away what a position stands on.
 
@@ -286,14 +305,20 @@ class TradingExecutor:
         for _ in range(4):
             fills = self.orders.fill_count
             balances = self.exchange.balances()
-            self._sync(now, thorough=True)
+            complete = self._sync(now, thorough=True)
             if fills != self.orders.fill_count:
                 continue
+            if not complete or (self._begun and self._any_in_doubt()):
+                return []
             found = self._differences(balances)
             if found == before or not self._begun or all(map(self._is_rounding, found.items())):
                 return self._adjust(found, now)
             before = found
         return []
+
+    def _any_in_doubt(self) -> bool:
+        """Whether an order may have filled without our knowing."""
+        return any(order.in_doubt for order in self.orders.live())
 
     def _differences(self, balances: Mapping[str, Balance]) -> dict[str, Decimal]:
         """Asset → what the exchange has more than we know of."""
@@ -356,15 +381,15 @@ class TradingExecutor:
         if not over:
             self.record(OrderAccepted(now, order.order_id, order.exchange_id))
 
-    def _sync(self, now: datetime, *, thorough: bool = False) -> None:
-        """Take in new fills and the ends of orders.
+    def _sync(self, now: datetime, *, thorough: bool = False) -> bool:
+        """Take in new fills and the ends of orders; whether they add up to what was executed.
 
         Statuses only say where to look: an order whose executed quantity differs from the fills
         we have makes us read the fills, and it is over only when its fills add up.
         """
         mine = [order for order in self.orders.live() if order.exchange_id]
         if not mine and not thorough:
-            return
+            return True
         open_now = {order.exchange_id: order for order in self.exchange.open_orders()}
         self._sort_out_strangers(open_now, now)
         moved = [
@@ -378,6 +403,7 @@ class TradingExecutor:
         settled = [self._bring_up_to_date(o, open_now.get(o.exchange_id), now) for o in moved]
         if all(settled):
             self._complete_until = now
+        return all(settled)
 
     def _sort_out_strangers(self, open_now: Mapping[str, Order], now: datetime) -> None:
         strangers = []
@@ -435,6 +461,8 @@ class TradingExecutor:
     def _send(self, intent: OrderIntended) -> tuple[TrackedOrder, ExchangeError | None]:
         """Journal the intent, send it once, journal the answer; the order and what was wrong."""
         order_id = intent.request.order_id
+        # How long an order may be in doubt counts from when it was really sent.
+        intent = replace(intent, at=self._moment(intent.at))
         self.record(intent)
         order = self.orders.get(order_id)
         if order is None:  # pragma: no cover - recording an intent makes it known
@@ -442,7 +470,7 @@ class TradingExecutor:
         try:
             exchange_id = self.exchange.place(intent.request, intent.at)
         except _NO_CLEAR_ANSWER as fault:
-            self.record(OrderUnclear(intent.at, order_id, fault.message))
+            self.record(OrderUnclear(self._moment(intent.at), order_id, fault.message))
             return order, fault
         except ExchangeError as fault:
             self.record(OrderRefused(intent.at, order_id, fault.category, fault.message))
@@ -463,7 +491,7 @@ class TradingExecutor:
         except OrderNotFound:
             pass  # over already: the look below tells how
         except _NO_CLEAR_ANSWER as fault:
-            self.record(OrderUnclear(now, order.order_id, fault.message))
+            self.record(OrderUnclear(self._moment(now), order.order_id, fault.message))
             return False
         self._sync(now)
         return order.state.is_final

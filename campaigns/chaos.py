@@ -34,6 +34,7 @@ from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Approval
 from trader.exchanges.faults import FaultRule, FaultyWire
 from trader.exchanges.feeds.replay import ReplayFeed
+from trader.exchanges.kraken_nonces import MemoryNonces
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire
 from trader.exchanges.wire.keys import ApiKey
@@ -105,6 +106,8 @@ class StormyWorld:
         self.wire = FaultyWire(
             KrakenWire(self.exchange, [self.key]), [FaultRule(fault_rate)], seed=seed
         )
+        # Nonces outlive the program under test, as the file does in which the real ones are kept.
+        self.nonces = MemoryNonces()
         self.journal = MemoryJournal()
         self.executor = self.new_executor()
 
@@ -112,10 +115,10 @@ class StormyWorld:
         """As a fresh process has it, nothing replayed yet."""
         client = KrakenClient(
             self.key.key, self.key.secret, url="http://sandbox", now=self.clock.now,
-            handler=self.wire, metadata_s=math.inf, seed=self.chance.getrandbits(32),
+            handler=self.wire, nonces=self.nonces, metadata_s=math.inf, seed=self.chance.getrandbits(32),
             sleep=lambda s: self.forward(seconds=s),
         )  # fmt: skip
-        return TradingExecutor(client, self.journal, Portfolio("USD"))
+        return TradingExecutor(client, self.journal, Portfolio("USD"), clock=self.clock)
 
     @property
     def now(self) -> datetime:

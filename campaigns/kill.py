@@ -213,7 +213,8 @@ class _Life:
             case ("end", now, _):
                 self._compare(now)
                 pipe.send(None)
-            case ("point", name):
+            case ("point", now, name):
+                self.world.clock.sleep_until(now)
                 self.tally.points[name] += 1
             case ("troubles", troubles):
                 self.tally.troubles.update(troubles)

@@ -89,7 +89,7 @@ class World:
         )  # fmt: skip
         return Trader(
             clock=clock,
-            executor=TradingExecutor(client, journal, Portfolio("USD")),
+            executor=TradingExecutor(client, journal, Portfolio("USD"), clock=clock),
             pairs=self.candles,
             timeframe=next(iter(self.candles.values())).timeframe,
             candles=WholeHistory(self.candles),
@@ -109,17 +109,19 @@ class Fate:
     Attributes:
         dies_at: number of the point, None to live on.
         report: told of the point before the end, so that it can be counted.
+        clock: of the trader; the world is at least as late.
     """
 
     dies_at: int | None
     report: Connection
+    clock: ManualClock
     passed: int = 0
 
     def point(self, name: str) -> None:
         """A moment at which the process may be killed."""
         self.passed += 1
         if self.passed == self.dies_at:
-            self.report.send(("point", name))
+            self.report.send(("point", self.clock.now(), name))
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)
 
@@ -189,8 +191,8 @@ def live(world: World, pipe: Connection, begins_at: datetime, dies_at: int | Non
 
 def _trade(world: World, pipe: Connection, begins_at: datetime, dies_at: int | None) -> None:
     born = time.perf_counter()
-    fate = Fate(dies_at, pipe)
     clock = ManualClock(begins_at)
+    fate = Fate(dies_at, pipe, clock)
     remote = PipedExchange(pipe, clock, fate)
     journal = MortalJournal(world.journal_path, fate)
     trader = world.trader(clock, remote, journal, remote.alarm)

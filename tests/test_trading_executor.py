@@ -30,8 +30,10 @@ from trader.domain.events import (
     Troubled,
 )
 from trader.domain.orders import OrderRequest, OrderState, OrderType, Purpose, Side
+from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Refusal
 from trader.storage.journal import MemoryJournal
+from trading_executor import TradingExecutor
 
 D = Decimal
 FALL = [(100, 101, 99, 100)] * 3 + [(100, 100, 85, 88)] + [(88, 89, 87, 88)] * 40
@@ -535,3 +537,50 @@ def test_an_order_of_the_same_id_from_a_lost_journal_is_not_taken_for_this_one()
     box.buy("1")
     assert box.position.quantity == 1
     assert box.stops() == [(D(1), D(90))]
+
+
+def test_doubt_counts_from_when_the_order_was_really_sent():
+    box = Box()
+    box.executor = TradingExecutor(box.exchange, box.journal, Portfolio("USD"), clock=box.clock)
+    box.executor.restore()
+    began = box.now
+
+    def slow(pair):
+        box.clock.sleep_until(box.now + timedelta(seconds=60))
+        return D(0)
+
+    box.executor._selling = slow
+    box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), True))
+    plan = box.buy("2")
+    assert plan.state is OrderState.UNKNOWN
+    assert plan.changed_at == began + timedelta(seconds=60)
+    box.clock.sleep_until(began + timedelta(seconds=70))
+    box.executor.settle(box.now)
+    assert plan.state is OrderState.UNKNOWN
+
+
+def test_the_times_of_the_journal_never_run_back_within_a_pass():
+    box = Box()
+    late = box.now + timedelta(seconds=50)
+    box.executor.record(Troubled(late, "test", "an answer took long"))
+    box.executor.record(Troubled(box.now, "test", "same pass"))
+    assert [e.at for e in box.events(Troubled)] == [late, late]
+
+
+def test_a_sale_of_which_nobody_knows_yet_is_not_booked_as_a_trade_by_hand():
+    box = Box()
+    box.buy("2")
+    box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), False))
+    box.clock.sleep_until(box.now + timedelta(seconds=1))
+    box.sell("1")
+    seen = box.real.fills
+    box.real.fills = lambda since: [f for f in seen(since) if f.quantity != 1]
+    assert box.executor.audit(box.now) == []
+    del box.real.fills
+    box.pass_hours(1)
+    box.executor.audit(box.now)
+    assert {e.reason for e in box.events(CashAdjusted)} <= {
+        "first deposit", "rounding of amounts at the exchange"
+    }  # fmt: skip
+    assert box.position.quantity == 1
+    box.assert_agrees()

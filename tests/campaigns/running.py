@@ -1,6 +1,7 @@
 """A campaign as its own command, in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,16 @@ ROOT = Path(__file__).resolve().parents[2]
 def figures(module: str, *words: str) -> dict:
     done = subprocess.run(
         [sys.executable, "-m", module, *words, "--json"],
-        cwd=ROOT, capture_output=True, text=True, timeout=150, check=False,
+        cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def _environment() -> dict:
+    """Files in memory where there is room: a kill, unlike a power cut, spares the cache."""
+    memory = Path("/dev/shm")
+    return {**os.environ, **({"TMPDIR": str(memory)} if os.access(memory, os.W_OK) else {})}
 
 
 def zeros(document: dict) -> dict:

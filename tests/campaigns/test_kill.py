@@ -26,5 +26,5 @@ def test_a_hundred_kills_lose_double_and_bare_nothing():
     ],
 )
 def test_a_program_broken_on_purpose_is_found_out(way, count):
-    found = figures("tests.campaigns.sabotaged", way, "--kills", "40", "--seed", "3")
+    found = figures("tests.campaigns.sabotaged", way, "--kills", "25", "--seed", "3")
     assert found[count] > 0

@@ -1,0 +1,313 @@
+"""The whole loop, minute after minute, with an exchange that fails: nothing wrong, nothing grows.
+
+`python -m campaigns.soak --minutes 1000000 --fault-rate 0.2 --seed 1 --json`
+
+The loop looks every simulated minute and decides on hourly candles, through Kraken's wire. It runs
+in a process of its own, the exchange in another, so that the memory measured is the trader's.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import click
+
+from ai_trader import AITrader
+from campaigns.markets import CANDLES_HELP, Histories, histories
+from campaigns.mortal import BOOK, CASH, COSTS
+from campaigns.output import Pace, progress, show
+from campaigns.restless import LIMITS, NAME, RestlessRisk
+from campaigns.witness import Findings, Witness
+from kraken_client import KrakenClient
+from main import Trader
+from market_analyzer import MarketAnalyzer
+from trader.clocks import ManualClock
+from trader.domain.candles import Candles
+from trader.domain.errors import ExchangeError, UsageError
+from trader.domain.events import OrderIntended, Troubled
+from trader.domain.markets import Pair
+from trader.domain.portfolio import Portfolio
+from trader.exchanges.faults import FaultRule, FaultyWire
+from trader.exchanges.feeds.replay import ReplayFeed
+from trader.exchanges.sandbox import SandboxExchange
+from trader.exchanges.sandbox_server import KrakenWire
+from trader.exchanges.transport import NoReply
+from trader.exchanges.wire.keys import ApiKey
+from trader.reports.journal_check import JournalCheck
+from trader.storage.held_candles import HeldCandles
+from trader.storage.journal import SqliteJournal
+from trader.strategies.registry import StrategySettings
+from trading_executor import TradingExecutor
+
+WARM_UP = 720
+SAMPLES = 200
+SETTLED = 0.2
+"""Memory is compared from here on: caches fill at first."""
+
+
+@dataclass(slots=True)
+class Market:
+    """The exchange's side: it fails as often as told, until it is told to stop."""
+
+    candles: Mapping[Pair, Candles]
+    seed: int
+    fault_rate: float
+    key: ApiKey = field(default_factory=ApiKey.generate)
+    clock: ManualClock = field(init=False)
+    exchange: SandboxExchange = field(init=False)
+    wire: FaultyWire = field(init=False)
+
+    def __post_init__(self) -> None:
+        some = next(iter(self.candles.values()))
+        self.clock = ManualClock(some.first_opened_at + WARM_UP * some.timeframe.delta)
+        self.exchange = SandboxExchange(
+            ReplayFeed(self.candles), self.clock, balances={"USD": CASH}, costs=COSTS,
+            seed=self.seed,
+        )  # fmt: skip
+        wire = KrakenWire(self.exchange, [self.key])
+        self.wire = FaultyWire(wire, [FaultRule(self.fault_rate)], self.seed)
+
+    def serve(self, message: tuple[Any, ...], pipe: Connection) -> None:
+        """Answer one message of the trader."""
+        match message:
+            case ("wire", now, request):
+                self.clock.sleep_until(now)
+                try:
+                    pipe.send(self.wire.handle(*request))
+                except NoReply as silence:
+                    pipe.send(NoReply(str(silence), sent=silence.sent))
+            case ("calm",):
+                self.wire.active = False
+
+
+class Piped:
+    """The wire as the trader's process sees it."""
+
+    def __init__(self, pipe: Connection, clock: ManualClock) -> None:
+        self._pipe = pipe
+        self._clock = clock
+
+    def handle(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, str, bytes]:
+        """Send the request, wait for the answer."""
+        self._pipe.send(("wire", self._clock.now(), (method, path, query, dict(headers), body)))
+        answer = self._pipe.recv()
+        if isinstance(answer, NoReply):
+            raise answer
+        found: tuple[int, str, bytes] = answer
+        return found
+
+
+def live(market: Market, pipe: Connection, path: Path, minutes: int) -> None:
+    """The trader's process: so many minutes of the loop, then calm weather."""
+    clock = ManualClock(market.clock.now())
+    client = KrakenClient(
+        market.key.key, market.key.secret, url="http://sandbox", now=clock.now,
+        handler=Piped(pipe, clock), metadata_s=math.inf, seed=market.seed,
+        sleep=lambda s: clock.sleep_until(clock.now() + timedelta(seconds=s)),
+    )  # fmt: skip
+    journal = SqliteJournal(path, BOOK)
+    some = next(iter(market.candles.values()))
+    trader = Trader(
+        clock=clock,
+        executor=TradingExecutor(client, journal, Portfolio("USD"), clock=clock),
+        pairs=market.candles,
+        timeframe=some.timeframe,
+        candles=HeldCandles(client, None, some.timeframe),
+        analyzer=MarketAnalyzer(),
+        ai=AITrader(NAME, None, StrategySettings(share=0.45)),
+        risk=RestlessRisk(),
+        slippage=COSTS.slippage,
+        audits=True,
+    )
+    while not _begun(trader, clock):
+        pass
+    began, costs = clock.now(), []
+    for minute in range(minutes):
+        started = time.perf_counter()
+        trader.step()
+        costs.append(time.perf_counter() - started)
+        trader.approach(began + timedelta(minutes=minute + 1))
+        if minute % max(1, minutes // SAMPLES) == 0:
+            pipe.send(("memory", minute, _resident_bytes(), costs))
+            costs = []
+    pipe.send(("calm",))
+    for _ in range(3):
+        clock.sleep_until(clock.now() + timedelta(minutes=3))
+        trader.settle()
+        trader.executor.audit(clock.now())
+    trader.settle()
+    pipe.send(("end", clock.now()))
+    pipe.recv()
+
+
+def _begun(trader: Trader, clock: ManualClock) -> bool:
+    try:
+        trader.recover()
+    except ExchangeError:
+        clock.sleep_until(clock.now() + timedelta(seconds=5))
+        return False
+    return True
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(slots=True)
+class Soak:
+    """One long run.
+
+    Args:
+        minutes: simulated ones.
+        fault_rate: share of all requests that meet a fault.
+        seed: of everything.
+        market: where the candles come from.
+    """
+
+    minutes: int
+    fault_rate: float
+    seed: int
+    market: Histories
+    memory: list[tuple[int, int]] = field(default_factory=list)
+    costs_s: Counter[float] = field(default_factory=Counter)
+    uncaught: list[str] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> dict[str, Any]:
+        """Let it run; the figures."""
+        pace = Pace()
+        step = next(iter(self.market.candles.values())).timeframe
+        needed = WARM_UP + math.ceil(self.minutes * 60 / step.seconds) + 48
+        candles = self.market.stretch(Random(self.seed), needed)
+        market = Market(candles, self.seed, self.fault_rate)
+        folder = Path(tempfile.mkdtemp(prefix="campaign-soak-"))
+        try:
+            self._live(market, folder / "trader.db", pace)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return self._document(market, pace.seconds)
+
+    def _live(self, market: Market, path: Path, pace: Pace) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            _in_the_child(market, theirs, path, self.minutes)
+        theirs.close()
+        try:
+            while True:
+                message = ours.recv()
+                market.serve(message, ours)
+                self._note(message, market, path, ours, pace)
+        except (EOFError, OSError):
+            ours.close()
+            os.waitpid(pid, 0)
+
+    def _note(
+        self, message: tuple[Any, ...], market: Market, path: Path, pipe: Connection, pace: Pace
+    ) -> None:
+        match message:
+            case ("memory", minute, resident, costs):
+                self.memory.append((minute, resident))
+                self.costs_s.update(round(cost, 4) for cost in costs)
+                pace.tell(f"minute {minute} of {self.minutes}, {resident / 2**20:.1f} MB, "
+                          f"uncaught {len(self.uncaught)}")  # fmt: skip
+            case ("uncaught", what):
+                self.uncaught.append(str(what))
+            case ("end", now):
+                self._compare(market, path, now)
+                pipe.send(None)
+
+    def _compare(self, market: Market, path: Path, now: datetime) -> None:
+        market.clock.sleep_until(now)
+        witness = Witness()
+        with SqliteJournal.reader(path, BOOK) as journal:
+            witness.read(journal.events())
+            checked = JournalCheck("USD", LIMITS).read(journal.events()).report()
+            intents = sum(isinstance(e, OrderIntended) for _, e in journal.events())
+            # What no part of the program foresaw is journalled by the loop under this name.
+            self.uncaught += [e.message for _, e in journal.events()
+                              if isinstance(e, Troubled) and e.category == "internal"]  # fmt: skip
+        self.findings = witness.compare(market.exchange, now)
+        self.findings.words += [f"{p.number}: {p.what}" for p in checked.problems]
+        self.figures = {"intents": intents, "fills": len(witness.fills),
+                        "journal_problems": len(checked.problems)}  # fmt: skip
+
+    def _document(self, market: Market, seconds: float) -> dict[str, Any]:
+        found = self.findings
+        settled = [r for minute, r in self.memory if minute >= SETTLED * self.minutes]
+        growth = settled[-1] / settled[0] - 1 if settled else 0.0
+        return {
+            "minutes": self.minutes,
+            "intents": self.figures.get("intents", 0),
+            "fills": self.figures.get("fills", 0),
+            "lost": found.lost,
+            "doubled": found.doubled,
+            "uncaught": len(self.uncaught) + (not self.figures),
+            "faults": dict(sorted(market.wire.struck.items())),
+            "memory_growth": round(growth, 4),
+            "memory_mb": [round(r / 2**20, 1) for _, r in self.memory[:: max(1, SAMPLES // 10)]],
+            "unprotected": found.unprotected,
+            "ledger_difference": str(found.ledger_difference),
+            "journal_problems": self.figures.get("journal_problems", 0),
+            "step_p50_ms": self._cost_ms(0.5),
+            "step_p99_ms": self._cost_ms(0.99),
+            "prices": self.market.label,
+            "seconds": round(seconds, 1),
+            "examples": (found.words + self.uncaught)[:20],
+        }
+
+    def _cost_ms(self, share: float) -> float:
+        wanted, seen = share * self.costs_s.total(), 0
+        for cost, count in sorted(self.costs_s.items()):
+            seen += count
+            if seen >= wanted:
+                return round(cost * 1000, 2)
+        return 0.0
+
+
+def _in_the_child(market: Market, pipe: Connection, path: Path, minutes: int) -> None:
+    try:
+        live(market, pipe, path, minutes)
+    except BaseException:  # noqa: BLE001 - the parent counts it; here is nobody to tell
+        pipe.send(("uncaught", traceback.format_exc()))
+    finally:
+        os._exit(0)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--minutes", default=20_000, show_default=True, type=click.IntRange(10))
+@click.option("--fault-rate", default=0.2, show_default=True, type=click.FloatRange(0, 0.9))
+@click.option("--seed", default=1, show_default=True)
+@click.option("--candles", type=click.Path(exists=True, path_type=Path), help=CANDLES_HELP)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def main(minutes: int, fault_rate: float, seed: int, candles: Path | None, as_json: bool) -> None:
+    """Run the whole loop for a long simulated time against a failing exchange."""
+    market = histories(candles, seed)
+    progress(f"{minutes} minutes, {fault_rate:.0%} faults, seed {seed}, on {market.label}")
+    try:
+        show(Soak(minutes, fault_rate, seed, market).run(), as_json=as_json)
+    except UsageError as fault:
+        raise click.UsageError(f"{fault.message} {fault.hint}") from fault
+
+
+if __name__ == "__main__":
+    main()
