@@ -115,7 +115,8 @@ class StormyWorld:
         """As a fresh process has it, nothing replayed yet."""
         client = KrakenClient(
             self.key.key, self.key.secret, url="http://sandbox", now=self.clock.now,
-            handler=self.wire, nonces=self.nonces, metadata_s=math.inf, seed=self.chance.getrandbits(32),
+            handler=self.wire, nonces=self.nonces, metadata_s=math.inf,
+            seed=self.chance.getrandbits(32),
             sleep=lambda s: self.forward(seconds=s),
         )  # fmt: skip
         return TradingExecutor(client, self.journal, Portfolio("USD"), clock=self.clock)
