@@ -110,6 +110,7 @@ class TradingExecutor:
         self._overlap = overlap
         self._clock = clock
         self._last_at: datetime | None = None
+        self._audit_due = False
         self._exits: dict[Pair, _Exit] = {}
         self._stop_failures: dict[Pair, tuple[int, datetime]] = {}
         self._complete_until: datetime | None = None
@@ -169,6 +170,8 @@ class TradingExecutor:
         """
         self._resolve_doubts(now)
         self._sync(now)
+        if self._audit_due and not self._any_in_doubt():
+            self.audit(now)  # put off while there was a doubt
         self._watch_targets(now)
         for pair in tuple(self._exits):
             self._advance_exit(pair, now)
@@ -308,7 +311,8 @@ class TradingExecutor:
             complete = self._sync(now, thorough=True)
             if fills != self.orders.fill_count:
                 continue
-            if not complete or (self._begun and self._any_in_doubt()):
+            self._audit_due = not complete or (self._begun and self._any_in_doubt())
+            if self._audit_due:
                 return []
             found = self._differences(balances)
             if found == before or not self._begun or all(map(self._is_rounding, found.items())):
