@@ -12,6 +12,7 @@ from trader.domain.errors import HistoryError
 from trader.domain.markets import OrderBook, Pair, PublicTrade
 from trader.domain.signals import Analysis, Snapshot
 from trader.indicators.context import Columns, Context, among
+from trader.indicators.crossmarket import LEADER
 from trader.indicators.plan import evaluate
 from trader.indicators.registry import INDICATORS, inputs_of
 from trader.indicators.stream import IndicatorStream
@@ -19,7 +20,6 @@ from trader.patterns import PATTERNS
 from trader.sentiment import sentiment
 
 _ENTRIES = {**INDICATORS, **PATTERNS}
-LEADER = "BTC"
 _ROOM = 1024
 """Candles for which room is made at a time."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ai_trader import AITrader
 from config import Config
-from market_analyzer import LEADER, MarketAnalyzer
+from market_analyzer import MarketAnalyzer
 from risk_manager import MarketView, RiskLimits, RiskManager
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError, ModelError, TraderError
@@ -20,6 +20,7 @@ from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
 from trader.domain.window import window
 from trader.exchanges.markets import market
 from trader.indicators.context import others_of, timeframes_of
+from trader.indicators.crossmarket import LEADER
 from trader.ports import ModelSource
 from trader.risk.stops import daily_atr
 from trader.simulation.costs import Costs

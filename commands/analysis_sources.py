@@ -6,15 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-import main
 from commands.analysis import Market, Question
 from config import Config
-from kraken_client import KrakenClient
 from trader.domain.errors import ExchangeError, HistoryError
 from trader.domain.window import KEEP, STRIDE, window
-from trader.exchanges.feeds.simulated import QUARTER_HOUR, SimulatedFeed
-from trader.exchanges.kraken_calls import Retries
-from trader.exchanges.transport import Timeouts
 
 PATIENCE_S = 1.0
 """How long the exchange may take to answer before the stored candles have to do."""
@@ -53,6 +48,8 @@ def from_exchange(
             "Import one: python run_trader.py history import FILE.",
         )
     if feed == "auto":
+        import main
+
         feed = "kraken" if main.kraken_answers(config, PATIENCE_S) else "simulated"
         if feed == "simulated":
             tell("no history is stored and Kraken does not answer: a SIMULATED market is shown")
@@ -62,6 +59,10 @@ def from_exchange(
 
 
 def _of_kraken(config: Config, question: Question, now: datetime) -> Market:
+    from kraken_client import KrakenClient
+    from trader.exchanges.kraken_calls import Retries
+    from trader.exchanges.transport import Timeouts
+
     limits = Timeouts(connect_s=PATIENCE_S, read_s=5.0, total_s=8.0)
     client = KrakenClient(url=config.kraken_api_url, timeouts=limits, retries=Retries(attempts=1))
     try:
@@ -82,6 +83,8 @@ def _of_kraken(config: Config, question: Question, now: datetime) -> Market:
 
 def made_up(config: Config, question: Question, now: datetime) -> Market:
     """The simulated market of the settings; its past is a function of its seed."""
+    from trader.exchanges.feeds.simulated import QUARTER_HOUR, SimulatedFeed
+
     base = min(config.timeframe, QUARTER_HOUR)
     feed = SimulatedFeed(config.sandbox_seed, (question.pair,), base)
     coarse = window(feed.history(question.pair, question.timeframe, now, KEEP + STRIDE))

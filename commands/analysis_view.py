@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from commands.analysis import Answer
-from market_analyzer import LEADER
 from trader.domain.signals import Approval
+from trader.indicators.crossmarket import LEADER
 from trader.indicators.registry import INDICATORS, Unit
 from trader.reports.readings import (
     Group,

@@ -5,6 +5,7 @@ import pytest
 
 from commands.common import guarded
 from run_trader import cli
+from tests.indicators.planted import PLANTED
 
 MINE = """
 import numpy as np
@@ -68,6 +69,15 @@ def test_an_honest_function_passes_and_a_peeking_one_is_named(capsys):
     assert "ok    my_features:honest" in out
     assert "LEAK  my_features:peeking" in out
     assert "changed the value of" in out
+
+
+def test_every_planted_leak_is_caught_in_a_function_of_the_users_own(capsys):
+    targets = [f"tests.indicators.planted:{planted.__name__}" for planted in PLANTED]
+    status, out, _ = run(capsys, "check", *targets, "--mutations", "60", "--seed", "1", "--json")
+    checked = json.loads(out)["checked"]
+    assert status == 1
+    assert len(checked) >= 20
+    assert [target for target in targets if not checked[target]["leaks"]] == []
 
 
 def test_the_document_names_column_candle_and_size(capsys):

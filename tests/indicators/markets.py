@@ -65,6 +65,18 @@ def gappy(count: int = 700) -> Candles:
     )
 
 
+def scaled(candles: Candles, factor: float) -> Candles:
+    """The same market in another currency."""
+    prices = (candles.open, candles.high, candles.low, candles.close)
+    return build(*(c * factor for c in prices), candles.volume, candles.opened_at)
+
+
+def without_volume(candles: Candles) -> Candles:
+    """Prices that move without a trade."""
+    prices = (candles.open, candles.high, candles.low, candles.close)
+    return build(*prices, np.zeros(len(candles)))
+
+
 EXTREMES = {
     "prices of 1e-9": lambda: market(price=1e-9),
     "prices of 1e9": lambda: market(price=1e9),
@@ -73,6 +85,11 @@ EXTREMES = {
     "no volume at all": lambda: constant(volume=0.0),
     "volume stops": silent,
     "gaps": gappy,
+    "gaps at 1e9": lambda: scaled(gappy(), 1e7),
+    "constant at 1e-9": lambda: constant(price=1e-9),
+    "constant at 1e9": lambda: constant(price=1e9),
+    "no volume at 1e-9": lambda: without_volume(market(price=1e-9)),
+    "one candle without volume": lambda: constant(1, volume=0.0),
     "one candle": lambda: market(1),
     "two candles": lambda: market(2),
     "tiny volume": lambda: market(volume=1e-8),

@@ -5,8 +5,9 @@ import pytest
 
 from tests.indicators.markets import EXTREMES, market
 from trader.domain.candles import Candles, Timeframe
-from trader.domain.errors import UsageError
+from trader.domain.errors import HistoryError, UsageError
 from trader.indicators import INDICATORS, Unit, compute, indicator
+from trader.indicators.plan import evaluate
 from trader.indicators.registry import COLUMNS, inputs_of
 from trader.patterns import NEUTRAL, PATTERNS, compute_patterns
 
@@ -97,19 +98,29 @@ def test_an_empty_history_gives_empty_columns():
     assert {len(v) for v in everything(Candles.empty(Timeframe(3600))).values()} == {0}
 
 
-@pytest.mark.parametrize("name", ENTRIES)
-def test_a_nan_in_a_column_raises_nothing_and_leaves_the_past_alone(name, ordinary):
-    entry, columns = ENTRIES[name], inputs_of(market())
-    if any(source not in COLUMNS for source in entry.inputs):
-        return
-    for source in {"close", "volume", "high"} & set(entry.inputs):
-        broken = dict(columns)
-        broken[source] = columns[source].copy()
-        broken[source][350] = np.nan
-        found = entry.function(*(broken[s] for s in entry.inputs))
-        found = found if entry.column is None else found[entry.column]
-        np.testing.assert_array_equal(found[:350], ordinary[name][:350])
-        assert not np.isinf(found).any()
+@pytest.mark.parametrize("source", ["open", "high", "low", "close", "volume", "trades"])
+@pytest.mark.parametrize("rows", [slice(350, 351), slice(0, 1), slice(650, None)])
+def test_a_nan_in_any_input_leaves_the_past_alone_and_is_never_infinity(source, rows, ordinary):
+    """Candles refuse NaN; a formula given one all the same must not lie about earlier candles."""
+    broken = dict(inputs_of(market()))
+    broken[source] = broken[source].copy()
+    broken[source][rows] = np.nan
+    found = evaluate({name: entry.node() for name, entry in ENTRIES.items()}, broken)
+    for name, values in found.items():
+        np.testing.assert_array_equal(
+            values[: rows.start], ordinary[name][: rows.start], err_msg=name
+        )
+        assert values.shape == (700,), name
+        assert not np.isinf(values).any(), name
+
+
+@pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
+def test_candles_with_an_impossible_number_never_reach_an_indicator(column, value):
+    columns = {name: np.array(getattr(market(50), name)) for name in COLUMNS}
+    columns[column][20] = value
+    with pytest.raises(HistoryError, match="the candle of"):
+        Candles(Timeframe(3600), **columns)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 37, 260, 699])

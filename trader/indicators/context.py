@@ -36,7 +36,7 @@ class Context(Mapping[str, float]):
         others: gives the cross-market columns, one value per candle of the analysis.
     """
 
-    __slots__ = ("_analysis", "_index", "_others")
+    __slots__ = ("_among", "_analysis", "_index", "_others")
 
     def __init__(
         self, analysis: Analysis, index: int, others: Callable[[], Columns] | None = None
@@ -44,12 +44,13 @@ class Context(Mapping[str, float]):
         self._analysis = analysis
         self._index = index
         self._others = others
+        self._among: Columns | None = None
 
     def __getitem__(self, name: str) -> float:
         if name not in names_beside(self._analysis.candles.timeframe):
             raise KeyError(name)
         if name in MEANING:
-            return math.nan if self._others is None else float(self._others()[name][self._index])
+            return self._place(name)
         begin, columns = self._coarse(Timeframe.parse(name.rpartition("@")[2]))
         return float(columns[name][self._index - begin])
 
@@ -58,6 +59,13 @@ class Context(Mapping[str, float]):
 
     def __len__(self) -> int:
         return len(names_beside(self._analysis.candles.timeframe))
+
+    def _place(self, name: str) -> float:
+        if self._others is None:
+            return math.nan
+        if self._among is None:
+            self._among = self._others()
+        return float(self._among[name][self._index])
 
     def _coarse(self, timeframe: Timeframe) -> tuple[int, Columns]:
         candles, index = self._analysis.candles, self._index

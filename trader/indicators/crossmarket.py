@@ -18,6 +18,8 @@ from trader.domain.markets import Pair
 from trader.domain.window import long_holes
 from trader.indicators.graph import window_sum
 
+LEADER = "BTC"
+"""The asset whose market the others are compared with."""
 STALE_CANDLES = 3
 """A close older than this many candles no longer says what a market is worth."""
 FEWEST_SHARE = 0.5

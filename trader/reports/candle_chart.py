@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from importlib.resources import files
 from typing import Any
 
@@ -11,9 +12,17 @@ import numpy as np
 
 from trader.domain.candles import FloatArray
 from trader.domain.signals import Approval, Signal, Snapshot
+from trader.indicators.context import others_of, timeframes_of
+from trader.indicators.crossmarket import LEADER
 from trader.patterns import NEUTRAL, PATTERNS
 from trader.reports.figures import GAIN, GRID, INK, LOSS, MUTED, moments, packed
-from trader.reports.readings import groups_of, price_text
+from trader.reports.readings import (
+    Group,
+    groups_of,
+    others_group,
+    price_text,
+    timeframes_group,
+)
 
 SHOWN = 1000
 """Candles in the file; the newest of them are in view at first."""
@@ -233,7 +242,7 @@ def _signal_line(signal: Signal) -> str:
 
 def _groups(snapshot: Snapshot) -> str:
     cards = []
-    for group in groups_of(snapshot):
+    for group in (*groups_of(snapshot), *_beside(snapshot)):
         rows = "".join(
             f'<tr class="{row.tone}"><th>{html.escape(row.name)}</th>'
             f"<td>{html.escape(row.value)}</td><td>{html.escape(row.words)}</td></tr>"
@@ -244,6 +253,16 @@ def _groups(snapshot: Snapshot) -> str:
             f"{html.escape(group.summary)}</span></h2><table>{rows}</table></section>"
         )
     return "".join(cards)
+
+
+def _beside(snapshot: Snapshot) -> list[Group]:
+    """Coarser timeframes and other markets, where they are known."""
+    if not snapshot.context:
+        return []
+    found, timeframes = others_of(snapshot), timeframes_of(snapshot)
+    groups = [timeframes_group(timeframes)] if timeframes else []
+    known = not math.isnan(found["leader_lead_60"])
+    return [*groups, others_group(found, LEADER)] if known else groups
 
 
 _PAGE = """<!doctype html>
@@ -268,15 +287,58 @@ th{color:#5d6a76;white-space:nowrap}td:nth-child(2){text-align:right;white-space
 .hint{color:#5d6a76;margin:4px 0 0}
 </style></head>
 <body><main><h1>{{title}}<b>{{price}}</b></h1>{{signal}}
-<p class="hint">Click a name above the chart to show or hide it; scroll to zoom, drag to move.</p>
+<p class="hint">Click a name in the legend to show or hide it; scroll to zoom, drag to move.</p>
 <div class="chart" id="chart"></div><div class="groups">{{groups}}</div></main>
 <script>{{plotly}}</script>
 <script type="application/json" id="figure">{{figure}}</script>
 <script>
 var figure = JSON.parse(document.getElementById('figure').textContent);
-if (window.matchMedia('(max-width:600px)').matches) { figure.layout.height = 620; }
-Plotly.newPlot('chart', figure.data, figure.layout,
+var layout = figure.layout;
+if (window.matchMedia('(max-width:600px)').matches) {
+  // A narrow screen: fewer candles, and the names below instead of in their place.
+  layout.height = 880;
+  layout.legend = {orientation: 'h', x: 0, y: -0.05, yanchor: 'top', font: {size: 11}};
+  var range = layout.xaxis.range;
+  layout.xaxis.range = [range[1] - (range[1] - range[0]) * 0.4, range[1]];
+}
+var chart = document.getElementById('chart');
+function instant(x) { return typeof x === 'number' ? x : Date.parse(x.replace(' ', 'T') + 'Z'); }
+function fit() {
+  // The heights of price, volume and MACD follow what is in view.
+  var seen = chart._fullLayout.xaxis.range.map(instant), ends = {};
+  chart._fullData.forEach(function (trace) {
+    var name = trace.yaxis || 'y', lows = trace.low || trace.y, highs = trace.high || trace.y;
+    if (name === 'y3' || (name === 'y' && trace.type !== 'candlestick')) { return; }
+    var end = ends[name] = ends[name] || [Infinity, -Infinity];
+    if (trace.type === 'bar') { end[0] = Math.min(end[0], 0); end[1] = Math.max(end[1], 0); }
+    for (var i = 0; i < trace.x.length; i++) {
+      var x = instant(trace.x[i]);
+      if (x < seen[0] || x > seen[1]) { continue; }
+      if (lows[i] < end[0]) { end[0] = lows[i]; }
+      if (highs[i] > end[1]) { end[1] = highs[i]; }
+    }
+  });
+  var change = {};
+  Object.keys(ends).forEach(function (name) {
+    var low = ends[name][0], high = ends[name][1], room = (high - low) * 0.08;
+    if (high > low) {
+      change['yaxis' + name.slice(1) + '.range'] = [low < 0 || name === 'y' ? low - room : low,
+        high + room];
+    }
+  });
+  Plotly.relayout(chart, change);
+}
+var waiting;
+Plotly.newPlot(chart, figure.data, layout,
   {responsive: true, displaylogo: false, scrollZoom: true,
-   modeBarButtonsToRemove: ['lasso2d', 'select2d']});
+   modeBarButtonsToRemove: ['lasso2d', 'select2d']}).then(function () {
+  fit();
+  chart.on('plotly_relayout', function (change) {
+    if (Object.keys(change).some(function (key) { return key.indexOf('xaxis') === 0; })) {
+      clearTimeout(waiting);
+      waiting = setTimeout(fit, 60);
+    }
+  });
+});
 </script></body></html>
 """
