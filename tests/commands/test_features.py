@@ -5,7 +5,7 @@ import pytest
 
 from commands.common import guarded
 from run_trader import cli
-from tests.indicators.planted import PLANTED
+from tests.indicators.planted import PLANTED, forget
 
 MINE = """
 import numpy as np
@@ -72,6 +72,7 @@ def test_an_honest_function_passes_and_a_peeking_one_is_named(capsys):
 
 
 def test_every_planted_leak_is_caught_in_a_function_of_the_users_own(capsys):
+    forget()
     targets = [f"tests.indicators.planted:{planted.__name__}" for planted in PLANTED]
     status, out, _ = run(capsys, "check", *targets, "--mutations", "60", "--seed", "1", "--json")
     checked = json.loads(out)["checked"]

@@ -155,7 +155,13 @@ def chance_without_a_seed(candles):
     return candles.close + _CHANCE.normal(size=len(candles))
 
 
+def forget():
+    """Begin as a fresh process would."""
+    _SEEN.clear()
+
+
 PLANTED = [
     value for value in list(globals().values())
-    if callable(value) and getattr(value, "__module__", "") == __name__ and value is not series
+    if callable(value) and getattr(value, "__module__", "") == __name__
+    and value not in (series, forget)
 ]  # fmt: skip

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.indicators.markets import gappy, market
-from tests.indicators.planted import PLANTED, centred_window, series
+from tests.indicators.planted import PLANTED, centred_window, forget, series
 from trader.domain.errors import UsageError
 from trader.indicators.leaks import MUTATIONS, find_leaks
 from trader.indicators.registry import INDICATORS, compute
@@ -29,6 +29,7 @@ def test_there_are_at_least_twenty_kinds_of_planted_leaks():
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda f: f.__name__)
 def test_a_planted_leak_is_caught_and_named(planted):
+    forget()
     found = find_leaks(lambda c: {planted.__name__: planted(c)}, CANDLES, 60, seed=1)
     assert [leak.column for leak in found.leaks] == [planted.__name__]
     assert found.leaks[0].opened_at <= found.leaks[0].known_until
