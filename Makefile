@@ -2,7 +2,7 @@
 PYTHON := $(if $(wildcard .venv/bin/python),.venv/bin/python,python)
 
 .DEFAULT_GOAL := help
-.PHONY: help install check fix test story golden lock image clean
+.PHONY: help install check fix test story golden lock peers image clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -37,6 +37,11 @@ lock:  ## pin the newest versions of what requirements*.in ask for
 		requirements.in -o requirements.txt
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate -q -U \
 		requirements-dev.in -o requirements-dev.txt
+	uv pip compile --universal --python-version 3.11 --no-header --no-annotate -q -U \
+		requirements-bench.in -o requirements-bench.txt
+
+peers:  ## the other programs that benchmarks/ measures beside ours
+	$(PYTHON) -m pip install -q -r requirements-bench.txt
 
 image:  ## the container image
 	docker build -t kraken-ai-trader .
