@@ -108,6 +108,7 @@ def command(
         from trader.reports.export import write_files
 
         write_files(result, out)
+        _enter(settings, out)
     if as_json:
         print_json(result.document)
         return
@@ -118,6 +119,17 @@ def command(
     print_summary(result, Console())
     if out is not None:
         say(f"report: {out / 'report.html'}")
+
+
+def _enter(settings: RunSettings, out: Path) -> None:
+    """Tell the dashboard where the files are; a run is not worth less if that fails."""
+    from trader.clocks import SystemClock
+    from trader.storage.backtest_index import BacktestIndex
+
+    try:
+        BacktestIndex(settings.config.data_dir).add(out, SystemClock().now())
+    except OSError as fault:
+        say(f"the dashboard will not list this run: {fault.strerror or fault}")
 
 
 def _verify(settings: RunSettings, progress: Progress, *, as_json: bool) -> None:
