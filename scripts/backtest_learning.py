@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -124,9 +124,21 @@ def scores_of(models: TimedModels, span: Span) -> Scores | None:
 
 
 def licence_of(
-    run: AccountRun, baselines: Mapping[str, AccountRun], scores: Scores | None, trials: int
+    run: AccountRun,
+    baselines: Mapping[str, AccountRun],
+    scores: Scores | None,
+    tried: Sequence[float],
+    inherited: int,
 ) -> Licence:
-    """May what was traded here trade live? Judged on this very account."""
+    """May what was traded here trade live? Judged on this very account.
+
+    Args:
+        run: the account of the strategy.
+        baselines: those of the yardsticks.
+        scores: of the forecasts.
+        tried: daily Sharpe ratios of the recorded variants, this one's included.
+        inherited: variants tried before that are only counted.
+    """
 
     def returns(account: AccountRun) -> FloatArray:
         return performance.daily_returns(account.times, account.equity, account.cash)
@@ -134,7 +146,7 @@ def licence_of(
     return judge(
         Evidence(
             returns(run), returns(baselines["trend"]), returns(baselines["buy_and_hold"]),
-            len(run.trades), trials, scores,
+            len(run.trades), max(1, len(tried)) + inherited, scores, tuple(tried),
         )
     )  # fmt: skip
 

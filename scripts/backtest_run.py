@@ -31,6 +31,7 @@ from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire
 from trader.exchanges.wire.keys import ApiKey
+from trader.learning.licence import inherited_trials, trials_in_words
 from trader.ports import Exchange, ModelSource
 from trader.simulation.backtest import BacktestResult, Prediction, Span, drive, load_histories
 from trader.simulation.costs import Costs, fee_table
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 TOO_GOOD = 3.0
 """A Sharpe ratio above this is almost always a mistake."""
+_SEARCHED = frozenset({"trend"})
+"""Yardsticks that were themselves chosen among many; holding was not."""
 _TRADING_SETTINGS = (
     "risk_per_trade", "max_position_fraction", "stop_atr_multiple", "risk_reward",
     "max_daily_loss", "max_drawdown", "max_consecutive_losses", "max_open_positions",
@@ -317,9 +320,10 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
             pair: arena.histories[pair].between(settings.span.start, settings.span.end)
             for pair in settings.pairs
         }
-        document = _document(settings, run, baselines, count_trials(settings, run))
+        tries = count_trials(settings, run)
+        document = _document(settings, run, baselines, tries)
         document["candles"] = sum(len(candles) for candles in window.values())
-        predictions = _judge(settings, models, run, baselines, document)
+        predictions = _judge(settings, models, run, baselines, tries, document)
     document["seconds"] = watch.rounded()
     return BacktestResult(
         settings.pairs, settings.timeframe, settings.span, entry.name, window, run, baselines,
@@ -333,18 +337,16 @@ def _judge(
     models: TimedModels | None,
     run: AccountRun,
     baselines: Mapping[str, AccountRun],
+    tries: Tries,
     document: dict[str, Any],
 ) -> tuple[Prediction, ...]:
     """Put calibration and licence into the document; the forecasts."""
     if models is None:
         return ()
     from scripts.backtest_learning import licence_of, predictions_of, scores_of
-    from trader.learning.licence import trials_behind
 
     scores = scores_of(models, settings.span)
-    source = models.walk.source
-    behind = trials_behind(source, settings.span.start, document["trials"])
-    licence = licence_of(run, baselines, scores, behind)
+    licence = licence_of(run, baselines, scores, tries.sharpes, tries.inherited)
     document["calibration"] = None if scores is None else scores.as_dict()
     document["licence"] = {"granted": licence.granted, "reasons": list(licence.reasons)}
     return predictions_of(models, settings.span, run)
@@ -402,19 +404,62 @@ def series_of(settings: RunSettings) -> list[str]:
     return [f"{settings.store.exchange}:{pair}" for pair in settings.pairs]
 
 
-def count_trials(settings: RunSettings, run: AccountRun, kind: str = "backtest") -> list[float]:
-    """Put this run into the ledger; the daily Sharpe ratios of all that was tried on its data."""
-    series = series_of(settings)
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """All that luck could choose from: what the ledger has, and what lies in the design.
+
+    Attributes:
+        sharpes: daily Sharpe ratios of the recorded variants on this data.
+        inherited: variants tried on the same candles before the design was chosen.
+    """
+
+    sharpes: tuple[float, ...] = ()
+    inherited: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many in all."""
+        return max(1, len(self.sharpes)) + self.inherited  # as `trials_behind` has it
+
+    def as_dict(self) -> dict[str, Any]:
+        """How many of them are recorded, how many inherited, and the same said in words."""
+        return {
+            "recorded": len(self.sharpes),
+            "inherited": self.inherited,
+            "words": trials_in_words(self.count, self.inherited),
+        }
+
+
+def count_trials(settings: RunSettings, run: AccountRun, kind: str = "backtest") -> Tries:
+    """Put this run into the ledger; all that was tried on its data."""
     returns = performance.daily_returns(run.times, run.equity, run.cash)
     ratio = performance.daily_sharpe(returns)
-    ledger = TrialLedger(settings.config.data_dir / "trials.jsonl")
-    variant = settings.variant()
     value = 0.0 if math.isnan(ratio) else ratio
-    ledger.record([Trial(kind, tuple(series), variant, value, len(returns), run.digest)])
-    return ledger.sharpes(series, len(returns))
+    trial = Trial(
+        kind, tuple(series_of(settings)), settings.variant(), value, len(returns), run.digest
+    )
+    _ledger(settings).record([trial])
+    return tries_of(settings, len(returns))
 
 
-def figures(run: AccountRun, trials: list[float]) -> dict[str, float | int | None]:
+def tries_of(settings: RunSettings, days: int) -> Tries:
+    """What was tried on the data of a run so far, the design's own search included.
+
+    Args:
+        settings: the run.
+        days: how many daily returns it has.
+    """
+    return Tries(
+        tuple(_ledger(settings).sharpes(series_of(settings), days)),
+        inherited_trials(settings.store.exchange, settings.span.start),
+    )
+
+
+def _ledger(settings: RunSettings) -> TrialLedger:
+    return TrialLedger(settings.config.data_dir / "trials.jsonl")
+
+
+def figures(run: AccountRun, tries: Tries) -> dict[str, float | int | None]:
     """All metrics of a run, as the document has them."""
     return performance.measure(
         run.times,
@@ -424,7 +469,8 @@ def figures(run: AccountRun, trials: list[float]) -> dict[str, float | int | Non
         trades=run.trades,
         traded_quote=sum(float(e.fill.cost_quote) for e in run.executions),
         fees_quote=sum(float(e.fill.fee_quote) for e in run.executions),
-        trial_sharpes=trials,
+        trial_sharpes=tries.sharpes,
+        inherited_trials=tries.inherited,
     ).as_dict()
 
 
@@ -432,7 +478,7 @@ def _document(
     settings: RunSettings,
     run: AccountRun,
     baselines: Mapping[str, AccountRun],
-    trials: list[float],
+    tries: Tries,
 ) -> dict[str, Any]:
     fees = settings.costs.rates(settings.span.start.date(), settings.pairs[0].base)
     last = settings.span.end - timedelta(seconds=1)
@@ -444,14 +490,18 @@ def _document(
         "end": last.date().isoformat(),
         "strategy": settings.strategy,
         "candles": 0,
-        "trials": len(trials),
+        "trials": tries.count,
+        "trials_counted": tries.as_dict(),
         "costs": {
             "maker_bp": float(fees.maker * 10_000),
             "taker_bp": float(fees.taker * 10_000),
             "slippage_bp": float(settings.costs.slippage * 10_000),
         },
-        "metrics": figures(run, trials),
-        "baselines": {name: figures(account, []) for name, account in baselines.items()},
+        "metrics": figures(run, tries),
+        "baselines": {
+            name: figures(account, tries if name in _SEARCHED else Tries())
+            for name, account in baselines.items()
+        },
         "intervals": bootstrap.intervals(returns, bootstrap.FIGURES, seed=0),
         "calibration": None,
         "licence": None,

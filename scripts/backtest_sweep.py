@@ -24,14 +24,13 @@ from scripts.backtest_run import (
     figures,
     limits_of,
     models_of,
-    series_of,
+    tries_of,
 )
 from trader import performance
 from trader.domain.candles import FloatArray
 from trader.domain.errors import UsageError
 from trader.simulation.overfitting import probability_of_overfitting
 from trader.simulation.runs import AccountRun
-from trader.storage.trials import TrialLedger
 from trader.strategies.registry import find_strategy
 
 Values = tuple[tuple[str, str], ...]
@@ -123,10 +122,9 @@ def sweep(
     outcomes = _run_all(grid, build, jobs or os.cpu_count() or 1, shown)
     for settings, outcome in zip(every, outcomes, strict=True):
         count_trials(settings, outcome.run, "sweep")
-    ledger = TrialLedger(every[0].config.data_dir / "trials.jsonl")
-    trials = ledger.sharpes(series_of(every[0]), len(outcomes[0].returns))
+    tries = tries_of(every[0], len(outcomes[0].returns))
     rows = [
-        {"values": dict(o.values), "metrics": figures(o.run, trials), "digest": o.run.digest}
+        {"values": dict(o.values), "metrics": figures(o.run, tries), "digest": o.run.digest}
         for o in outcomes
     ]
     scores = [_score(row) for row in rows]
@@ -141,7 +139,8 @@ def sweep(
         "best": {**rows[best], "neighbourhood_sharpe": smooth[best]},
         "plateau": {**rows[plateau], "neighbourhood_sharpe": smooth[plateau]},
         "pbo": _overfitting(outcomes),
-        "trials": len(trials),
+        "trials": tries.count,
+        "trials_counted": tries.as_dict(),
         "seconds": {"total": round(time.perf_counter() - began, 3)},
     }
 
@@ -277,6 +276,7 @@ def print_sweep(document: Mapping[str, Any], most: int = 12) -> None:
     if document["pbo"] is not None:
         console.print(
             f"chance that the best one is below the median elsewhere: {document['pbo']:.0%} "
-            f"(50 % is no skill in choosing); {document['trials']} tries on this data",
+            f"(50 % is no skill in choosing); "
+            f"{document['trials_counted']['words']}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip

@@ -112,10 +112,22 @@ def test_the_published_example_of_the_deflated_sharpe_ratio():
     # year, skew −3, kurtosis 10, 100 trials with variance 1/2 a year: threshold 0.1132, 0.9004.
     threshold = perf.expected_best_sharpe(100, 0.5 / 250)
     assert threshold == pytest.approx(0.1132, abs=5e-5)
-    ratio = 2.5 / math.sqrt(250)
-    spread = math.sqrt(1 + 3 * ratio + (10 - 1) / 4 * ratio**2)
-    value = (ratio - threshold) * math.sqrt(1249) / spread
-    assert perf._NORMAL.cdf(value) == pytest.approx(0.9004, abs=5e-5)
+    found = perf.probability_above(2.5 / math.sqrt(250), threshold, 1250, -3.0, 10.0)
+    assert found == pytest.approx(0.9004, abs=5e-5)
+
+
+def test_tries_that_are_only_counted_deflate_as_if_they_had_no_skill():
+    returns = np.random.default_rng(1).normal(0.002, 0.01, 500)
+    wanted = perf.probabilistic_sharpe(returns, perf.expected_best_sharpe(413, 1 / 500))
+    assert perf.deflated_sharpe(returns, [perf.daily_sharpe(returns)], 412) == wanted
+    assert perf.deflated_by_count(returns, 413) == wanted
+
+
+def test_variants_that_hardly_differ_do_not_pass_for_no_search():
+    returns = np.random.default_rng(1).normal(0.002, 0.01, 500)
+    own = perf.daily_sharpe(returns)
+    alike = [own * (1 + 1e-6 * i) for i in range(50)]
+    assert perf.deflated_sharpe(returns, alike) == perf.deflated_by_count(returns, 50)
 
 
 def test_one_trial_is_not_deflated_and_more_trials_deflate_more():

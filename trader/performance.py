@@ -70,6 +70,7 @@ def measure(
     traded_quote: float = 0.0,
     fees_quote: float = 0.0,
     trial_sharpes: Sequence[float] = (),
+    inherited_trials: int = 0,
 ) -> Metrics:
     """All figures of a run.
 
@@ -83,6 +84,7 @@ def measure(
         fees_quote: all fees paid.
         trial_sharpes: daily Sharpe ratios of everything tried on this data, this run's included
             or not; see `deflated_sharpe`.
+        inherited_trials: further tries that are only counted; see `deflated_sharpe`.
     """
     returns = daily_returns(times, equity, start_equity)
     path = np.concatenate([[start_equity], equity])
@@ -103,7 +105,7 @@ def measure(
         turnover=turnover(traded_quote, equity, _years(times)),
         fees_quote=fees_quote,
         psr=probabilistic_sharpe(returns),
-        dsr=deflated_sharpe(returns, trial_sharpes),
+        dsr=deflated_sharpe(returns, trial_sharpes, inherited_trials),
     )
 
 
@@ -212,14 +214,11 @@ def turnover(traded_quote: float, equity: FloatArray, years: float) -> float:
 def probabilistic_sharpe(returns: FloatArray, benchmark: float = 0.0) -> float:
     """Probability that the true daily Sharpe ratio is above a benchmark.
 
-    PSR = Φ((SR − SR*) √(T − 1) / √(1 − skew · SR + (kurtosis − 1) / 4 · SR²)), with the moments
-    of the daily returns and a kurtosis of 3 for the normal distribution.
+    The moments are those of the daily returns; see `probability_above` for the formula.
 
     Args:
         returns: daily returns.
         benchmark: SR*, a *daily* Sharpe ratio.
-
-    Source: Bailey & López de Prado (2012), The Sharpe Ratio Efficient Frontier.
     """
     ratio = daily_sharpe(returns)
     if math.isnan(ratio):
@@ -228,10 +227,30 @@ def probabilistic_sharpe(returns: FloatArray, benchmark: float = 0.0) -> float:
     second = float(np.mean(centred**2))
     skew = float(np.mean(centred**3)) / second**1.5
     kurtosis = float(np.mean(centred**4)) / second**2
+    return probability_above(ratio, benchmark, len(returns), skew, kurtosis)
+
+
+def probability_above(
+    ratio: float, benchmark: float, count: int, skew: float, kurtosis: float
+) -> float:
+    """PSR = Φ((SR − SR*) √(T − 1) / √(1 − skew · SR + (kurtosis − 1) / 4 · SR²)).
+
+    Args:
+        ratio: SR, the Sharpe ratio found, of one period (not annualised).
+        benchmark: SR*, in the same unit.
+        count: T, periods.
+        skew: third standardised moment of the returns.
+        kurtosis: fourth one; 3 for the normal distribution.
+
+    Returns:
+        A probability; NaN where the moments allow no variance.
+
+    Source: Bailey & López de Prado (2012), The Sharpe Ratio Efficient Frontier.
+    """
     variance = 1 - skew * ratio + (kurtosis - 1) / 4 * ratio**2
-    if variance <= 0:
+    if variance <= 0 or count < 2:
         return math.nan
-    return _NORMAL.cdf((ratio - benchmark) * math.sqrt(len(returns) - 1) / math.sqrt(variance))
+    return _NORMAL.cdf((ratio - benchmark) * math.sqrt(count - 1) / math.sqrt(variance))
 
 
 def expected_best_sharpe(trials: int, variance: float) -> float:
@@ -248,29 +267,34 @@ def expected_best_sharpe(trials: int, variance: float) -> float:
     return math.sqrt(variance) * ((1 - EULER_GAMMA) * first + EULER_GAMMA * second)
 
 
-def deflated_sharpe(returns: FloatArray, trial_sharpes: Sequence[float]) -> float:
+def deflated_sharpe(
+    returns: FloatArray, trial_sharpes: Sequence[float], inherited: int = 0
+) -> float:
     """`probabilistic_sharpe` against what the best of all trials gets by luck.
+
+    The variance of the trials is the larger of the one seen among them and 1 / days, that of
+    ratios without any skill: variants that differ little would else look like no search at all.
 
     Args:
         returns: daily returns of the run that was chosen.
         trial_sharpes: *daily* Sharpe ratios of every variant tried, the chosen one among them;
-            NaN (a variant that never traded) counts as a trial of 0. With fewer than two this is
-            the plain probability.
+            NaN (a variant that never traded) counts as a trial of 0.
+        inherited: further trials of which only the number is known. With fewer than two trials
+            in all this is the plain probability.
 
     Source: Bailey & López de Prado (2014), The Deflated Sharpe Ratio.
     """
     known = [0.0 if math.isnan(s) else s for s in trial_sharpes]
-    variance = float(np.var(known, ddof=1)) if len(known) > 1 else 0.0
-    return probabilistic_sharpe(returns, expected_best_sharpe(len(known), variance))
+    seen = float(np.var(known, ddof=1)) if len(known) > 1 else 0.0
+    variance = max(seen, 1.0 / max(len(returns), 1))
+    return probabilistic_sharpe(
+        returns, expected_best_sharpe(len(known) + inherited, variance)
+    )
 
 
 def deflated_by_count(returns: FloatArray, trials: int) -> float:
-    """`deflated_sharpe` where the other trials are only counted: as if none of them had skill.
-
-    The variance of a skill-less daily Sharpe ratio over n days is 1 / n.
-    """
-    variance = 1.0 / max(len(returns), 1)
-    return probabilistic_sharpe(returns, expected_best_sharpe(trials, variance))
+    """`deflated_sharpe` where the trials are only counted: as if none of them had skill."""
+    return deflated_sharpe(returns, (), trials)
 
 
 def _years(times: IntArray) -> float:

@@ -86,8 +86,37 @@ def test_the_same_run_twice_has_the_same_digest_and_is_one_trial(
     words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
     first, second = result(capsys, *words), result(capsys, *words)
     assert first["digest"] == second["digest"]
-    assert (first["trials"], second["trials"]) == (1, 1)
-    assert result(capsys, *words, "--taker", "10")["trials"] == 2
+    # The built-in design was itself chosen among 412 on candles up to 2022.
+    assert (first["trials"], second["trials"]) == (413, 413)
+    assert result(capsys, *words, "--taker", "10")["trials"] == 414
+
+
+def test_the_search_behind_the_design_counts_against_the_result_and_is_said(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
+    found = result(capsys, *words)
+    assert found["trials_counted"]["recorded"] == 1
+    assert found["trials_counted"]["inherited"] == 412
+    assert found["metrics"]["dsr"] < found["metrics"]["psr"]
+    assert found["baselines"]["trend"]["dsr"] < found["baselines"]["trend"]["psr"]
+    held = found["baselines"]["buy_and_hold"]
+    assert held["dsr"] == held["psr"]
+    assert run(*words) == 0
+    assert "412 in which the built-in design was chosen" in capsys.readouterr().out
+
+
+def test_candles_from_after_the_design_and_made_up_ones_inherit_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = history(24 * 70, 3, datetime(2024, 1, 1, tzinfo=UTC))
+    HistoryStore(home / "data", "other").append(BTC, late, "test")
+    HistoryStore(home / "data", "simulated").append(BTC, history(24 * 70, 3), "test")
+    base = ("--pair", "BTC/USD", "--strategy", "sma-cross")
+    newer = ("--start", "2024-01-20", "--end", "2024-01-29", "--exchange", "other")
+    assert result(capsys, *base, *newer)["trials"] == 1
+    drawn = ("--start", "2021-01-20", "--end", "2021-01-29", "--exchange", "simulated")
+    assert result(capsys, *base, *drawn)["trials"] == 1
 
 
 def test_there_is_an_equity_row_for_every_candle_and_the_end_day_is_included(

@@ -40,12 +40,12 @@ def test_each_variant_is_the_backtest_with_that_setting_and_counts_as_a_try(
     assert run(*BASE, *GRID, "--jobs", "1", "--out", "o", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert [row["values"]["TAKER"] for row in document["runs"]] == ["0", "50", "0", "50"]
-    assert document["trials"] == 4
+    assert document["trials"] == 416
     monkeypatch.setenv("STOP_ATR_MULTIPLE", "3")
     assert run(*BASE, "--taker", "50", "--json") == 0
     alone = json.loads(capsys.readouterr().out)
     assert alone["digest"] == document["runs"][3]["digest"]
-    assert alone["trials"] == 4
+    assert alone["trials"] == 416
     with (home / "o" / "sweep.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["STOP_ATR_MULTIPLE"] for row in rows] == ["1", "1", "3", "3"]

@@ -16,7 +16,7 @@ import numpy as np
 from trader.bootstrap import sharpe_of, stationary_rows
 from trader.domain.candles import FloatArray, IntArray
 from trader.learning.evaluation import Scores
-from trader.performance import daily_sharpe, deflated_by_count
+from trader.performance import daily_sharpe, deflated_sharpe
 
 LEAST_DAYS = 730
 LEAST_TRADES = 30
@@ -50,6 +50,7 @@ class Evidence:
         trades: closed trades of the strategy.
         trials: strategies and settings that were tried to get here, this one included.
         scores: of the main horizon's probabilities; None without a calibrated model.
+        tried: daily Sharpe ratios of those of the trials that were recorded.
     """
 
     strategy: FloatArray
@@ -58,6 +59,7 @@ class Evidence:
     trades: int
     trials: int
     scores: Scores | None
+    tried: tuple[float, ...] = ()
 
 
 def judge(evidence: Evidence, *, seed: int = 0) -> Licence:
@@ -90,8 +92,31 @@ def trials_behind(source: str, tested_from: datetime, recorded: int = 0) -> int:
         tested_from: beginning of the test.
         recorded: variants in the trial ledger for this data.
     """
+    return max(1, recorded) + inherited_trials(source, tested_from)
+
+
+def inherited_trials(source: str, tested_from: datetime) -> int:
+    """The part of `trials_behind` that lies in the design: tried before the user's first try."""
     inherited = tested_from < DESIGN_DATA_END and not source.startswith("simulated")
-    return max(1, recorded) + (DESIGN_TRIALS if inherited else 0)
+    return DESIGN_TRIALS if inherited else 0
+
+
+def trials_in_words(total: int, inherited: int) -> str:
+    """How many tries were counted, and whose they were.
+
+    >>> trials_in_words(413, 412)
+    '413 tries: 1 of yours on this data and 412 in which the built-in design was chosen on it'
+    >>> trials_in_words(1, 0)
+    '1 try of yours on this data'
+    """
+    own = total - inherited
+    yours = f"{own:,} {'try' if own == 1 else 'tries'} of yours on this data"
+    if not inherited:
+        return yours
+    return (
+        f"{total:,} tries: {own:,} of yours on this data and {inherited:,} in which the "
+        "built-in design was chosen on it"
+    )
 
 
 def chance_of_lead(ours: FloatArray, theirs: FloatArray, *, seed: int = 0) -> float:
@@ -136,7 +161,8 @@ def _amount(evidence: Evidence) -> list[str]:
 
 def _returns(evidence: Evidence, seed: int) -> list[str]:
     failed = []
-    dsr = deflated_by_count(evidence.strategy, evidence.trials)
+    only_counted = evidence.trials - len(evidence.tried)
+    dsr = deflated_sharpe(evidence.strategy, evidence.tried, only_counted)
     if not dsr >= WANTED_DSR:
         failed.append(
             f"Sharpe {_yearly(evidence.strategy):.2f} after costs: deflated for "

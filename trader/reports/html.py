@@ -147,7 +147,7 @@ def _cards(result: BacktestResult) -> str:
         ("Fees", f"{shown(m.get('fees_quote'), ',.0f')} {result.quote}",
          f"{shown((m.get('fees_quote') or 0) / result.run.cash, '.1%')} of the start", ""),
         ("Likely more than luck", shown(m.get("dsr"), ".0%"),
-         f"{result.document['trials']} tries counted", ""),
+         f"after {result.document['trials']:,} tries", ""),
     ]  # fmt: skip
     return '<div class="cards">' + "".join(
         f'<div class="card {tone}"><p>{html.escape(name)}</p><b>{html.escape(value)}</b>'
@@ -284,8 +284,8 @@ def _caveats(result: BacktestResult) -> str:
     document = result.document
     lines = [
         "Past prices are one path among many. Halve the Sharpe ratio before planning with it.",
-        f"{document['trials']} different tries on this data are in the ledger; the deflated "
-        "figure above takes the best of that many lucky coins into account.",
+        f"Counted: {document['trials_counted']['words']}. The deflated figure above takes the "
+        "best of that many lucky coins into account.",
         "Decisions see closed candles only and are filled from the next one on, at the worse of "
         "the prices in doubt: inside a candle the stop is met before the target.",
         *result.notes,

@@ -49,10 +49,10 @@ def print_summary(result: BacktestResult, console: Console) -> None:
 
 
 def _verdict(result: BacktestResult) -> str:
-    m, tries = result.document["metrics"], result.document["trials"]
+    m, tries = result.document["metrics"], result.document["trials_counted"]["words"]
     parts = [
         f"chance of being more than luck: {shown(m.get('dsr'), '.0%')} after {tries} "
-        f"{'try' if tries == 1 else 'tries'} on this data (believe it from 95 % on)"
+        "(believe it from 95 % on)"
     ]
     calibration = result.document.get("calibration")
     if calibration:
