@@ -19,7 +19,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -77,6 +77,7 @@ class Config:
     poll_seconds: float
     strategy: str
     sentiment_sources: tuple[str, ...]
+    indicators: tuple[str, ...]
     model_type: str
     retrain_hours: float
     training_window_days: int
@@ -290,6 +291,23 @@ def _read_name(text: str) -> str:
     return text.strip()
 
 
+def _read_modules(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not all(re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", word) for word in words):
+        raise ValueError("Without .py, folders with points: my_folder.my_indicators.")
+    return words
+
+
+def _own_or(*allowed: str) -> Parser:
+    """One of the names, or `module:name` of a part that the user brings along."""
+    named = _choice(*allowed)
+
+    def read(text: str) -> str:
+        return _read_name(text) if ":" in text else str(named.read(text))
+
+    return Parser(read, f"{named.expects}, or module:name of your own")
+
+
 def _read_sources(text: str) -> tuple[str, ...]:
     words = tuple(word.strip() for word in text.split(",") if word.strip())
     if not all(re.fullmatch(r"[A-Za-z_][\w.:-]*(=https?://\S+)?", word) for word in words):
@@ -362,6 +380,7 @@ def _read_password(text: str) -> Secret:
 TEXT_PAIRS = Parser(_read_pairs, "pairs such as BTC/USD,ETH/USD")
 FRAME = Parser(_read_timeframe, "one of 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w, 15d")
 NAME = Parser(_read_name, "a name, or module:Class")
+MODULES = Parser(_read_modules, "names of modules with commas")
 SOURCES = Parser(_read_sources, "names with commas, such as fear-and-greed")
 WEB_ADDRESS = Parser(_read_web_address, "an address that begins with https://")
 ALERT_ADDRESS = Parser(_read_alert_address, "an address such as https://host/path or ntfy://topic")
@@ -400,7 +419,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Where the exchange answers; the address printed by `run_trader.py sandbox` works "
             "too."),
     Setting("EXCHANGE", ACCOUNT, NAME, "kraken",
-            "The exchange: kraken, or module:Class of your own."),
+            "The exchange: kraken, or module:Class of your own (docs/how-to/add-an-exchange.md). "
+            "Stored candles are kept apart by this name."),
     Setting("PAIRS", MARKET, TEXT_PAIRS, "BTC/USD,ETH/USD,SOL/USD",
             "Pairs to trade, with one quote currency."),
     Setting("TIMEFRAME", MARKET, FRAME, "1h", "Length of the candles on which is decided."),
@@ -413,7 +433,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("SENTIMENT_SOURCES", MARKET, SOURCES, "",
             "Outside sentiment to read beside the market's own: fear-and-greed (the daily index "
             "of alternative.me), name=address, or module:Class. Empty: none, nobody is asked."),
-    Setting("MODEL_TYPE", MODEL, _choice(*MODEL_TYPES), "ensemble", "What is trained."),
+    Setting("INDICATORS", MARKET, MODULES, "",
+            "Modules with indicators and patterns of your own, such as my_indicators; they join "
+            "the analysis, and the features if they have two bounds."),
+    Setting("MODEL_TYPE", MODEL, _own_or(*MODEL_TYPES), "ensemble",
+            "What is trained: all three members that vote, one of them, or module:factory of "
+            "your own."),
     Setting("RETRAIN_HOURS", MODEL, _float("0", "8760", "hours"), "168",
             "Hours between trainings; 0 trains only on request."),
     Setting("TRAINING_WINDOW_DAYS", MODEL, _integer(30, 5000, "days"), "1095",
@@ -500,7 +525,34 @@ def load_config(
     home = env_file.parent if env_file is not None else Path()
     for name in ("data_dir", "models_dir", "logs_dir"):
         values[name] = (home / values[name]).absolute()
+    load_indicators(values["indicators"])
     return Config(**values, sources=sources)
+
+
+def load_indicators(modules: Iterable[str]) -> None:
+    """Let the users' own indicators and patterns register themselves, once per process.
+
+    Raises:
+        UsageError: if a module cannot be imported or registers nothing.
+    """
+    for module in modules:
+        if module not in sys.modules:
+            _load_indicator_module(module)
+
+
+def _load_indicator_module(module: str) -> None:
+    from trader.extensions import load_module
+    from trader.indicators import INDICATORS
+    from trader.patterns import PATTERNS
+
+    before = len(INDICATORS) + len(PATTERNS)
+    load_module("INDICATORS", module)
+    if len(INDICATORS) + len(PATTERNS) == before:
+        raise UsageError(
+            f"INDICATORS: {module} registers neither an indicator nor a pattern",
+            "Put @indicator(...) or @pattern(...) before the function; see "
+            "docs/how-to/add-an-indicator.md.",
+        )
 
 
 def _as_error(faults: list[str]) -> UsageError:

@@ -52,6 +52,7 @@ from trader.domain.orders import Purpose, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
 from trader.domain.window import KEEP, STRIDE
+from trader.exchanges import OWN, open_own_exchange
 from trader.exchanges.account_store import FILE, stored_now
 from trader.exchanges.feeds.kraken import KrakenFeed
 from trader.exchanges.feeds.replay import ReplayFeed
@@ -63,7 +64,7 @@ from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire
 from trader.exchanges.transport import Timeouts
 from trader.exchanges.wire.keys import ApiKey
-from trader.ports import AlertChannel, Clock, Exchange, ModelSource
+from trader.ports import AlertChannel, Clock, Exchange, ExchangeSettings, ModelSource
 from trader.risk.correlation import DAYS, correlations
 from trader.risk.stops import daily_atr, daily_atr_of
 from trader.simulation.costs import table_rates
@@ -898,6 +899,15 @@ def _live(config: Config, *, checked: bool = True) -> Venue:
             "live trading needs KRAKEN_API_KEY and KRAKEN_API_SECRET",
             "Put them into .env, or set SANDBOX=true for paper trading.",
         )
+    exchange = _kraken(config, checked) if config.exchange == OWN else _own_exchange(config)
+    digest = hashlib.sha256(config.kraken_api_key.encode()).hexdigest()[:12]
+    return Venue(
+        "LIVE", "kraken", "live prices, REAL MONEY", f"live-{digest}", "real",
+        config.pairs, SystemClock(), exchange, history_store(config, exchange.name),
+    )  # fmt: skip
+
+
+def _kraken(config: Config, checked: bool) -> Exchange:
     client = KrakenClient(
         config.kraken_api_key,
         config.kraken_api_secret,
@@ -909,11 +919,16 @@ def _live(config: Config, *, checked: bool = True) -> Venue:
     )
     if checked:
         client.check_key()
-    digest = hashlib.sha256(config.kraken_api_key.encode()).hexdigest()[:12]
-    return Venue(
-        "LIVE", "kraken", "live prices, REAL MONEY", f"live-{digest}", "real",
-        config.pairs, SystemClock(), client, history_store(config),
-    )  # fmt: skip
+    return client
+
+
+def _own_exchange(config: Config) -> Exchange:
+    return open_own_exchange(
+        config.exchange,
+        ExchangeSettings(
+            config.kraken_api_key, config.kraken_api_secret, config.kraken_api_url, config.data_dir
+        ),
+    )
 
 
 def _paper(config: Config, wishes: Wishes) -> Venue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -14,12 +15,13 @@ from trader.domain.signals import Analysis, Snapshot
 from trader.indicators.context import Columns, Context, among
 from trader.indicators.crossmarket import LEADER
 from trader.indicators.plan import evaluate
-from trader.indicators.registry import INDICATORS, inputs_of
+from trader.indicators.registry import INDICATORS, Indicator, inputs_of
 from trader.indicators.stream import IndicatorStream
 from trader.patterns import PATTERNS
 from trader.sentiment import sentiment
 
-_ENTRIES = {**INDICATORS, **PATTERNS}
+_ENTRIES: Mapping[str, Indicator] = ChainMap({}, PATTERNS, INDICATORS)  # type: ignore[arg-type]
+"""What is computed; a view, because modules of the user's own may register later."""
 _ROOM = 1024
 """Candles for which room is made at a time."""
 

@@ -114,6 +114,7 @@ class Apprentice:
             ),
             __version__,
             None if leader is None or leader in histories else self._history(leader),
+            own_indicators=config.indicators,
         )
 
     def _history(self, pair: Pair) -> Candles:

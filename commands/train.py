@@ -129,7 +129,7 @@ def _request(
             taker_fee=float(rates.taker), confidence_threshold=config.confidence_threshold,
             days=(newest - min(c.first_opened_at for c in histories.values())).days,
         ),
-        __version__, leader,
+        __version__, leader, own_indicators=config.indicators,
     )  # fmt: skip
 
 

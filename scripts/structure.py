@@ -22,7 +22,7 @@ trader.strategies
 trader.learning | trader.risk
 trader.patterns
 trader.indicators | trader.sentiment | trader.performance
-trader.ports
+trader.ports | trader.extensions
 trader.domain
 ```
 
@@ -35,6 +35,7 @@ OTHER_FILES = {
     "MIT_LICENSE": "the licence",
     "requirements.in, requirements.txt": "what runs: asked for, and locked",
     "requirements-dev.in, requirements-dev.txt": "what tests: asked for, and locked",
+    "requirements-bench.in, requirements-bench.txt": "the programs that benchmarks measure beside ours",
     "pyproject.toml": "rules of ruff, mypy and pytest",
     "Makefile": "the developer's commands; `make help`",
     ".env.example": "every setting with its default; made from the table in `config.py`",
@@ -59,6 +60,7 @@ SECTIONS = {
     "Storage": "trader/storage/**/*.py",
     "Reports": "trader/reports/**/*.py",
     "Dashboard": "trader/dashboard/**/*.py",
+    "Examples of what users bring along": "examples/*.py",
     "For those who measure: speed": "benchmarks/**/*.py",
     "For those who measure: kills, faults, soaks": "campaigns/**/*.py",
 }

@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     # Patterns are written in the language of the indicators (graph, registry): one layer above.
     {"trader.patterns", "trader.periods"},
     {"trader.indicators", "trader.sentiment", "trader.performance", "trader.bootstrap"},
-    {"trader.ports"},
+    {"trader.ports", "trader.extensions"},
     {"trader.domain"},
 ]  # fmt: skip
 LEVEL = {name: i for i, row in enumerate(LAYERS) for name in row}

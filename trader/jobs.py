@@ -25,6 +25,7 @@ import numpy.typing as npt
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import ModelError, TraderError
 from trader.domain.markets import Pair
+from trader.extensions import load_module
 from trader.learning.settings import LearningSettings
 
 NICE = 10
@@ -43,6 +44,7 @@ class TrainingRequest:
         trained_at: the present, in the candles' time.
         leader: the leader's candles where it is not among the pairs.
         trials: strategies and settings that were tried before, for the licence.
+        own_indicators: modules with the user's own, to be loaded in the child too.
     """
 
     histories: Mapping[Pair, Candles]
@@ -53,6 +55,7 @@ class TrainingRequest:
     code_version: str = ""
     leader: Candles | None = None
     trials: int = 1
+    own_indicators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,8 @@ def _in_child(body: dict[str, Any], news: Any) -> None:
     body["histories"] = {Pair.parse(p): _candles(c) for p, c in body["histories"].items()}
     body["leader"] = None if body["leader"] is None else _candles(body["leader"])
     try:
+        for module in body["own_indicators"]:
+            load_module("INDICATORS", module)
         result = train_and_save(TrainingRequest(**body), tell)
         licence = result.licence
         news.put(("done", result.model.id, licence.granted, "; ".join(licence.reasons)))

@@ -6,7 +6,9 @@ Backtest, paper and live differ in three of these only: exchange, clock and jour
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from trader.domain.candles import Candles, Timeframe
@@ -189,3 +191,28 @@ class AlertChannel(Protocol):
     def send(self, title: str, body: str, severity: str) -> None:
         """Send, or raise; the caller keeps it for later then."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSettings:
+    """What an exchange of the user's own is made with: `Class.from_settings(ExchangeSettings)`.
+
+    Attributes:
+        key: KRAKEN_API_KEY; empty for public reads only.
+        secret: KRAKEN_API_SECRET.
+        url: KRAKEN_API_URL, whatever is behind it.
+        data_dir: where it may keep files of its own.
+    """
+
+    key: str
+    secret: str
+    url: str
+    data_dir: Path
+
+    def __repr__(self) -> str:
+        return f"ExchangeSettings(url={self.url!r})"
+
+
+def methods_of(port: type) -> tuple[str, ...]:
+    """The methods a port asks for, by name."""
+    return tuple(name for name, part in vars(port).items() if callable(part) and name[0] != "_")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trader.domain.candles import FloatArray
-from trader.domain.errors import ModelError
+from trader.domain.errors import ModelError, UsageError
 from trader.learning.features import Matrix
 
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -241,6 +241,13 @@ def _trees(member: Any, horizon: int, name: str) -> tuple[list[dict[str, Any]], 
     if hasattr(member, "estimators_"):
         trees = [_forest_tree(tree.tree_) for tree in member.estimators_]
         return trees, Group(horizon, name, 0.0, 1.0 / len(trees), logistic=False)
+    if not hasattr(member, "_predictors"):
+        raise UsageError(
+            f"MODEL_TYPE={name}: a {type(member).__name__} cannot be kept as plain arrays",
+            "Models are never unpickled. Give a scikit-learn forest (estimators_), a "
+            "HistGradientBoostingClassifier, or a line with median_, mean_, deviation_, "
+            "weights_ and intercept_ like RobustLogistic.",
+        )
     trees = [_boosted_tree(stage[0], member.learning_rate) for stage in member._predictors]
     offset = float(np.ravel(member._baseline_prediction)[0])
     return trees, Group(horizon, name, offset, 1.0, logistic=True)

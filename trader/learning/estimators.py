@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from trader.domain.errors import UsageError
+from trader.extensions import demand_methods, load_part
 from trader.learning.features import Matrix
 
 Factory: TypeAlias = Callable[[int], Any]
@@ -54,11 +55,22 @@ def members_of(model_type: str) -> tuple[str, ...]:
     Raises:
         UsageError: if there is no such type.
     """
+    if ":" in model_type:
+        return (_own_member(model_type),)
     if model_type not in MODEL_TYPES:
         near = get_close_matches(model_type, MODEL_TYPES, 1)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(MODEL_TYPES)}."
         raise UsageError(f"model type '{model_type}' is not known", hint)
     return MODEL_TYPES[model_type]
+
+
+def _own_member(model_type: str) -> str:
+    """Register the factory behind `module:factory` under that name."""
+    if model_type not in ESTIMATORS:
+        factory = load_part("MODEL_TYPE", model_type, "a function (seed) -> classifier")
+        demand_methods("MODEL_TYPE", model_type, factory(0), ("fit", "predict_proba"))
+        ESTIMATORS[model_type] = factory
+    return model_type
 
 
 @estimator("random_forest")

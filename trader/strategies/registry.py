@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from trader.domain.errors import UsageError
 from trader.domain.signals import Action, Signal, Snapshot
+from trader.extensions import load_part
 from trader.learning.forecast import Outlook
 
 DUST = 0.002
@@ -120,14 +121,31 @@ def all_strategies() -> dict[str, StrategyEntry]:
 
 
 def _from_module(name: str) -> StrategyEntry:
-    module, _, attribute = name.partition(":")
-    try:
-        decide = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as fault:
+    decide = load_part("STRATEGY", name, "a function (situation) -> Signal")
+    if not callable(decide):
         raise UsageError(
-            f"strategy '{name}': {fault}", "Write module:function, importable from here."
-        ) from fault
-    return StrategyEntry(name, f"from {module}", bool(getattr(decide, "learns", False)), decide)
+            f"STRATEGY={name} is {type(decide).__name__}, not a function",
+            "Wanted: def name(situation: Situation) -> Signal.",
+        )
+    if isinstance(decide, type):
+        decide = decide()
+    learns = bool(getattr(decide, "learns", False))
+    return StrategyEntry(name, f"from {name.partition(':')[0]}", learns, _held_to(name, decide))
+
+
+def _held_to(name: str, decide: Strategy) -> Strategy:
+    """A strategy of the user's own, held to giving a signal."""
+
+    def decided(situation: Situation) -> Signal:
+        signal = decide(situation)
+        if not isinstance(signal, Signal):
+            raise UsageError(
+                f"STRATEGY={name} returned {type(signal).__name__}, not a Signal",
+                "End every path of it with: return towards(...) or return waiting(...).",
+            )
+        return signal
+
+    return decided
 
 
 def towards(
