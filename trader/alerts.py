@@ -77,6 +77,8 @@ def _alert_for_state(event: ev.Event) -> Alert | None:
         case ev.HealthChanged(check=check, state=state):
             severity = {"ok": "info", "warn": "warning"}.get(state, "critical")
             return Alert(f"health:{check}:{state}", severity, f"{check}: {state}", event.detail)
+        case ev.ModelDoubted() | ev.ModelTrusted() | ev.ModelCompared():
+            return _alert_for_model(event)
         case ev.Troubled():
             title = f"Trouble: {event.category}"
             return Alert(f"trouble:{event.category}", "warning", title, event.message)
@@ -88,6 +90,29 @@ def _alert_for_state(event: ev.Event) -> Alert | None:
             return Alert(
                 f"reconciled:{event.at}", "warning", "Account differs from the journal",
                 "\n".join(differences),
+            )  # fmt: skip
+        case _:
+            return None
+
+
+def _alert_for_model(
+    event: ev.ModelDoubted | ev.ModelTrusted | ev.ModelCompared,
+) -> Alert | None:
+    match event:
+        case ev.ModelDoubted():
+            return Alert(
+                f"doubted:{event.model_id}:{event.at}", "warning",
+                "The model is doubted: the trend rule decides alone", event.reason,
+            )  # fmt: skip
+        case ev.ModelTrusted():
+            return Alert(
+                f"trusted:{event.model_id}:{event.at}", "info", "The model is believed again",
+                event.reason,
+            )  # fmt: skip
+        case ev.ModelCompared(verdict="promoted"):
+            return Alert(
+                f"promoted:{event.challenger}", "info", f"New model in use: {event.challenger}",
+                event.reason,
             )  # fmt: skip
         case _:
             return None

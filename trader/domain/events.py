@@ -207,6 +207,141 @@ class ModelAdopted:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedChance:
+    """What a model says of one horizon, before anybody knows how it will end.
+
+    Attributes:
+        horizon_hours: how far it looks.
+        probability: calibrated chance of a rise from the next open to the horizon's end.
+        base_rate: how often that was so in the training rows.
+        expected_return: gross, as a fraction.
+    """
+
+    horizon_hours: float
+    probability: float
+    base_rate: float
+    expected_return: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMove:
+    """How far one feature moved a vote: probability."""
+
+    feature: str
+    moved: float
+
+
+@dataclass(frozen=True, slots=True)
+class VoteExplained:
+    """Where a vote comes from: start + the moves + rest = vote, exactly.
+
+    Attributes:
+        horizon_hours: the horizon explained.
+        start: the members' mean expectation before they saw the candle.
+        moves: the strongest features, strongest first.
+        rest: what all the others moved together.
+        vote: the members' mean probability, before calibration.
+        calibrated: the probability after it.
+    """
+
+    horizon_hours: float
+    start: float
+    moves: tuple[FeatureMove, ...]
+    rest: float
+    vote: float
+    calibrated: float
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastMade:
+    """A model spoke about a closed candle, whether or not anything was done on it.
+
+    Attributes:
+        chances: one a horizon, shortest first.
+        buckets: one sign a feature: which tenth of its training values the value lies in, `0` to
+            `9`, `-` where it is not known; empty for a model that does not know its tenths.
+        strange: share of the features outside their training range.
+        explained: of the horizon that decides; None where nobody asked.
+    """
+
+    at: datetime
+    pair: Pair
+    closed_at: datetime
+    model_id: str
+    chances: tuple[StatedChance, ...]
+    buckets: str = ""
+    strange: float = 0.0
+    explained: VoteExplained | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastOutcome:
+    """What came of one stated chance.
+
+    Attributes:
+        closed_at: the close of the candle it was made for.
+        gained: gross return from the next open to the horizon's end; above 0 is a rise.
+    """
+
+    closed_at: datetime
+    model_id: str
+    horizon_hours: float
+    probability: float
+    base_rate: float
+    gained: float
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastScored:
+    """Outcomes of earlier forecasts on the pair that are known by now."""
+
+    at: datetime
+    pair: Pair
+    outcomes: tuple[ForecastOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDoubted:
+    """The live record speaks against the model: from here on the plain trend rule decides."""
+
+    at: datetime
+    model_id: str
+    horizon_hours: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTrusted:
+    """The model is believed again."""
+
+    at: datetime
+    model_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCompared:
+    """A challenger was held against the model in use on data neither has seen.
+
+    Attributes:
+        verdict: `promoted`, `kept` (the challenger is dropped) or `undecided`.
+        blocks: independent pieces of evidence so far.
+        lead: mean log-loss advantage of the challenger per forecast, nats; below 0 is worse.
+        evidence: e-value for the challenger: 20 and more decide for it.
+    """
+
+    at: datetime
+    pair: Pair
+    champion: str
+    challenger: str
+    verdict: str
+    blocks: int
+    lead: float
+    evidence: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class HealthChanged:
     """A health check changed its state (`ok`, `warn`, `fail`)."""
 
@@ -229,6 +364,7 @@ Event = Union[  # noqa: UP007 - get_args reads the members
     SessionStarted, SessionEnded, CashAdjusted, SignalMade, TradeRefused, TradeApproved,
     OrderIntended, OrderAccepted, OrderRefused, OrderUnclear, CancelIntended, OrderFilled,
     OrderEnded, EquityMarked, Reconciled, EmergencyStopped, Resumed, ModelAdopted,
+    ForecastMade, ForecastScored, ModelDoubted, ModelTrusted, ModelCompared,
     HealthChanged, Troubled,
 ]  # fmt: skip
 

@@ -107,6 +107,28 @@ def horizon_labels(candles: Candles, hours: float, beyond: float = 0.0) -> Label
     return Labels(up, returns, decided, decided + horizon, valid, horizon)
 
 
+def gain_after(candles: Candles, decided_at: int, hours: float) -> float | None:
+    """The `returns` of `horizon_labels` for one candle; None where it has no label.
+
+    Args:
+        candles: closed candles.
+        decided_at: close of the candle, Unix seconds.
+        hours: the horizon.
+    """
+    step, horizon = candles.timeframe.seconds, round(hours * 3600)
+    row = int(np.searchsorted(candles.opened_at, decided_at - step))
+    if row + 1 >= len(candles) or int(candles.opened_at[row]) != decided_at - step:
+        return None
+    end = int(np.searchsorted(candles.opened_at, decided_at + horizon - step, side="right")) - 1
+    ended = int(candles.opened_at[end]) + step
+    late = int(candles.opened_at[row + 1]) - decided_at
+    known = int(candles.opened_at[-1]) + step >= decided_at + horizon
+    early = decided_at + horizon - ended
+    if not known or end <= row or max(late, early) > TOLERATED_GAP * step:
+        return None
+    return float(candles.close[end] / candles.open[row + 1] - 1.0)
+
+
 def barrier_labels(candles: Candles, target: FloatArray, stop: FloatArray, longest: int) -> Labels:
     """Is the target reached before the stop, within so many candles?
 

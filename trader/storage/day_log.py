@@ -102,10 +102,6 @@ def _describe_state(event: ev.Event) -> _Line:
             }  # fmt: skip
         case ev.Resumed():
             return "WARNING", "resumed", {"who": event.who}
-        case ev.ModelAdopted():
-            return "INFO", "model", {
-                "pair": event.pair, "model": event.model_id or "none", "reason": event.reason
-            }  # fmt: skip
         case ev.HealthChanged():
             level = {"ok": "INFO", "warn": "WARNING"}.get(event.state, "ERROR")
             return level, "health", {
@@ -113,6 +109,35 @@ def _describe_state(event: ev.Event) -> _Line:
             }  # fmt: skip
         case ev.Troubled():
             return "ERROR", "trouble", {"category": event.category, "message": event.message}
+        case _:
+            return _describe_model(event)
+
+
+def _describe_model(event: ev.Event) -> _Line:
+    match event:
+        case ev.ModelAdopted():
+            return "INFO", "model", {
+                "pair": event.pair, "model": event.model_id or "none", "reason": event.reason
+            }  # fmt: skip
+        case ev.ForecastMade():
+            chances = {f"{c.horizon_hours:g}h": f"{c.probability:.3f}" for c in event.chances}
+            return "DEBUG", "forecast", {"pair": event.pair, "model": event.model_id, **chances}
+        case ev.ForecastScored():
+            return "DEBUG", "forecasts_scored", {
+                "pair": event.pair, "outcomes": len(event.outcomes)
+            }  # fmt: skip
+        case ev.ModelDoubted():
+            return "WARNING", "model_doubted", {
+                "model": event.model_id, "horizon": f"{event.horizon_hours:g}h",
+                "reason": event.reason,
+            }  # fmt: skip
+        case ev.ModelTrusted():
+            return "INFO", "model_trusted", {"model": event.model_id, "reason": event.reason}
+        case ev.ModelCompared():
+            return "INFO", "model_compared", {
+                "pair": event.pair, "champion": event.champion, "challenger": event.challenger,
+                "verdict": event.verdict, "reason": event.reason,
+            }  # fmt: skip
         case _:
             raise TypeError(f"no log line is known for {type(event).__name__}")
 
