@@ -35,6 +35,9 @@ from trader.domain.markets import Pair
 FEEDS = ("auto", "kraken", "replay", "simulated")
 MODEL_TYPES = ("ensemble", "random_forest", "gradient_boosting", "logistic_regression")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+IN_KEYRING = "keyring"
+"""Written in place of a secret, it says that the system's keyring keeps it."""
+KEYRING_SERVICE = "kraken-ai-trader"
 _PASSWORD_LENGTH = 8
 _LAST_HOUR = 23
 _LIKENESS_IN_FILE = 0.6
@@ -639,7 +642,42 @@ def _values(
 def _read(setting: Setting, text: str) -> Any:
     if text == "" and setting.secret:
         return Secret()
+    if setting.secret and text.strip() == IN_KEYRING:
+        text = _from_keyring(setting.name)
     return setting.parser.read(text)
+
+
+def _from_keyring(name: str) -> str:
+    """The secret that the system's keyring keeps under the setting's name."""
+    try:
+        import keyring
+    except ImportError:
+        raise ValueError("The keyring is optional: pip install keyring.") from None
+    try:
+        found = keyring.get_password(KEYRING_SERVICE, name)
+    except keyring.errors.KeyringError as fault:
+        raise ValueError(f"The keyring cannot be read: {fault}.") from None
+    if found is None:
+        raise ValueError(
+            f"The keyring has none. Put it there: keyring set {KEYRING_SERVICE} {name}."
+        )
+    return found
+
+
+def with_values(text: str, values: Mapping[str, str]) -> str:
+    """The text of a settings file in which these settings have these values.
+
+    A line of the setting, also one that is commented out, is replaced; otherwise one is added.
+
+    >>> with_values("# pairs\\n#PAIRS=BTC/USD\\n", {"PAIRS": "ETH/USD"})
+    '# pairs\\nPAIRS=ETH/USD\\n'
+    """
+    for name, value in values.items():
+        line = f"{name}={value}"
+        text, found = re.subn(rf"(?m)^#?{name}=.*$", lambda _: line, text, count=1)  # noqa: B023
+        if not found:
+            text = f"{text.rstrip()}\n{line}\n"
+    return text
 
 
 def _fault(setting: Setting, text: str, place: str, reason: str) -> str:
@@ -691,7 +729,8 @@ def example() -> str:
     lines = [
         "# Settings of the AI crypto trader. Nothing here has to be changed for paper trading.",
         "# A line takes effect when its leading # is removed; an environment variable wins.",
-        "# Keep this file to yourself (mode 600): keys and passwords belong nowhere else.",
+        "# Keep this file to yourself (mode 600). A secret may also lie in the system's keyring:",
+        "# write NAME=keyring here, and run: keyring set kraken-ai-trader NAME",
     ]
     section = ""
     for setting in SETTINGS:

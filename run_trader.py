@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import click
 
 from trader import __version__
 
 COMMANDS = {
+    "init": "a few questions, and the settings are written",
     "start": "run the bot: paper trading by default, no keys needed",
     "analyze": "one analysis: indicators, patterns, sentiment, signal, plan",
     "trade": "one manual order through the same risk rules",
@@ -28,6 +30,7 @@ COMMANDS = {
     "sandbox": "serve the Kraken-compatible exchange over HTTP",
     "ledger": "every fill, fee and transfer, exact decimals",
     "doctor": "check the set-up, with remedies",
+    "completion": "teach a shell to complete the commands",
 }
 
 
@@ -49,6 +52,15 @@ class LazyGroup(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete the names of commands without importing them."""
+        from click.shell_completion import CompletionItem
+
+        found = [n for n in COMMANDS if n.startswith(incomplete)]
+        items: list[Any] = [CompletionItem(n, help=COMMANDS[n]) for n in found]
+        # What is left are the group's own options.
+        return items or click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

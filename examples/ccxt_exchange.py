@@ -113,12 +113,8 @@ class CcxtExchange:
         self._market(pair)
         now = self.server_time()
         rows = self._read(lambda: self._api.fetch_ohlcv(str(pair), str(timeframe), limit=720))
-        candles = [
-            Candle(_moment(at), *(_number(v) for v in prices))
-            for at, *prices in rows
-            if _number(prices[4]) > 0
-        ]
-        return Candles.of(timeframe, candles).known_at(now)
+        candles = [_candle(row) for row in rows]
+        return Candles.of(timeframe, [c for c in candles if c.volume > 0]).known_at(now)
 
     def ticker(self, pair: Pair) -> Ticker:
         """Best prices and last trade."""
@@ -325,6 +321,12 @@ def _fault(
         if isinstance(fault, theirs):
             return ours(text)
     return (lost if isinstance(fault, ccxt.NetworkError) else strange)(text)
+
+
+def _candle(row: Any) -> Candle:
+    """A row of ccxt; it does not tell how many trades there were."""
+    opened, high, low, close, volume = (_number(value) for value in row[1:6])
+    return Candle(_moment(row[0]), opened, high, low, close, volume)
 
 
 def _number(value: Any) -> Decimal:

@@ -35,7 +35,7 @@ OTHER_FILES = {
     "MIT_LICENSE": "the licence",
     "requirements.in, requirements.txt": "what runs: asked for, and locked",
     "requirements-dev.in, requirements-dev.txt": "what tests: asked for, and locked",
-    "requirements-bench.in, requirements-bench.txt": "the programs that benchmarks measure beside ours",
+    "requirements-bench.in, requirements-bench.txt": "the peers of the benchmarks",
     "pyproject.toml": "rules of ruff, mypy and pytest",
     "Makefile": "the developer's commands; `make help`",
     ".env.example": "every setting with its default; made from the table in `config.py`",

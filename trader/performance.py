@@ -287,9 +287,7 @@ def deflated_sharpe(
     known = [0.0 if math.isnan(s) else s for s in trial_sharpes]
     seen = float(np.var(known, ddof=1)) if len(known) > 1 else 0.0
     variance = max(seen, 1.0 / max(len(returns), 1))
-    return probabilistic_sharpe(
-        returns, expected_best_sharpe(len(known) + inherited, variance)
-    )
+    return probabilistic_sharpe(returns, expected_best_sharpe(len(known) + inherited, variance))
 
 
 def deflated_by_count(returns: FloatArray, trials: int) -> float:
