@@ -8,16 +8,13 @@ from trader.domain.errors import UsageError
 
 PROGRAM = "kraken-ai-trader"
 VARIABLE = "_KRAKEN_AI_TRADER_COMPLETE"
-HOMES = {
-    "bash": "~/.bashrc",
-    "zsh": "~/.zshrc",
-    "fish": "~/.config/fish/completions/kraken-ai-trader.fish",
-}
+SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(name="completion", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("shell", type=click.Choice(list(HOMES)))
-def command(shell: str) -> None:
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def command(context: click.Context, shell: str) -> None:
     """Print the script that teaches a shell to complete `kraken-ai-trader` (see `pip install .`).
 
     \b
@@ -26,9 +23,7 @@ def command(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from run_trader import cli
-
     kind = get_completion_class(shell)
     if kind is None:
-        raise UsageError(f"no completion for {shell}", f"Known: {', '.join(HOMES)}.")
-    click.echo(kind(cli, {}, PROGRAM, VARIABLE).source())
+        raise UsageError(f"no completion for {shell}", f"Known: {', '.join(SHELLS)}.")
+    click.echo(kind(context.find_root().command, {}, PROGRAM, VARIABLE).source())

@@ -49,12 +49,16 @@ _EVENTS: tuple[ev.Event, ...] = (
     ev.Resumed(T0, "command line"),
     ev.ModelAdopted(T0, BTC, "20240301-abc", "better than the one before"),
     ev.ForecastMade(
-        T0, BTC, T0, "20240301-abc", (ev.StatedChance(24.0, 0.56, 0.52, 0.004),), "0459-", 0.01,
+        T0,
+        BTC,
+        T0,
+        "20240301-abc",
+        (ev.StatedChance(24.0, 0.56, 0.52, 0.004),),
+        "0459-",
+        0.01,
         ev.VoteExplained(24.0, 0.52, (ev.FeatureMove("rsi_14", 0.03),), 0.01, 0.56, 0.55),
     ),
-    ev.ForecastScored(
-        T0, BTC, (ev.ForecastOutcome(T0, "20240301-abc", 24.0, 0.56, 0.52, 0.012),)
-    ),
+    ev.ForecastScored(T0, BTC, (ev.ForecastOutcome(T0, "20240301-abc", 24.0, 0.56, 0.52, 0.012),)),
     ev.ModelDoubted(T0, "20240301-abc", 24.0, "chances are 10 points too high"),
     ev.ModelTrusted(T0, "20240301-abc", "the newest 100 forecasts are right again"),
     ev.ModelCompared(T0, BTC, "a", "b", "promoted", 60, 0.004, 22.5, "better on 60 days"),
