@@ -15,7 +15,8 @@ rows below its own, which `tests/test_architecture.py` checks:
 ```
 scripts              run_trader          commands          main          config
 kraken_client | market_analyzer | ai_trader | risk_manager | trading_executor | monitor
-trader.dashboard | trader.reports
+trader.dashboard
+trader.reports
 trader.exchanges | trader.storage | trader.alerts | trader.clocks
 trader.simulation
 trader.strategies

@@ -16,7 +16,9 @@ LAYERS: list[set[str]] = [
     {"config"},
     {"kraken_client", "market_analyzer", "ai_trader", "risk_manager", "trading_executor",
      "monitor"},
-    {"trader.dashboard", "trader.reports"},
+    # The dashboard shows what the reports reckon: the ledger, and why a decision was made.
+    {"trader.dashboard"},
+    {"trader.reports"},
     {"trader.jobs"},
     {"trader.exchanges", "trader.storage", "trader.alerts", "trader.clocks"},
     {"trader.simulation"},

@@ -7,23 +7,35 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, abort, render_template, request, send_from_directory
+from flask import (
+    Flask,
+    Response,
+    abort,
+    make_response,
+    render_template,
+    request,
+    send_from_directory,
+)
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from trader.dashboard import documents
+from trader.dashboard import backtests, charts, documents
+from trader.dashboard.answers import Answers
 from trader.dashboard.gauges import gauges
 from trader.dashboard.guard import Guard
+from trader.dashboard.models import models
 from trader.dashboard.openapi import description
-from trader.dashboard.reading import AccountReader, Reading, tail
-from trader.domain.candles import Candles, Timeframe
-from trader.domain.errors import HistoryError, TraderError
+from trader.dashboard.reading import AccountReader, NotThere, Reading, StillReading, tail
+from trader.domain.errors import TraderError, UsageError
 from trader.domain.markets import Pair
 from trader.domain.plain import plain
-from trader.storage.history import HistoryStore
-from trader.storage.model_store import ModelStore
+from trader.reports.decision import explain
+from trader.reports.ledger import csv_text, koinly_text
+from trader.storage.backtest_index import BacktestIndex
 from trader.storage.stop_switch import StopRequest, StopSwitch
 
 PAGES = {
@@ -31,12 +43,16 @@ PAGES = {
     "market": "Market",
     "decisions": "Decisions",
     "trades": "Trades",
+    "orders": "Orders",
+    "ledger": "Ledger",
     "performance": "Performance",
     "model": "Model",
+    "backtests": "Backtests",
     "log": "Log",
     "settings": "Settings",
 }
-MOST_CANDLES = 1500
+KEYS = dict(zip(PAGES, "omdtrlpabgs", strict=True))
+"""After `g`: the letter that goes to a page."""
 STREAM_SECONDS = 1.0
 
 
@@ -86,53 +102,112 @@ def create_app(settings: DashboardSettings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     Guard(settings.password, settings.host, settings.now).protect(app)
     reader = AccountReader(settings.data_dir, settings.now)
+    answers = Answers(reader.version)
     _add_pages(app)
-    _add_answers(app, reader, settings)
-    _add_actions(app, reader, settings)
+    _add_answers(app, reader, answers, settings)
+    _add_files(app, reader, settings)
+    _add_actions(app, reader, answers, settings)
     _add_stream(app, reader, settings.stream_limit)
+    app.extensions["warm"] = reader.version
     app.register_error_handler(TraderError, _explained)
+    app.register_error_handler(HTTPException, _declined)
     return app
 
 
 def _explained(fault: TraderError) -> tuple[dict[str, Any], int]:
-    return {"error": fault.as_dict()}, 409
+    status = {StillReading: 503, UsageError: 400, NotThere: 404}.get(type(fault), 409)
+    return {"error": fault.as_dict()}, status
+
+
+def _declined(fault: HTTPException) -> Any:
+    """Machines get JSON, people a page with a line they can read."""
+    if not request.path.startswith("/api/"):
+        return fault
+    status = fault.code or 500
+    message = fault.description or fault.name
+    error = {"category": "usage", "message": message, "hint": "", "retryable": status == 503}
+    answer = make_response({"error": error}, status)
+    if isinstance(fault, MethodNotAllowed) and fault.valid_methods:
+        answer.headers["Allow"] = ", ".join(sorted(fault.valid_methods))
+    return answer
 
 
 def _add_pages(app: Flask) -> None:
     @app.get("/")
     def overview_page() -> str:
-        return render_template("overview.html", pages=PAGES, page="overview")
+        return render_template("overview.html", pages=PAGES, keys=KEYS, page="overview")
 
-    @app.get("/<any(market, decisions, trades, performance, model, log, settings):page>")
+    names = ", ".join(name for name in PAGES if name != "overview")
+
+    @app.get(f"/<any({names}):page>")
     def other_page(page: str) -> str:
-        return render_template(f"{page}.html", pages=PAGES, page=page)
+        return render_template(f"{page}.html", pages=PAGES, keys=KEYS, page=page)
 
     @app.get("/favicon.ico")
     def icon() -> Response:
         return send_from_directory(str(app.static_folder), "icon.svg")
 
 
-def _add_answers(app: Flask, reader: AccountReader, settings: DashboardSettings) -> None:
+def _add_answers(
+    app: Flask, reader: AccountReader, answers: Answers, settings: DashboardSettings
+) -> None:
+    ask, index = reader.ask, BacktestIndex(settings.data_dir)
     questions: dict[str, Callable[[], dict[str, Any]]] = {
-        "/healthz": lambda: {"status": "ok", **reader.ask(_alive)},
-        "/api/overview": lambda: reader.ask(documents.overview),
-        "/api/equity": lambda: reader.ask(lambda r: documents.equity(r.view)),
-        "/api/trades": lambda: reader.ask(lambda r: documents.trades(r.view)),
-        "/api/performance": lambda: reader.ask(lambda r: documents.performance(r.view)),
-        "/api/models": lambda: reader.ask(lambda r: _models(r, settings.models_dir)),
+        "/healthz": lambda: {"status": "ok", **ask(_alive)},
+        "/api/overview": lambda: ask(documents.overview),
+        "/api/equity": lambda: ask(lambda r: documents.equity(r.view)),
+        "/api/trades": lambda: ask(lambda r: documents.trades(r.view)),
+        "/api/orders": lambda: _orders(reader),
+        "/api/ledger": lambda: _ledger(reader),
+        "/api/performance": lambda: ask(lambda r: documents.performance(r.view)),
+        "/api/models": lambda: ask(lambda r: models(r, settings.models_dir, settings.data_dir)),
         "/api/decisions": lambda: {"decisions": _decisions(reader)},
+        "/api/decision": lambda: _decision(reader),
         "/api/candles": lambda: _candles(reader, settings.data_dir),
+        "/api/indicators": charts.choices,
+        "/api/backtests": lambda: backtests.listed(index),
+        "/api/backtests/compare": lambda: backtests.compared(index, _words("id")),
         "/api/log": lambda: {"lines": _log(settings.logs_dir)},
         "/api/settings": lambda: {"settings": plain(settings.settings)},
         "/api/openapi.json": description,
     }
     for path, question in questions.items():
-        app.add_url_rule(path, path.removeprefix("/"), question, methods=["GET"])
+        app.add_url_rule(
+            path, path.removeprefix("/"), partial(_answer, answers, question), methods=["GET"]
+        )
 
     @app.get("/metrics")
     def metrics() -> Response:
         text = reader.ask(gauges)
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+_OF_THE_MOMENT = frozenset({"/healthz", "/api/log", "/api/backtests", "/api/backtests/compare"})
+"""What changes without the journal knowing of it is asked for each time."""
+
+
+def _answer(answers: Answers, question: Callable[[], dict[str, Any]]) -> Any:
+    if request.path in _OF_THE_MOMENT:
+        return question()
+    return answers.give(request.full_path, question)
+
+
+def _add_files(app: Flask, reader: AccountReader, settings: DashboardSettings) -> None:
+    index = BacktestIndex(settings.data_dir)
+
+    @app.get("/backtests/<run_id>/report")
+    def report(run_id: str) -> Response:
+        page, policy = backtests.report(index, run_id)
+        answer = Response(page, mimetype="text/html")
+        answer.headers["Content-Security-Policy"] = policy
+        return answer
+
+    @app.get("/ledger/<any(csv, koinly):form>")
+    def ledger_file(form: str) -> Response:
+        write = koinly_text if form == "koinly" else csv_text
+        answer = Response(write(reader.ask(documents.ledger_entries)), mimetype="text/csv")
+        answer.headers["Content-Disposition"] = f"attachment; filename=ledger-{form}.csv"
+        return answer
 
 
 def _alive(reading: Reading) -> dict[str, bool]:
@@ -141,30 +216,62 @@ def _alive(reading: Reading) -> dict[str, bool]:
 
 def _decisions(reader: AccountReader) -> list[dict[str, Any]]:
     pair, needle = request.args.get("pair", ""), request.args.get("q", "")[:100]
+    verdict = _one_of("verdict", ("", "approved", "refused", "held"))
     limit = _number("limit", 100, 1000)
-    return reader.ask(lambda r: documents.decisions(r.view, pair, needle, limit))
+    return reader.ask(lambda r: documents.decisions(r.view, pair, needle, limit, verdict))
+
+
+def _decision(reader: AccountReader) -> dict[str, Any]:
+    """One decision gate by gate: the newest whose candle had closed at the moment asked for."""
+    pair, moment = Pair.parse(request.args.get("pair", "")), _moment("at")
+    journal = reader.ask(lambda r: r.journal)
+    found = None if journal is None else explain(journal, pair, moment)
+    if found is None:
+        raise NotThere(f"nothing was decided about {pair} until then")
+    return documents.story(found)
+
+
+def _orders(reader: AccountReader) -> dict[str, Any]:
+    state = _one_of("state", ("", "open", "over"))
+    return reader.ask(lambda r: documents.orders(r.view, state))
+
+
+def _ledger(reader: AccountReader) -> dict[str, Any]:
+    limit = _number("limit", 500, 5000)
+    return reader.ask(lambda r: documents.account_ledger(r, limit))
 
 
 def _candles(reader: AccountReader, data_dir: Path) -> dict[str, Any]:
-    pair = Pair.parse(request.args.get("pair", ""))
-    return reader.ask(lambda r: _chart(r, pair, data_dir))
-
-
-def _models(reading: Reading, models_dir: Path) -> dict[str, Any]:
-    """The models of the candles in use, newest first, and which one speaks for which pair."""
-    session = reading.view.session
-    pairs = session.pairs if session else ()
-    store = ModelStore(models_dir, reading.state.get("history"))
-    cards = {card.id: card for pair in pairs for card in store.models(pair)}
-    newest = sorted(cards.values(), key=lambda card: card.known_through, reverse=True)
-    return {
-        "in_use": {str(pair): found.model_id for pair, found in reading.view.models.items()},
-        "models": [documents.model_row(card) for card in newest],
-    }
+    pair, names = Pair.parse(request.args.get("pair", "")), _words("indicators")
+    return reader.ask(lambda r: charts.chart(r, pair, data_dir, names))
 
 
 def _log(folder: Path) -> list[str]:
-    return tail(folder, _number("limit", 200, 2000), request.args.get("q", "")[:100])
+    level = _one_of("level", ("", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+    return tail(folder, _number("limit", 200, 2000), request.args.get("q", "")[:100], level)
+
+
+def _words(name: str) -> list[str]:
+    text = request.args.get(name, "")[:500]
+    return list(dict.fromkeys(word for word in text.split(",") if word))
+
+
+def _one_of(name: str, known: tuple[str, ...]) -> str:
+    text = request.args.get(name, "")
+    if text not in known:
+        abort(400, f"{name}: expected {', '.join(filter(None, known))} or nothing")
+    return text
+
+
+def _moment(name: str) -> datetime | None:
+    text = request.args.get(name, "")
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        abort(400, f"{name}: expected a time such as 2024-03-01T13:00Z")
 
 
 def _number(name: str, usual: int, most: int) -> int:
@@ -174,55 +281,39 @@ def _number(name: str, usual: int, most: int) -> int:
     return max(1, min(int(text[:6]), most))
 
 
-def _chart(reading: Reading, pair: Pair, data_dir: Path) -> dict[str, Any]:
-    session = reading.view.session
-    timeframe = Timeframe.parse(session.timeframe) if session else Timeframe.parse("1h")
-    store = HistoryStore(data_dir, str(reading.state.get("history") or "kraken"))
-    try:
-        found = store.load(pair, timeframe)
-    except HistoryError:
-        found = Candles.empty(timeframe)
-    at = reading.state.get("at")
-    if at:
-        found = found.known_at(datetime.fromisoformat(str(at)))
-    rows = found[-MOST_CANDLES:] if len(found) > MOST_CANDLES else found
-    return {
-        "pair": str(pair),
-        "timeframe": str(timeframe),
-        "candles": [
-            {"time": int(t), "open": o, "high": h, "low": low, "close": c, "volume": v}
-            for t, o, h, low, c, v in zip(
-                rows.opened_at.tolist(),
-                rows.open.tolist(),
-                rows.high.tolist(),
-                rows.low.tolist(),
-                rows.close.tolist(),
-                rows.volume.tolist(),
-                strict=True,
-            )
-        ],
-        **documents.markers(reading.view, pair),
-    }
-
-
-def _add_actions(app: Flask, reader: AccountReader, settings: DashboardSettings) -> None:
+def _add_actions(
+    app: Flask, reader: AccountReader, answers: Answers, settings: DashboardSettings
+) -> None:
     switch = StopSwitch(settings.data_dir)
+
+    def changed() -> None:
+        reader.forget()
+        answers.forget()
 
     @app.post("/api/stop")
     def stop() -> dict[str, Any]:
         wish = request.get_json(silent=True)
         wish = wish if isinstance(wish, dict) else {}
-        reason = str(wish.get("reason") or "stopped from the dashboard")[:200]
+        reason = _one_line(wish.get("reason")) or "stopped from the dashboard"
         who = f"dashboard from {request.remote_addr}"
         switch.press(
             StopRequest(reason, wish.get("flatten") is True, who, settings.now().isoformat())
         )
-        running = reader.ask(lambda r: r.running)
-        return {"stopped": True, "running": running}
+        changed()
+        return {"stopped": True, "running": reader.ask(lambda r: r.running)}
 
     @app.post("/api/resume")
     def resume() -> dict[str, Any]:
-        return {"resumed": switch.lift()}
+        lifted = switch.lift()
+        changed()
+        return {"resumed": lifted}
+
+
+def _one_line(value: Any) -> str:
+    """A person's words for journal and log: one line, printable, not too long."""
+    text = value if isinstance(value, str) else ""
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(text.split())[:200]
 
 
 def _add_stream(app: Flask, reader: AccountReader, limit: int) -> None:

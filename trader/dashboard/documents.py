@@ -9,13 +9,16 @@ from typing import Any
 
 from trader.dashboard.reading import Reading
 from trader.domain.account import AccountView, Decision, Mark, OrderRecord
+from trader.domain.events import CashAdjusted, OrderFilled
 from trader.domain.markets import Pair
+from trader.domain.orders import Liquidity, Purpose, Side
 from trader.domain.plain import plain
-from trader.domain.portfolio import ZERO, Position
-from trader.learning.model import ModelCard
+from trader.domain.portfolio import ZERO, Position, Trade
 from trader.periods import Length, account_figures, periods
+from trader.reports.decision import DecisionStory, OrderStory
+from trader.reports.ledger import Entry, ledger, rows, totals
 
-MOST_POINTS = 2000
+MOST_POINTS = 1000
 MOST_PERIODS = 400
 
 
@@ -34,6 +37,7 @@ def overview(reading: Reading) -> dict[str, Any]:
         "book": reading.book,
         "running": reading.running,
         "beat_age_seconds": reading.age_seconds,
+        "ended": state.get("ended"),
         "now": state.get("at"),
         "next_decision_at": state.get("next_decision_at"),
         "next_decision_in_seconds": _seconds_left(reading),
@@ -178,7 +182,7 @@ def order_row(order: OrderRecord) -> dict[str, Any]:
 
 
 def equity(view: AccountView) -> dict[str, Any]:
-    """The equity curve and, beside it, the same money simply held; at most 2,000 points."""
+    """The equity curve and, beside it, the same money simply held; at most 1,000 points."""
     marks = thinned(view.marks)
     start = float(marks[0].equity) if marks else 0.0
     return {
@@ -201,14 +205,22 @@ def _seconds(mark: Mark) -> int:
     return int(mark.at.timestamp())
 
 
-def decisions(view: AccountView, pair: str, needle: str, limit: int) -> list[dict[str, Any]]:
-    """The newest decisions first, of one pair if named, containing a text if given."""
+def decisions(
+    view: AccountView, pair: str, needle: str, limit: int, verdict: str = ""
+) -> list[dict[str, Any]]:
+    """The newest decisions first, of one pair if named, containing every word of a text.
+
+    A question such as "why not at 14:00?" is understood: its small words are left out.
+    """
+    words = wanted_words(needle)
     found: list[dict[str, Any]] = []
     for decision in reversed(view.decisions):
-        row = decision_row(decision)
-        if pair and row["pair"] != pair:
+        if pair and str(decision.signal.pair) != pair:
             continue
-        if needle and needle.lower() not in str(row).lower():
+        row = decision_row(decision)
+        if verdict and row["verdict"] != verdict:
+            continue
+        if words and not _contains(row, words):
             continue
         found.append(row)
         if len(found) >= limit:
@@ -216,38 +228,194 @@ def decisions(view: AccountView, pair: str, needle: str, limit: int) -> list[dic
     return found
 
 
+_SMALL_WORDS = frozenset({
+    "a", "an", "and", "any", "at", "did", "do", "does", "for", "in", "is", "it", "no", "not",
+    "nothing", "of", "on", "or", "the", "then", "to", "was", "were", "what", "when", "why",
+})  # fmt: skip
+
+
+def wanted_words(text: str) -> list[str]:
+    """What a search text asks for, in lower case.
+
+    >>> wanted_words("Why not at 14:00?")
+    ['14:00']
+    """
+    words = [word.strip("?!.,;'\"") for word in text.lower().split()]
+    kept = [word for word in words if word and word not in _SMALL_WORDS]
+    return kept or [word for word in words if word]
+
+
+def _contains(row: dict[str, Any], words: list[str]) -> bool:
+    moment = str(row["closed_at"])
+    parts = [row["pair"], moment.replace("T", " "), moment, row["verdict"], row["action"],
+             row["strategy"], row["model"] or "", *row["reasons"]]  # fmt: skip
+    parts += [f"{refusal['rule']} {refusal['reason']}" for refusal in row["refusals"]]
+    text = " ".join(map(str, parts)).lower()
+    return all(word in text for word in words)
+
+
+def story(found: DecisionStory) -> dict[str, Any]:
+    """One decision, gate by gate: candle, strategy, rules, orders, fills."""
+    made = found.made
+    signal = made.signal
+    gates = [
+        _gate("candle", "ok", f"closed {signal.closed_at:%Y-%m-%d %H:%M} UTC, {made.price:,.8g}; "
+              f"seen as {made.snapshot_digest}"),
+        _gate("strategy", "ok" if signal.action.value != "hold" else "hold",
+              f"{signal.strategy} says {signal.action.value}: {'; '.join(signal.reasons)}"),
+        *_rule_gates(found),
+        *[gate for order in found.orders for gate in _order_gates(order)],
+    ]  # fmt: skip
+    if found.interruption is not None:
+        what = type(found.interruption).__name__
+        gates.append(_gate("since then", "stop", f"{what} at {found.interruption.at:%H:%M} UTC"))
+    return {
+        "pair": str(signal.pair),
+        "closed_at": plain(signal.closed_at),
+        "verdict": found.verdict,
+        "outcome": found.outcome,
+        "probability": signal.probability,
+        "confidence": signal.confidence,
+        "model": signal.model_id,
+        "gates": gates,
+    }
+
+
+def _gate(name: str, state: str, detail: str) -> dict[str, str]:
+    return {"gate": name, "state": state, "detail": detail}
+
+
+def _rule_gates(found: DecisionStory) -> list[dict[str, str]]:
+    gates = [
+        _gate(f"rule {r.rule}", "hold" if r.holds else "stop", r.reason) for r in found.refusals
+    ]
+    approval = found.approval
+    if approval is not None:
+        stop = f", stop {plain(approval.stop)}" if approval.stop else ""
+        gates.append(
+            _gate("rules", "ok", f"{approval.side.value} {plain(approval.quantity)} at about "
+                  f"{plain(approval.entry)}{stop}; {approval.risk_quote:,.2f} at risk")
+        )  # fmt: skip
+    if not gates:
+        gates.append(_gate("rules", "none", "were not asked: there was nothing to decide on"))
+    return gates
+
+
+def _order_gates(order: OrderStory) -> list[dict[str, str]]:
+    record = order.record
+    good = {"filled", "open", "cancelled"}
+    detail = "; ".join(filter(None, [record.reason, record.detail]))
+    gates = [
+        _gate(f"{record.purpose.value} order", "ok" if record.state.value in good else "stop",
+              f"{record.request.side.value} {record.request.type.value} "
+              f"{plain(record.request.quantity)}: {record.state.value}. {detail}")
+    ]  # fmt: skip
+    gates += [
+        _gate("fill", "ok", f"{plain(f.quantity)} at {plain(f.price)}, fee {plain(f.fee_quote)}, "
+              f"{f.filled_at:%H:%M:%S} UTC")
+        for f in order.fills
+    ]  # fmt: skip
+    return gates
+
+
 def trades(view: AccountView) -> dict[str, Any]:
-    """Closed trades and all orders, newest first."""
+    """Closed trades with what fees and slippage cost, newest first, and the sums of both."""
+    slips = _slippages(view)
     return {
         "quote": view.quote,
-        "trades": [plain(trade) for trade in reversed(view.portfolio.trades[-500:])],
-        "orders": [order_row(order) for order in reversed(list(view.orders.values())[-500:])],
+        "trades": [_trade(trade) for trade in reversed(view.portfolio.trades[-500:])],
+        "costs": _costs(view, slips),
     }
 
 
-def model_row(card: ModelCard) -> dict[str, Any]:
-    """What a person wants to know of a model: what it knows, how good it is, what it may do."""
+def orders(view: AccountView, state: str = "") -> dict[str, Any]:
+    """The orders, newest first; `state` is `open`, `over` or empty for all."""
+    slipped = _mean_slips(view)
+    chosen = [
+        order
+        for order in view.orders.values()
+        if not state or (state == "over") == order.state.is_final
+    ]
     return {
-        "id": card.id,
-        "type": card.model_type,
-        "source": card.source,
-        "timeframe": str(card.timeframe),
-        "pairs": [str(pair) for pair in card.pairs],
-        "trained_from": plain(card.trained_from),
-        "known_through": plain(card.known_through),
-        "trained_at": plain(card.trained_at),
-        "features": list(card.features),
-        "licence": plain(card.licence),
-        "horizons": [
-            {
-                "hours": horizon.hours,
-                "base_rate": horizon.base_rate,
-                "skilled": horizon.skilled,
-                "scores": plain(horizon.scores),
-            }
-            for horizon in card.horizons
+        "quote": view.quote,
+        "orders": [
+            {**order_row(order), "slippage_bp": slipped.get(order.request.order_id)}
+            for order in reversed(chosen[-500:])
         ],
     }
+
+
+def _slippages(view: AccountView) -> dict[str, float]:
+    """Trade id → basis points lost against the price decided on; unknown ones are left out."""
+    prices = {(d.signal.pair, d.signal.closed_at): d.price for d in view.decisions}
+    found: dict[str, float] = {}
+    for fill in view.fills:
+        order = view.orders.get(fill.order_id)
+        if order is None or order.purpose not in _AT_THE_DECISION:
+            continue
+        price = prices.get((fill.pair, order.decided_for))
+        if price:
+            against = 1 if fill.side is Side.BUY else -1
+            found[fill.trade_id] = against * (float(fill.price) / price - 1) * 1e4
+    return found
+
+
+_AT_THE_DECISION = frozenset({Purpose.ENTRY, Purpose.EXIT})
+
+
+def _mean_slips(view: AccountView) -> dict[str, float]:
+    """Order id → basis points lost, weighted by quantity."""
+    slips = _slippages(view)
+    sums: dict[str, tuple[float, float]] = {}
+    for fill in view.fills:
+        if fill.trade_id in slips:
+            lost, quantity = sums.get(fill.order_id, (0.0, 0.0))
+            weight = float(fill.quantity)
+            sums[fill.order_id] = (lost + slips[fill.trade_id] * weight, quantity + weight)
+    return {key: round(lost / quantity, 2) for key, (lost, quantity) in sums.items() if quantity}
+
+
+def _trade(trade: Trade) -> dict[str, Any]:
+    cost = trade.entry_price * trade.quantity
+    return {
+        **plain(trade),
+        "return": float(trade.profit_quote / cost) if cost else 0.0,
+        "hours": (trade.exit_at - trade.entry_at).total_seconds() / 3600,
+    }
+
+
+def _costs(view: AccountView, slips: dict[str, float]) -> dict[str, Any]:
+    traded = sum((f.cost_quote for f in view.fills), ZERO)
+    maker = sum((f.cost_quote for f in view.fills if f.liquidity is Liquidity.MAKER), ZERO)
+    slipped = sum(
+        float(f.cost_quote) * slips[f.trade_id] / 1e4 for f in view.fills if f.trade_id in slips
+    )
+    return {
+        "traded": str(traded),
+        "fees": str(view.portfolio.fees_quote),
+        "slippage": round(slipped, 2),
+        "maker_share": float(maker / traded) if traded else None,
+        "profit": str(sum((t.profit_quote for t in view.portfolio.trades), ZERO)),
+    }
+
+
+def account_ledger(reading: Reading, limit: int) -> dict[str, Any]:
+    """The newest lines of the ledger and the sums that must agree."""
+    entries = ledger_entries(reading)
+    return {
+        "quote": reading.view.quote,
+        "lines": len(entries),
+        "totals": totals(reading.view.quote, entries),
+        "entries": list(reversed(rows(entries[-limit:]))),
+    }
+
+
+def ledger_entries(reading: Reading) -> list[Entry]:
+    """The ledger of the account that is shown."""
+    if reading.journal is None:
+        return []
+    found = reading.journal.events(0, kinds=(CashAdjusted, OrderFilled))
+    return ledger(reading.view.quote, (event for _, event in found))
 
 
 def performance(view: AccountView) -> dict[str, Any]:
@@ -275,7 +443,7 @@ def performance(view: AccountView) -> dict[str, Any]:
 
 
 def markers(view: AccountView, pair: Pair) -> dict[str, Any]:
-    """What belongs on a candle chart: fills, and the lines of the open position."""
+    """What belongs on a candle chart: fills, stops over time, the lines of the open position."""
     position = view.portfolio.position(pair)
     return {
         "fills": [
@@ -283,14 +451,41 @@ def markers(view: AccountView, pair: Pair) -> dict[str, Any]:
                 "time": int(fill.filled_at.timestamp()),
                 "side": fill.side.value,
                 "price": float(fill.price),
-                "quantity": str(fill.quantity),
+                "quantity": f"{fill.quantity:f}",
+                "purpose": _purpose(view, fill.order_id),
             }
             for fill in view.fills
             if fill.pair == pair
+        ],
+        "stops": [
+            {
+                "from": int(order.intended_at.timestamp()),
+                "to": int(order.ended_at.timestamp()) if order.ended_at else None,
+                "price": float(order.request.price),
+            }
+            for order in view.orders.values()
+            if order.request.pair == pair
+            and order.purpose is Purpose.STOP
+            and order.request.price is not None
         ],
         "lines": {
             "entry": float(position.entry_price) if position else None,
             "stop": float(position.stop) if position and position.stop else None,
             "target": float(position.take_profit) if position and position.take_profit else None,
         },
+        "beliefs": [
+            {
+                "time": int(d.signal.closed_at.timestamp()),
+                "value": d.signal.confidence if p is None else p,
+                "model": p is not None,
+            }
+            for d in view.decisions
+            if d.signal.pair == pair
+            for p in (d.signal.probability,)
+        ],
     }
+
+
+def _purpose(view: AccountView, order_id: str) -> str:
+    order = view.orders.get(order_id)
+    return order.purpose.value if order else ""

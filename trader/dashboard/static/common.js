@@ -6,6 +6,11 @@ export async function get(path) {
   const answer = await fetch(path, { headers: { Accept: "application/json" } });
   if (answer.status === 401) { location.href = "/login"; return new Promise(() => {}); }
   const body = await answer.json();
+  if (answer.status === 503 && body?.error?.category === "reading") {
+    toast(body.error.message);
+    await new Promise((go) => setTimeout(go, 700));
+    return get(path);
+  }
   if (!answer.ok) throw new Error(body?.error?.message ?? `the page answered ${answer.status}`);
   return body;
 }
@@ -32,6 +37,29 @@ export function el(tag, props = {}, ...children) {
   return node;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+export function svg(tag, props = {}, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(props)) { if (key === "text") node.textContent = value; else node.setAttribute(key, value); }
+  node.append(...children);
+  return node;
+}
+
+/** A half circle that fills up; `share` from 0 to 1. */
+export function gauge(share, mood, label) {
+  const arc = "M 10 54 A 40 40 0 0 1 90 54", part = Math.max(0, Math.min(1, share || 0)) * 100;
+  return svg("svg", { viewBox: "0 0 100 60", class: "gauge", role: "img", "aria-label": label },
+    svg("path", { d: arc, class: "track", pathLength: 100 }),
+    svg("path", { d: arc, class: `fill ${mood}`, pathLength: 100, "stroke-dasharray": `${part} 200` }));
+}
+
+export function ago(seconds) {
+  if (seconds === null || seconds === undefined) return "never";
+  if (seconds < 90) return `${Math.round(seconds)} s ago`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
+  return seconds < 172800 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} days ago`;
+}
+
 export function fill(id, ...nodes) { $(id).replaceChildren(...nodes); }
 
 export const money = (value, quote = "", digits = 2) => {
@@ -50,16 +78,17 @@ export const percent = (value, digits = 1) => `${(Number(value) * 100).toFixed(d
 export const when = (text) => (text ? text.replace("T", " ").slice(0, 16) : "–");
 export const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "bad" : "");
 
-export function table(columns, rows, empty) {
+/** On a phone a wide table becomes a list of cards, unless `stack` says otherwise. */
+export function table(columns, rows, empty, stack = columns.length > 5) {
   if (!rows.length) return el("p", { class: "empty", text: empty });
   const head = el("tr", {}, ...columns.map((c) => el("th", { class: c.n ? "n" : "", scope: "col", text: c.title })));
   const body = rows.map((row) => el("tr", {}, ...columns.map((c) => {
     const value = c.show(row);
-    const cell = el("td", { class: [c.n ? "n" : c.t ? "t" : "", c.tone ? c.tone(row) : ""].join(" ").trim() });
+    const cell = el("td", { class: [c.n ? "n" : c.t ? "t" : "", c.tone ? c.tone(row) : ""].join(" ").trim(), "data-title": c.title });
     cell.append(value instanceof Node ? value : document.createTextNode(value ?? "–"));
     return cell;
   })));
-  return el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
+  return el("table", { class: stack ? "stack" : "" }, el("thead", {}, head), el("tbody", {}, ...body));
 }
 
 // A rule's agreement with itself is not a probability, and is not called one.
@@ -111,6 +140,11 @@ function banner(o) {
   halt.hidden = !o.stopped;
   if (o.stopped) halt.textContent = `Trading is stopped since ${when(o.stopped.at)} UTC: ${o.stopped.reason} (${o.stopped.who})`;
   $("resume").hidden = !o.stopped;
+  const down = $("down");
+  down.hidden = o.running;
+  if (!o.running) down.textContent = o.mode
+    ? `The bot is not running. This is how it was left ${ago(o.beat_age_seconds)}${o.ended ? ` (${o.ended})` : ""}; stops stay at the exchange. Start it: run_trader.py start`
+    : "The bot has not been started yet. Start it: run_trader.py start";
 }
 
 export function toast(text) {
@@ -135,9 +169,31 @@ function buttons() {
   });
 }
 
+// Keys: digits and g + letter go to pages, / to the search, ? shows them all.
+function keys() {
+  const links = [...document.querySelectorAll("nav a")];
+  let armed = false;
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) { if (event.key === "Escape") event.target.blur(); return; }
+    const go = (link) => { if (link) { event.preventDefault(); location.href = link.href; } };
+    if (armed) { armed = false; go(links.find((link) => link.dataset.key === event.key)); return; }
+    if (event.key === "g") { armed = true; setTimeout(() => { armed = false; }, 1500); }
+    else if (event.key === "?") $("keys").showModal();
+    else if (event.key === "/") { const box = document.querySelector("input[type=search]"); if (box) { event.preventDefault(); box.focus(); } }
+    else if (event.key === "[" || event.key === "]") {
+      const here = links.findIndex((link) => link.hasAttribute("aria-current"));
+      go(links[(here + (event.key === "]" ? 1 : links.length - 1)) % links.length]);
+    }
+  });
+  fill("key-list", ...links.flatMap((link) => [el("dt", {}, el("kbd", { text: "g" }), el("kbd", { text: link.dataset.key })), el("dd", { text: link.textContent.trim() })]));
+  $("keys-open").addEventListener("click", () => $("keys").showModal());
+  document.querySelector("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+}
+
 // Shows the page now and again whenever the bot has something new.
 export function live(show) {
-  let busy = false, again = false;
+  let busy = false, again = false, shownAt = 0, due = null;
   const refresh = async () => {
     if (busy) { again = true; return; }
     busy = true;
@@ -148,13 +204,17 @@ export function live(show) {
       document.body.dataset.ready = "1";
     } catch (fault) { toast(fault.message); }
     busy = false;
-    if (again) { again = false; refresh(); }
+    shownAt = Date.now();
+    if (again) { again = false; await refresh(); }
   };
+  // However fast candles come: a page that jumps more often than once a second is not read.
+  const changed = () => { due ??= setTimeout(() => { due = null; refresh(); }, Math.max(0, shownAt + 1000 - Date.now())); };
   buttons();
+  keys();
   refresh();
   const stream = new EventSource("/api/stream");
-  stream.addEventListener("change", refresh);
-  stream.onopen = () => { $("link").className = "dot on"; };
-  stream.onerror = () => { $("link").className = "dot off"; };
+  stream.addEventListener("change", changed);
+  stream.onopen = () => { $("link").className = "dot on"; $("link").title = "live"; };
+  stream.onerror = () => { $("link").className = "dot off"; $("link").title = "no connection: what you see may be old"; };
   return refresh;
 }

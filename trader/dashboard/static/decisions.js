@@ -1,14 +1,44 @@
-import { belief, done, el, fill, get, live, outcome, price, table, when } from "./common.js";
+import { belief, done, el, fill, get, live, outcome, price, when } from "./common.js";
 
-const pair = document.getElementById("pair"), q = document.getElementById("q");
+const $ = (id) => document.getElementById(id);
+const TITLES = ["Candle closed (UTC)", "Pair", "Says", "How sure", "Price", "Why", "What came of it"];
+let most = 60;
+const opened = new Set(), stories = new Map();
+
+// The way of one decision through the gates, asked for when it is opened.
+async function unfold(row, body) {
+  const key = `${row.pair}|${row.closed_at}`;
+  if (!stories.has(key)) stories.set(key, await get(`/api/decision?pair=${encodeURIComponent(row.pair)}&at=${encodeURIComponent(row.closed_at)}`));
+  const story = stories.get(key);
+  body.replaceChildren(el("p", {}, el("b", { text: story.outcome })), el("ol", { class: "gates" }, ...story.gates.map((g) => el("li", { class: g.state }, el("b", { text: g.gate }), el("span", { text: g.detail })))));
+}
+
+function rows(row) {
+  const key = `${row.pair}|${row.closed_at}`;
+  const open = el("button", { type: "button", class: "link", text: when(row.closed_at), "aria-expanded": opened.has(key) ? "true" : "false" });
+  const body = el("td", { colspan: 7 }), more = el("tr", { class: "more", hidden: !opened.has(key) }, body);
+  const show = () => unfold(row, body).catch((fault) => body.replaceChildren(el("p", { class: "bad", text: fault.message })));
+  if (opened.has(key)) show();
+  open.addEventListener("click", () => {
+    more.hidden = !more.hidden;
+    open.setAttribute("aria-expanded", String(!more.hidden));
+    if (more.hidden) opened.delete(key); else { opened.add(key); show(); }
+  });
+  let place = 0;
+  const cell = (content, kind = "") => { const td = el("td", { class: kind, "data-title": TITLES[place++] }); td.append(content ?? "–"); return td; };
+  return [el("tr", {}, cell(open, "t"), cell(row.pair, "t"), cell(done(row)), cell(belief(row), "t"), cell(price(row.price), "n"), cell(row.reasons.join("; ")), cell(outcome(row), row.verdict === "refused" ? "warn" : "")), more];
+}
+
 const again = live(async (o) => {
-  if (pair.options.length === 1) for (const name of o.pairs) pair.append(el("option", { value: name, text: name }));
-  const found = await get(`/api/decisions?limit=200&pair=${encodeURIComponent(pair.value)}&q=${encodeURIComponent(q.value)}`);
-  fill("list", table([
-    { title: "Candle closed (UTC)", t: true, show: (d) => when(d.closed_at) }, { title: "Pair", t: true, show: (d) => d.pair }, { title: "Says", show: done },
-    { title: "How sure", t: true, show: belief }, { title: "Price", n: true, show: (d) => price(d.price) },
-    { title: "Why", show: (d) => d.reasons.join("; ") }, { title: "What came of it", show: outcome, tone: (d) => (d.verdict === "refused" ? "warn" : "") },
-  ], found.decisions, q.value ? "No decision contains that." : "No candle has been decided yet."));
+  if ($("pair").options.length === 1) for (const name of o.pairs) $("pair").append(el("option", { value: name, text: name }));
+  const query = new URLSearchParams({ limit: most + 1, pair: $("pair").value, verdict: $("verdict").value, q: $("q").value });
+  const found = await get(`/api/decisions?${query}`);
+  if (!found.decisions.length) { fill("list", el("p", { class: "empty", text: $("q").value || $("verdict").value ? "No decision is like that. Try less: a time such as 14:00, or a word of a rule." : "No candle has been decided yet." })); return; }
+  const more = found.decisions.length > most ? el("button", { type: "button", class: "quiet", text: "Show older ones" }) : null;
+  more?.addEventListener("click", () => { most = Math.min(999, most + 240); again(); });
+  fill("list", el("table", { class: "stack" }, el("thead", {}, el("tr", {}, ...TITLES.map((title) => el("th", { scope: "col", class: title === "Price" ? "n" : "", text: title })))), el("tbody", {}, ...found.decisions.slice(0, most).flatMap(rows))), more ?? "");
 });
-for (const [node, event] of [[pair, "change"], [q, "input"]]) node.addEventListener(event, again);
-document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
+for (const [id, event] of [["pair", "change"], ["verdict", "change"], ["q", "input"]]) $(id).addEventListener(event, again);
+$("filter").addEventListener("submit", (event) => event.preventDefault());
+const asked = new URLSearchParams(location.search).get("q");
+if (asked) { $("q").value = asked; again(); }

@@ -1,6 +1,41 @@
-import { belief, chartOptions, colours, done, el, fill, get, live, money, outcome, percent, price, signed, table, tone, when } from "./common.js";
+import { ago, belief, chartOptions, colours, done, el, fill, gauge, get, live, money, outcome, percent, price, signed, table, tone, when } from "./common.js";
 
 let chart = null, own = null, hold = null, due = null;
+
+// The four questions everybody comes with, answered before anything else.
+function answers(o) {
+  const answer = (question, value, mood, ...notes) => el("article", { class: `answer ${mood}` },
+    el("h2", { text: question }), el("p", { class: "value" }, value), ...notes.filter(Boolean).map((text) => el("p", { class: "muted", text })));
+  const m = o.money, q = o.quote;
+  const held = o.positions.map((p) => p.pair.split("/")[0]).join(", ");
+  fill("answers",
+    answer("Is it healthy?", ...healthy(o)),
+    answer("What does it hold?", o.positions.length ? `${held} · ${percent(m.exposure, 0)}` : o.mode ? "Cash only" : "–", "",
+      o.mode && `worth ${money(m.equity, q)}, of it ${money(m.cash)} cash`,
+      o.positions.length ? (o.positions.every((p) => p.stop) ? "every position has its stop at the exchange" : "a position has NO STOP") : ""),
+    answer("What did it earn?", o.mode ? signed(m.profit_today, q) : "–", tone(m.profit_today),
+      o.mode && `today, after fees · ${signed(m.profit)} since the start`, o.mode && `just holding: ${signed(m.hold_profit)} · fees so far ${money(m.fees)}`),
+    answer("What next, and why?", el("span", { id: "next", text: "–" }), "", ...intentions(o)));
+}
+
+function healthy(o) {
+  if (!o.mode) return ["Not started", "quiet", "nothing has run yet"];
+  if (o.stopped) return ["Stopped", "bad", o.stopped.reason, `since ${when(o.stopped.at)} UTC, by ${o.stopped.who}`];
+  const bad = o.health.filter((h) => h.state === "fail"), odd = o.health.filter((h) => h.state === "warn");
+  const told = [...bad, ...odd].map((h) => `${h.check}: ${h.detail}`).slice(0, 2);
+  if (!o.running) return ["Not running", bad.length ? "bad" : "warn", `last sign of life ${ago(o.beat_age_seconds)}`];
+  if (bad.length) return ["Needs you", "bad", ...told];
+  if (odd.length) return [odd.length === 1 ? "One warning" : `${odd.length} warnings`, "warn", ...told];
+  return ["Healthy", "good", `${o.health.length} checks passed`, `last sign of life ${ago(o.beat_age_seconds)}`];
+}
+
+function intentions(o) {
+  if (!o.decisions.length) return ["no candle has been decided yet"];
+  return o.decisions.slice(0, 3).map((d) => {
+    const word = d.verdict === "held" ? "hold" : d.verdict === "refused" ? `${d.action} refused` : d.action;
+    return `${d.pair.split("/")[0]} ${word}: ${d.verdict === "refused" ? d.refusals[0]?.rule : d.reasons[0] ?? "no reason given"}`;
+  });
+}
 
 function cards(o) {
   const m = o.money, q = o.quote;
@@ -8,7 +43,6 @@ function cards(o) {
     el("dl", { class: "card" }, el("dt", { text: title }), el("dd", { class: mood, text: value }, el("small", { text: note })));
   fill("cards",
     card("Equity", money(m.equity, q), `${money(m.cash)} in cash`),
-    card("Today", signed(m.profit_today, q), "realised and open, UTC day", tone(m.profit_today)),
     card("Since the start", signed(m.profit, q), `just holding: ${signed(m.hold_profit)}`, tone(m.profit)),
     card("Fees paid", money(m.fees, q), `${m.trades} closed trades`),
     card("Drawdown", percent(m.drawdown), "from the highest equity", m.drawdown > 0.1 ? "warn" : ""),
@@ -34,7 +68,7 @@ function positions(o) {
     { title: "Pair", show: (p) => p.pair }, { title: "Quantity", n: true, show: (p) => p.quantity },
     { title: "Entry", n: true, show: (p) => price(p.entry_price) }, { title: "Now", n: true, show: (p) => price(p.price) },
     { title: "Profit", n: true, show: (p) => signed(p.unrealised), tone: (p) => tone(p.unrealised) },
-    { title: "Stop", n: true, show: (p) => price(p.stop) }, { title: "Target", n: true, show: (p) => price(p.take_profit) },
+    { title: "Stop", n: true, show: (p) => price(p.stop), tone: (p) => (p.stop ? "" : "bad") }, { title: "Target", n: true, show: (p) => price(p.take_profit) },
   ], o.positions, "Nothing is held."));
   fill("orders", table([
     { title: "Pair", show: (r) => r.pair }, { title: "What", show: (r) => `${r.purpose}: ${r.side} ${r.type}` },
@@ -42,13 +76,18 @@ function positions(o) {
   ], o.open_orders, "No order is open."));
 }
 
+const plainName = (rule) => rule.replaceAll("-", " ").replaceAll("_", " ");
+const COUNTED = new Set(["emergency stop", "losing streak", "max open positions", "open positions"]);
+const show = (l, v) => (v === null || v === undefined ? "–" : COUNTED.has(plainName(l.rule)) ? String(v) : percent(v));
+
 function limits(list) {
-  fill("limits", ...(list.length ? list.map((l) => el("div", { class: "limit" },
-    el("div", {}, el("span", { text: l.rule }), el("span", { class: l.tripped ? "bad" : "muted", text: `${show(l, l.used)} of ${show(l, l.limit)}${l.tripped ? ", reached" : ""}` })),
-    el("meter", { min: 0, max: Number(l.limit) || 1, high: (Number(l.limit) || 1) * 0.8, optimum: 0, value: Number(l.used) || 0, "aria-label": l.rule }))) : [el("p", { class: "empty", text: "Shown while the bot runs." })]));
+  fill("limits", ...(list.length ? list.map((l) => {
+    const share = Number(l.used) / (Number(l.limit) || 1), name = plainName(l.rule);
+    const mood = l.tripped ? "bad" : share > 0.8 ? "warn" : "good";
+    const text = `${show(l, l.used)} of ${show(l, l.limit)}${l.tripped ? ", reached" : ""}`;
+    return el("div", { class: "limit" }, gauge(share, mood, `${name}: ${text}`), el("b", { text: show(l, l.used) }), el("span", { text: name }), el("span", { class: l.tripped ? "bad" : "muted", text: `of ${show(l, l.limit)}${l.tripped ? ", reached" : ""}` }));
+  }) : [el("p", { class: "empty", text: "Shown while the bot runs." })]));
 }
-const COUNTED = new Set(["emergency-stop", "losing-streak", "max-open-positions"]);
-const show = (l, v) => (v === null || v === undefined ? "–" : COUNTED.has(l.rule) ? String(v) : percent(v));
 
 function model(o) {
   const rows = Object.entries(o.models).map(([pair, m]) => el("p", {}, el("b", { text: `${pair}: ` }), document.createTextNode(`${m.model_id || "plain trend rule"}. ${m.reason}`)));
@@ -75,15 +114,17 @@ async function curve() {
 
 function countdown() {
   const node = document.getElementById("next");
-  if (!due) { node.textContent = ""; return; }
+  if (!node) return;
+  if (!due) { node.textContent = "–"; return; }
   const left = Math.max(0, Math.round((due - Date.now()) / 1000));
-  node.textContent = left > 5400 ? `next candle closes in ${Math.round(left / 3600)} h` : left > 90 ? `next candle closes in ${Math.round(left / 60)} min` : `next candle closes in ${left} s`;
+  const span = left > 5400 ? `${Math.round(left / 3600)} h` : left > 90 ? `${Math.round(left / 60)} min` : `${left} s`;
+  node.textContent = `decides in ${span}`;
 }
 setInterval(countdown, 1000);
 
 live(async (o) => {
-  cards(o); health(o.health); thoughts(o); positions(o); limits(o.limits); model(o);
-  due = o.running && o.next_decision_in_seconds !== null && o.next_decision_in_seconds !== undefined ? Date.now() + o.next_decision_in_seconds * 1000 : null;
+  health(o.health); answers(o); cards(o); thoughts(o); positions(o); limits(o.limits); model(o);
+  due = o.running && !o.stopped && o.next_decision_in_seconds !== null && o.next_decision_in_seconds !== undefined ? Date.now() + o.next_decision_in_seconds * 1000 : null;
   countdown();
   await curve();
 });

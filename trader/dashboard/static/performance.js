@@ -18,7 +18,7 @@ function rows(list, empty) {
     { title: "From", t: true, show: (p) => p.begins }, { title: "Profit", n: true, show: (p) => signed(p.profit), tone: (p) => tone(p.profit) },
     { title: "%", n: true, show: (p) => percent(p.profit_fraction, 2), tone: (p) => tone(p.profit) }, { title: "Holding", n: true, show: (p) => percent(p.hold_return, 2) },
     { title: "Fees", n: true, show: (p) => money(p.fees) }, { title: "Trades", n: true, show: (p) => `${p.winners} of ${p.trades}` },
-  ], [...list].reverse().slice(0, 60), empty);
+  ], [...list].reverse().slice(0, 60), empty, false);
 }
 
 function heat(months) {
