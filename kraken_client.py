@@ -53,6 +53,9 @@ NEEDED_PERMISSIONS = frozenset(
 )
 FORBIDDEN_PERMISSION = "withdraw-funds"
 
+_IDS_KEPT = 2_000
+"""Own ids of so many orders are held in memory."""
+
 _UNKNOWN_HINT = "Look the order up by its id; do not send it again."
 
 
@@ -247,17 +250,21 @@ class KrakenClient:
         return found[exchange_id]
 
     def find_order(self, order_id: str, since: datetime) -> Order | None:
-        """Our id among open orders, then among those that closed at or after `since`.
+        """Our id among open orders, then those that closed at or after `since`, then the trades.
 
-        In this order nothing slips through: what closes between the two questions is found by
-        the second.
+        In this order nothing slips through: what closes between the first two questions is found
+        by the second, and an order that has executed shows in the trades whatever the lists of
+        orders say.
         """
         wanted = answers.own_id(order_id)
         for found in self._open({"cl_ord_id": order_id}):
             if found.order_id == wanted:
                 return found
         mine = [o for o in self._closed(since, {"cl_ord_id": order_id}) if o.order_id == wanted]
-        return mine[-1] if mine else None
+        if mine:
+            return mine[-1]
+        traded = [fill for fill in self.fills(since) if fill.order_id == wanted]
+        return self.order(traded[-1].exchange_id) if traded else None
 
     def open_orders(self) -> tuple[Order, ...]:
         """Every open order of the account, oldest first."""
@@ -298,6 +305,7 @@ class KrakenClient:
         exchange_id = self._place(request, row, now)
         if self._trading_budget is not None:
             self._trading_budget.added(row.id, exchange_id)
+        self._forget_old_ids()
         self._remember(exchange_id, request.order_id)
         return exchange_id
 
@@ -423,6 +431,13 @@ class KrakenClient:
 
     def _remember(self, exchange_id: str, order_id: str) -> None:
         self._metadata.own_ids[exchange_id] = answers.own_id(order_id)
+
+    def _forget_old_ids(self) -> None:
+        """Own ids of long ago are asked for again where they are wanted."""
+        known = self._metadata.own_ids
+        if len(known) > _IDS_KEPT:
+            for old in list(known)[: _IDS_KEPT // 2]:
+                del known[old]
 
     def _own_ids(self, exchange_ids: Iterable[str]) -> Mapping[str, str]:
         """Our ids of orders: fills do not bear them, so unknown ones are asked for once."""

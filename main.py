@@ -85,6 +85,8 @@ ZERO = Decimal(0)
 LEADER = "BTC"
 GRACE = timedelta(seconds=60)
 """So long after its close a candle may be missing before anybody is warned."""
+TRADES_HELD = 1000
+"""Closed trades the running loop has in memory; reports read them all from the journal."""
 SLIPPAGE = Decimal("0.0005")
 """Fraction of the price a market order is expected to lose."""
 
@@ -743,7 +745,8 @@ def _trader(
         candles = WholeHistory(venue.whole)
         for pair, whole in venue.whole.items():
             analyzer.prepare(pair, whole)
-    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote), clock=venue.clock)
+    portfolio = Portfolio(config.quote, keep_trades=TRADES_HELD)
+    executor = TradingExecutor(venue.exchange, journal, portfolio, clock=venue.clock)
     trader = Trader(
         clock=venue.clock,
         executor=executor,

@@ -267,7 +267,7 @@ class TradingExecutor:
                 time away; without, as at the end of a session, only what has changed is read.
         """
         notes: list[str] = list(self.oddities)
-        fills_before = len(self.portfolio.trades)
+        ended_before = self.portfolio.trades_ended
         known = self.orders.fill_count
         self._resolve_doubts(now)
         self._sync(now, thorough=thorough)
@@ -276,7 +276,7 @@ class TradingExecutor:
             notes.append(f"{missed} fills took place that the journal did not have")
             notes += [
                 f"{t.pair}: sold {t.quantity} at {t.exit_price} ({t.exit_purpose})"
-                for t in self.portfolio.trades[fills_before:]
+                for t in self.portfolio.newest_trades(self.portfolio.trades_ended - ended_before)
             ]
         notes += [
             f"order {o.exchange_id} ({o.side} {o.remaining} {o.pair}) is not ours: left alone"

@@ -236,7 +236,7 @@ class Campaign:
                 tally.restarts += 1
                 self._attempt(world.restart)
             if moves % 50 == 0:
-                tally.intents = before + sum(1 for _ in world.executor.orders.all_orders())
+                tally.intents = before + world.executor.orders.intent_count
             self._pace.tell(
                 f"{tally.intents} of {self.wanted} intents, worlds {tally.worlds}, "
                 f"faults found {len(tally.findings.words) + len(tally.uncaught)}"

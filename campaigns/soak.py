@@ -3,20 +3,23 @@
 `python -m campaigns.soak --minutes 1000000 --fault-rate 0.2 --seed 1 --json`
 
 The loop looks every simulated minute and decides on hourly candles, through Kraken's wire. It runs
-in a process of its own, the exchange in another, so that the memory measured is the trader's.
+in a fresh process together with the exchange, whose old records go to disk.
 """
 
 from __future__ import annotations
 
+import gc
 import math
 import multiprocessing
 import os
+import pickle
 import shutil
 import tempfile
 import time
 import traceback
+from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
@@ -33,7 +36,7 @@ from campaigns.output import Pace, progress, show
 from campaigns.restless import LIMITS, NAME, RestlessRisk
 from campaigns.witness import Findings, Witness
 from kraken_client import KrakenClient
-from main import Trader
+from main import TRADES_HELD, Trader
 from market_analyzer import MarketAnalyzer
 from trader.clocks import ManualClock
 from trader.domain.candles import Candles
@@ -45,9 +48,9 @@ from trader.exchanges.faults import FaultRule, FaultyWire
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire
-from trader.exchanges.transport import NoReply
 from trader.exchanges.wire.keys import ApiKey
 from trader.reports.journal_check import JournalCheck
+from trader.simulation.matching import Past
 from trader.storage.held_candles import HeldCandles
 from trader.storage.journal import SqliteJournal
 from trader.strategies.registry import StrategySettings
@@ -55,17 +58,27 @@ from trading_executor import TradingExecutor
 
 WARM_UP = 720
 SAMPLES = 200
+REMEMBERED = timedelta(days=35)
+"""So long the exchange has its old orders at hand; the trader asks for minutes."""
 SETTLED = 0.2
 """Memory is compared from here on: caches fill at first."""
 
 
 @dataclass(slots=True)
 class Market:
-    """The exchange's side: it fails as often as told, until it is told to stop."""
+    """The exchange's side: it fails as often as told, until it is told to stop.
+
+    What has been over for long goes into a file: the memory that is measured is that of a bot
+    and an exchange at work, not of an archive.
+
+    Attributes:
+        archive: where the old orders, trades and entries go.
+    """
 
     candles: Mapping[Pair, Candles]
     seed: int
     fault_rate: float
+    archive: Path
     key: ApiKey = field(default_factory=ApiKey.generate)
     clock: ManualClock = field(init=False)
     exchange: SandboxExchange = field(init=False)
@@ -81,51 +94,73 @@ class Market:
         wire = KrakenWire(self.exchange, [self.key])
         self.wire = FaultyWire(wire, [FaultRule(self.fault_rate)], self.seed)
 
-    def serve(self, message: tuple[Any, ...], pipe: Connection) -> None:
-        """Answer one message of the trader."""
-        match message:
-            case ("wire", now, request):
-                self.clock.sleep_until(now)
-                try:
-                    pipe.send(self.wire.handle(*request))
-                except NoReply as silence:
-                    pipe.send(NoReply(str(silence), sent=silence.sent))
-            case ("calm",):
-                self.wire.active = False
+    def put_away(self) -> None:
+        """Write what has been over for long into the archive."""
+        past = self.exchange.forget(self.clock.now() - REMEMBERED)
+        with self.archive.open("ab") as file:
+            pickle.dump(past, file)
+
+    def recollect(self) -> None:
+        """Take everything back out of the archive: now it is compared."""
+        engine, pasts = self.exchange.engine, list(_unpickled(self.archive))
+        old = sorted((r for past in pasts for r in past.orders), key=lambda record: record.seq)
+        engine.orders = {**{record.id: record for record in old}, **engine.orders}
+        engine.trades = [t for past in pasts for t in past.trades] + engine.trades
 
 
-class Piped:
-    """The wire as the trader's process sees it."""
-
-    def __init__(self, pipe: Connection, clock: ManualClock) -> None:
-        self._pipe = pipe
-        self._clock = clock
-
-    def handle(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, str, bytes]:
-        """Send the request, wait for the answer."""
-        self._pipe.send(("wire", self._clock.now(), (method, path, query, dict(headers), body)))
-        answer = self._pipe.recv()
-        if isinstance(answer, NoReply):
-            raise answer
-        found: tuple[int, str, bytes] = answer
-        return found
+def _unpickled(archive: Path) -> Iterator[Past]:
+    if not archive.exists():
+        return
+    with archive.open("rb") as file:
+        while True:
+            try:
+                yield pickle.load(file)  # noqa: S301 - this very process wrote it
+            except EOFError:
+                return
 
 
 def live(market: Market, pipe: Connection, path: Path, minutes: int) -> None:
-    """The trader's process: so many minutes of the loop, then calm weather."""
-    clock = ManualClock(market.clock.now())
+    """The trader's process: so many minutes of the loop, then calm weather and the comparison."""
+    clock = market.clock
+    trader = _trader(market, path)
+    while not _begun(trader, clock):
+        pass
+    began, every = clock.now(), max(1, minutes // SAMPLES)
+    gc.collect()
+    gc.freeze()  # what was there before the run is not looked through again and again
+    costs = array("f")
+    for minute in range(minutes):
+        started = time.perf_counter()
+        trader.step()
+        costs.append(time.perf_counter() - started)
+        trader.approach(began + timedelta(minutes=minute + 1))
+        if minute % every == 0:
+            market.put_away()
+            gc.collect()
+            pipe.send(("memory", minute, _resident_bytes(), costs.tobytes()))
+            del costs[:]
+    market.wire.active = False
+    for _ in range(3):
+        clock.sleep_until(clock.now() + timedelta(minutes=3))
+        trader.settle()
+        trader.executor.audit(clock.now())
+    trader.settle()
+    pipe.send(("end", _compared(market, path, clock.now())))
+
+
+def _trader(market: Market, path: Path) -> Trader:
+    clock = market.clock
     client = KrakenClient(
         market.key.key, market.key.secret, url="http://sandbox", now=clock.now,
-        handler=Piped(pipe, clock), metadata_s=math.inf, seed=market.seed,
+        handler=market.wire, metadata_s=math.inf, seed=market.seed,
         sleep=lambda s: clock.sleep_until(clock.now() + timedelta(seconds=s)),
     )  # fmt: skip
-    journal = SqliteJournal(path, BOOK)
     some = next(iter(market.candles.values()))
-    trader = Trader(
+    journal = SqliteJournal(path, BOOK, durable=False)  # kills are another campaign's business
+    portfolio = Portfolio("USD", keep_trades=TRADES_HELD)
+    return Trader(
         clock=clock,
-        executor=TradingExecutor(client, journal, Portfolio("USD"), clock=clock),
+        executor=TradingExecutor(client, journal, portfolio, clock=clock),
         pairs=market.candles,
         timeframe=some.timeframe,
         candles=HeldCandles(client, None, some.timeframe),
@@ -135,25 +170,26 @@ def live(market: Market, pipe: Connection, path: Path, minutes: int) -> None:
         slippage=COSTS.slippage,
         audits=True,
     )
-    while not _begun(trader, clock):
-        pass
-    began, costs = clock.now(), []
-    for minute in range(minutes):
-        started = time.perf_counter()
-        trader.step()
-        costs.append(time.perf_counter() - started)
-        trader.approach(began + timedelta(minutes=minute + 1))
-        if minute % max(1, minutes // SAMPLES) == 0:
-            pipe.send(("memory", minute, _resident_bytes(), costs))
-            costs = []
-    pipe.send(("calm",))
-    for _ in range(3):
-        clock.sleep_until(clock.now() + timedelta(minutes=3))
-        trader.settle()
-        trader.executor.audit(clock.now())
-    trader.settle()
-    pipe.send(("end", clock.now()))
-    pipe.recv()
+
+
+def _compared(market: Market, path: Path, now: datetime) -> dict[str, Any]:
+    """What journal and exchange say of the whole run, and whether it is the same."""
+    market.recollect()
+    witness, intents, internal = Witness(), 0, []
+    with SqliteJournal.reader(path, BOOK) as journal:
+        witness.read(journal.events())
+        checked = JournalCheck("USD", LIMITS).read(journal.events()).report()
+        for _, event in journal.events(kinds=(OrderIntended, Troubled)):
+            intents += isinstance(event, OrderIntended)
+            # What no part of the program foresaw is journalled by the loop under this name.
+            if isinstance(event, Troubled) and event.category == "internal":
+                internal.append(event.message)
+    found = witness.compare(market.exchange, now)
+    found.words += [f"{p.number}: {p.what}" for p in checked.problems]
+    return {
+        "findings": found, "intents": intents, "fills": len(witness.fills), "internal": internal,
+        "journal_problems": len(checked.problems), "faults": market.wire.struck,
+    }  # fmt: skip
 
 
 def _begun(trader: Trader, clock: ManualClock) -> bool:
@@ -188,7 +224,6 @@ class Soak:
     memory: list[tuple[int, int]] = field(default_factory=list)
     costs_s: Counter[float] = field(default_factory=Counter)
     uncaught: list[str] = field(default_factory=list)
-    findings: Findings = field(default_factory=Findings)
     figures: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
@@ -197,13 +232,13 @@ class Soak:
         step = next(iter(self.market.candles.values())).timeframe
         needed = WARM_UP + math.ceil(self.minutes * 60 / step.seconds) + 48
         candles = self.market.stretch(Random(self.seed), needed)
-        market = Market(candles, self.seed, self.fault_rate)
         folder = Path(tempfile.mkdtemp(prefix="campaign-soak-"))
+        market = Market(candles, self.seed, self.fault_rate, folder / "archive")
         try:
             self._live(market, folder / "trader.db", pace)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return self._document(market, pace.seconds)
+        return self._document(pace.seconds)
 
     def _live(self, market: Market, path: Path, pace: Pace) -> None:
         ours, theirs = multiprocessing.Pipe()
@@ -214,45 +249,26 @@ class Soak:
         theirs.close()
         try:
             while True:
-                message = ours.recv()
-                market.serve(message, ours)
-                self._note(message, market, path, ours, pace)
+                self._note(ours.recv(), pace)
         except (EOFError, OSError):
             ours.close()
             os.waitpid(pid, 0)
 
-    def _note(
-        self, message: tuple[Any, ...], market: Market, path: Path, pipe: Connection, pace: Pace
-    ) -> None:
+    def _note(self, message: tuple[Any, ...], pace: Pace) -> None:
         match message:
             case ("memory", minute, resident, costs):
                 self.memory.append((minute, resident))
-                self.costs_s.update(round(cost, 4) for cost in costs)
+                self.costs_s.update(round(cost, 4) for cost in array("f", costs))
                 pace.tell(f"minute {minute} of {self.minutes}, {resident / 2**20:.1f} MB, "
                           f"uncaught {len(self.uncaught)}")  # fmt: skip
             case ("uncaught", what):
                 self.uncaught.append(str(what))
-            case ("end", now):
-                self._compare(market, path, now)
-                pipe.send(None)
+            case ("end", figures):
+                self.figures = figures
+                self.uncaught += figures["internal"]
 
-    def _compare(self, market: Market, path: Path, now: datetime) -> None:
-        market.clock.sleep_until(now)
-        witness = Witness()
-        with SqliteJournal.reader(path, BOOK) as journal:
-            witness.read(journal.events())
-            checked = JournalCheck("USD", LIMITS).read(journal.events()).report()
-            intents = sum(isinstance(e, OrderIntended) for _, e in journal.events())
-            # What no part of the program foresaw is journalled by the loop under this name.
-            self.uncaught += [e.message for _, e in journal.events()
-                              if isinstance(e, Troubled) and e.category == "internal"]  # fmt: skip
-        self.findings = witness.compare(market.exchange, now)
-        self.findings.words += [f"{p.number}: {p.what}" for p in checked.problems]
-        self.figures = {"intents": intents, "fills": len(witness.fills),
-                        "journal_problems": len(checked.problems)}  # fmt: skip
-
-    def _document(self, market: Market, seconds: float) -> dict[str, Any]:
-        found = self.findings
+    def _document(self, seconds: float) -> dict[str, Any]:
+        found: Findings = self.figures.get("findings", Findings())
         settled = [r for minute, r in self.memory if minute >= SETTLED * self.minutes]
         growth = settled[-1] / settled[0] - 1 if settled else 0.0
         return {
@@ -262,7 +278,7 @@ class Soak:
             "lost": found.lost,
             "doubled": found.doubled,
             "uncaught": len(self.uncaught) + (not self.figures),
-            "faults": dict(sorted(market.wire.struck.items())),
+            "faults": dict(sorted(self.figures.get("faults", {}).items())),
             "memory_growth": round(growth, 4),
             "memory_mb": [round(r / 2**20, 1) for _, r in self.memory[:: max(1, SAMPLES // 10)]],
             "unprotected": found.unprotected,

@@ -280,13 +280,32 @@ def test_our_id_is_found_among_open_orders_first() -> None:
     assert not script.calls("ClosedOrders")
 
 
+NO_TRADES = ok({"trades": {}, "count": 0})
+
+
 def test_our_id_is_found_among_closed_orders_and_others_are_passed_over() -> None:
     rows = own_order("O1") | own_order("O2", cl_ord_id="f" * 32)
-    script = Scripted(OpenOrders=ok({"open": {}}), ClosedOrders=ok({"closed": rows, "count": 2}))
+    script = Scripted(
+        OpenOrders=ok({"open": {}}),
+        ClosedOrders=ok({"closed": rows, "count": 2}),
+        TradesHistory=NO_TRADES,
+    )
     found = client(script).find_order(OWN, EARLY)
     assert found is not None
     assert (found.exchange_id, found.state) == ("O1", OrderState.FILLED)
     assert client(script).find_order("e" * 32, EARLY) is None
+
+
+def test_our_id_is_found_in_the_trades_where_the_lists_of_orders_leave_it_out() -> None:
+    script = Scripted(
+        OpenOrders=ok({"open": {}}),
+        ClosedOrders=ok({"closed": {}, "count": 0}),
+        TradesHistory=ok({"trades": {"T1": trade(1, "O1")}, "count": 1}),
+        QueryOrders=ok(own_order("O1")),
+    )
+    found = client(script).find_order(OWN, EARLY)
+    assert found is not None
+    assert found.exchange_id == "O1"
 
 
 def test_an_id_that_comes_back_with_dashes_is_ours() -> None:
@@ -433,6 +452,7 @@ def test_an_overtaken_nonce_is_looked_up_and_then_sent_again() -> None:
         AddOrder=[refused("EAPI:Invalid nonce"), recorded("api-doc-AddOrder.json")],
         OpenOrders=ok({"open": {}}),
         ClosedOrders=ok({"closed": {}, "count": 0}),
+        TradesHistory=NO_TRADES,
     )
     assert client(script).place(limit_order(), NOW) == "OUF4EM-FRGI2-MQMWZD"
     first, second = script.calls("AddOrder")
@@ -453,6 +473,7 @@ def test_a_nonce_refused_for_ever_ends_in_advice() -> None:
         AddOrder=refused("EAPI:Invalid nonce"),
         OpenOrders=ok({"open": {}}),
         ClosedOrders=ok({"closed": {}, "count": 0}),
+        TradesHistory=NO_TRADES,
     )
     with pytest.raises(NonceError) as caught:
         client(script).place(limit_order(), NOW)

@@ -2,13 +2,14 @@
 
 The table `MOVES` is the whole state machine; `docs/order-life.md` shows it to people and a test
 holds the two together. `OrderBookkeeping` is what you get by replaying the journal through it.
+Orders that have been over for `fading.KEPT_FOR` are forgotten; the journal has them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -24,6 +25,7 @@ from trader.domain.events import (
     OrderRefused,
     OrderUnclear,
 )
+from trader.domain.fading import Fading
 from trader.domain.markets import Pair
 from trader.domain.orders import Fill, OrderRequest, OrderState, Purpose, Side
 
@@ -68,6 +70,7 @@ class TrackedOrder:
         cancelling: a cancel has been sent, its outcome is not known yet.
         refusal: the exchange's words, where it refused.
         changed_at: when the journal last told of it.
+        trade_ids: of the fills seen.
     """
 
     request: OrderRequest
@@ -83,6 +86,7 @@ class TrackedOrder:
     fee_quote: Decimal = Decimal(0)
     cancelling: bool = False
     refusal: str = ""
+    trade_ids: list[str] = field(default_factory=list)
 
     @property
     def order_id(self) -> str:
@@ -106,9 +110,12 @@ class TrackedOrder:
 
 
 class OrderBookkeeping:
-    """All our orders: the replay of the journal's order events.
+    """Our orders, all that live and those lately over: the replay of the journal's order events.
 
     `check` refuses an event that cannot happen, so that a fault shows before it is journalled.
+
+    Attributes:
+        fill_count: how many fills were applied; `intent_count` how many orders intended.
     """
 
     def __init__(self) -> None:
@@ -118,6 +125,10 @@ class OrderBookkeeping:
         self._attempts: Counter[tuple[Pair, datetime, Side, Purpose]] = Counter()
         self._entries: dict[Pair, datetime] = {}
         self._trade_ids: set[str] = set()
+        self._over: Fading[str] = Fading()
+        self._old_attempts: Fading[tuple[Pair, datetime, Side, Purpose]] = Fading()
+        self.fill_count = 0
+        self.intent_count = 0
         self.newest_fill_at: datetime | None = None
         self.first_intended_at: datetime | None = None
 
@@ -173,7 +184,8 @@ class OrderBookkeeping:
         order.changed_at = event.at
         if order.state.is_final:
             order.cancelling = False
-            self._live.pop(order.order_id, None)
+            if self._live.pop(order.order_id, None) is not None:
+                self._over.over(order.order_id, event.at)
 
     def get(self, order_id: str) -> TrackedOrder | None:
         """The order with our id."""
@@ -195,7 +207,7 @@ class OrderBookkeeping:
         )
 
     def all_orders(self) -> Iterator[TrackedOrder]:
-        """Every order ever intended, oldest first."""
+        """Every order that is known, oldest first."""
         return iter(self._orders.values())
 
     def next_attempt(self, pair: Pair, decided_for: datetime, side: Side, purpose: Purpose) -> int:
@@ -206,13 +218,8 @@ class OrderBookkeeping:
         """The candle on which the newest entry of the pair was decided."""
         return self._entries.get(pair)
 
-    @property
-    def fill_count(self) -> int:
-        """How many fills were applied."""
-        return len(self._trade_ids)
-
     def knows_fill(self, trade_id: str) -> bool:
-        """Whether the fill was applied."""
+        """Whether the fill was applied, as far back as orders are known."""
         return trade_id in self._trade_ids
 
     def _state_before(self, event: Any) -> OrderState | None:
@@ -224,16 +231,39 @@ class OrderBookkeeping:
         order = TrackedOrder(
             request, event.purpose, event.decided_for, event.at, event.reason, event.at
         )
+        self.intent_count += 1
         self.first_intended_at = self.first_intended_at or event.at
         self._orders[request.order_id] = self._live[request.order_id] = order
-        self._attempts[request.pair, event.decided_for, request.side, event.purpose] += 1
+        attempt = request.pair, event.decided_for, request.side, event.purpose
+        if not self._attempts[attempt]:
+            self._old_attempts.over(attempt, event.at)
+        self._attempts[attempt] += 1
         if request.side is Side.BUY and event.purpose in _BUYS:
             self._entries[request.pair] = event.decided_for
+        self._forget(event.at)
+
+    def _forget(self, now: datetime) -> None:
+        for order_id in self._over.due(now):
+            order = self._orders.get(order_id)
+            if order is None or order_id in self._live:
+                continue  # it has come back since
+            del self._orders[order_id]
+            self._by_exchange_id.pop(order.exchange_id, None)
+            self._trade_ids.difference_update(order.trade_ids)
+        for attempt in tuple(self._old_attempts.due(now)):
+            pair, decided_for, _, _ = attempt
+            if self._entries.get(pair) == decided_for:
+                # What is held was bought then: its stops are numbered on from here.
+                self._old_attempts.over(attempt, now)
+            else:
+                del self._attempts[attempt]
 
     def _fill(self, order: TrackedOrder, fill: Fill) -> None:
         if fill.trade_id in self._trade_ids:
             return
         self._trade_ids.add(fill.trade_id)
+        order.trade_ids.append(fill.trade_id)
+        self.fill_count += 1
         order.filled += fill.quantity
         order.cost_quote += fill.cost_quote
         order.fee_quote += fill.fee_quote

@@ -16,10 +16,13 @@ from trader.domain.events import (
     CashAdjusted,
     EquityMarked,
     Event,
+    OrderEnded,
     OrderFilled,
     OrderIntended,
+    OrderRefused,
     Resumed,
 )
+from trader.domain.fading import Fading
 from trader.domain.markets import Pair
 from trader.domain.orders import Fill, Purpose, Side
 
@@ -79,6 +82,9 @@ class Portfolio:
     Attributes:
         equity_peak: highest marked equity since the start, or since trading was last resumed.
         losing_streak: round trips in a row that lost money.
+        trades: closed trades, oldest first; the newest `keep_trades` of them.
+        trades_ended: how many there were in all.
+        keep_trades: None keeps all, as reports want; a loop that runs for years needs a few.
     """
 
     quote: str
@@ -94,17 +100,25 @@ class Portfolio:
     last_equity: Decimal = ZERO
     losing_streak: int = 0
     last_loss_at: datetime | None = None
+    trades_ended: int = 0
+    keep_trades: int | None = None
     _seen: set[str] = field(default_factory=set)
     _realised: dict[Pair, Decimal] = field(default_factory=dict)
     _plans: dict[str, tuple[Decimal | None, Decimal | None]] = field(default_factory=dict)
+    _over: Fading[str] = field(default_factory=Fading, compare=False)
+    _old_fills: Fading[str] = field(default_factory=Fading, compare=False)
 
     def apply(self, event: Event) -> None:
         """Take in one event; fills count once by their trade id, others pass."""
         match event:
             case OrderFilled(fill=fill, purpose=purpose):
                 self._fill(fill, purpose)
-            case OrderIntended(request=request, stop=stop, take_profit=target):
-                self._plans[request.order_id] = (stop, target)
+            case OrderIntended(at=at, request=request, stop=stop, take_profit=target):
+                if stop is not None or target is not None:
+                    self._plans[request.order_id] = (stop, target)
+                self._forget(at)
+            case OrderEnded(at=at, order_id=order_id) | OrderRefused(at=at, order_id=order_id):
+                self._over.over(order_id, at)
             case CashAdjusted(asset=asset, amount=amount) if asset == self.quote:
                 self._transfer(amount)
             case CashAdjusted(asset=asset, amount=amount):
@@ -127,6 +141,10 @@ class Portfolio:
             base = position.pair.base
             held[base] = held.get(base, ZERO) + position.quantity
         return held
+
+    def newest_trades(self, count: int) -> list[Trade]:
+        """The last so many closed trades, oldest first."""
+        return self.trades[max(0, len(self.trades) - count) :]
 
     def exposure(self, prices: Mapping[Pair, Decimal]) -> Decimal:
         """Value of all positions, in quote."""
@@ -198,6 +216,7 @@ class Portfolio:
         if fill.trade_id in self._seen:
             return
         self._seen.add(fill.trade_id)
+        self._old_fills.over(fill.trade_id, fill.filled_at)
         self.fees_quote += fill.fee_quote
         if fill.side is Side.BUY:
             self._bought(fill)
@@ -251,8 +270,17 @@ class Portfolio:
 
     def _count(self, trade: Trade) -> None:
         self.trades.append(trade)
+        self.trades_ended += 1
+        if self.keep_trades is not None and len(self.trades) > 2 * self.keep_trades:
+            del self.trades[: -self.keep_trades]
         earned = self._realised.get(trade.pair, ZERO) + trade.profit_quote
         self._realised[trade.pair] = earned
+
+    def _forget(self, now: datetime) -> None:
+        """Let go of the plans and fills of orders that have been over for long."""
+        for order_id in self._over.due(now):
+            self._plans.pop(order_id, None)
+        self._seen.difference_update(self._old_fills.due(now))
 
     def _end_round_trip(self, pair: Pair, at: datetime) -> None:
         """A position is closed: a loss or not, however many fills it took to get out."""

@@ -10,13 +10,12 @@ import random
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 import krakenex
-import tenacity
 
 from trader.domain.errors import (
     AuthError,
@@ -32,10 +31,10 @@ from trader.exchanges.kraken_limits import RateBudget, Tier, rest_cost
 from trader.exchanges.kraken_nonces import NonceSource
 from trader.exchanges.transport import (
     Handler,
-    InProcessAdapter,
     NoReply,
     Reply,
     Timeouts,
+    answer,
     send,
 )
 
@@ -45,6 +44,7 @@ _UNKNOWN_HINT = "Look the order up by its id; do not send it again."
 _REACH_HINT = "Check the network, KRAKEN_API_URL and status.kraken.com."
 _NO_KEYS_HINT = "Set KRAKEN_API_KEY and KRAKEN_API_SECRET."
 _LONGEST_RATE_WAIT_S = 30.0
+_FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,19 @@ class _Api(krakenex.API):  # type: ignore[misc]
     """krakenex with rising nonces, a time limit for every call, and no state between threads."""
 
     def __init__(
-        self, key: str, secret: str, url: str, nonces: NonceSource, timeouts: Timeouts
+        self,
+        key: str,
+        secret: str,
+        url: str,
+        nonces: NonceSource,
+        timeouts: Timeouts,
+        handler: Handler | None,
     ) -> None:
         super().__init__(key, secret)
         self.uri = url.rstrip("/")
         self._nonces = nonces
         self._timeouts = timeouts
+        self._handler = handler
         self._turn = threading.local()
 
     def query_private(
@@ -94,18 +101,30 @@ class _Api(krakenex.API):  # type: ignore[misc]
         timeout: float | None = None,
     ) -> Reply:
         if "/public/" in urlpath:
-            return send(
-                self.session, "GET", self.uri + urlpath, params=data, timeouts=self._timeouts
-            )
-        form = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-        return send(
-            self.session,
+            return self._send("GET", urlpath, params=data)
+        return self._send(
             "POST",
-            self.uri + urlpath,
+            urlpath,
             body=urllib.parse.urlencode(data),
-            headers={**form, **(headers or {})},
-            timeouts=self._timeouts,
+            headers={**_FORM, **(headers or {})},
         )
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        url = self.uri + path
+        if self._handler is not None:
+            return answer(self._handler, method, url, params=params, body=body, headers=headers)
+        return send(
+            self.session, method, url,
+            params=params, body=body, headers=headers, timeouts=self._timeouts,
+        )  # fmt: skip
 
 
 class KrakenCalls:
@@ -146,10 +165,8 @@ class KrakenCalls:
         self._retries = retries
         self._sleep = sleep
         self._jitter = random.Random(seed)
-        self._api = _Api(key, secret, url, nonces, timeouts)
-        if handler is not None:
-            self._api.session.mount(url, InProcessAdapter(handler))
-        if handler is not None or _is_local(url):
+        self._api = _Api(key, secret, url, nonces, timeouts, handler)
+        if _is_local(url):
             self._api.session.trust_env = False  # a proxy is for the world outside
         self._private_budget = self._public_budget = None
         if tier is not None:
@@ -187,23 +204,23 @@ class KrakenCalls:
         return self._repeated(once)
 
     def _repeated(self, once: Callable[[], T]) -> T:
-        policy = self._retries
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_be_repeated),
-            stop=tenacity.stop_after_attempt(policy.attempts)
-            | tenacity.stop_after_delay(policy.budget_s),
-            wait=self._pause,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        return retrying(once)
+        """Ask, and ask again while the fault may pass and there is time left."""
+        ends = time.monotonic() + self._retries.budget_s
+        attempt = 1
+        while True:
+            try:
+                return once()
+            except ExchangeError as fault:
+                last = attempt >= self._retries.attempts or time.monotonic() >= ends
+                if last or not _may_be_repeated(fault):
+                    raise
+                pause_s = self._pause(attempt, fault)
+            self._sleep(pause_s)
+            attempt += 1
 
-    def _pause(self, state: tenacity.RetryCallState) -> float:
+    def _pause(self, attempt: int, fault: ExchangeError) -> float:
         policy = self._retries
-        ceiling = min(
-            policy.longest_pause_s, policy.first_pause_s * 2 ** (state.attempt_number - 1)
-        )
-        fault = state.outcome.exception() if state.outcome else None
+        ceiling = min(policy.longest_pause_s, policy.first_pause_s * 2 ** (attempt - 1))
         asked = fault.retry_after_s if isinstance(fault, RateLimited) else 0.0
         return asked + self._jitter.uniform(0, ceiling)
 
@@ -263,10 +280,10 @@ def _unknown(call: str, what: str, fault: Exception | None) -> NoReturn:
     raise OutcomeUnknown(f"{call}: outcome unknown: {what}", _UNKNOWN_HINT) from fault
 
 
-def _may_be_repeated(fault: BaseException) -> bool:
+def _may_be_repeated(fault: ExchangeError) -> bool:
     if isinstance(fault, RateLimited):
         return fault.retry_after_s <= _LONGEST_RATE_WAIT_S
-    return isinstance(fault, ExchangeError) and fault.retryable
+    return fault.retryable
 
 
 def _opened(call: str, envelope: Any) -> tuple[list[str], Any]:

@@ -22,6 +22,7 @@ from trader.domain.errors import (
     OutcomeUnknown,
     TraderError,
     Unreachable,
+    UsageError,
 )
 from trader.domain.markets import (
     Balance,
@@ -40,7 +41,7 @@ from trader.exchanges.markets import Market, market, markets
 from trader.ports import Clock
 from trader.simulation.book import book_around, levels, ticker_around, trades_in, with_own
 from trader.simulation.costs import Costs
-from trader.simulation.matching import ID_TAKEN, MatchingEngine
+from trader.simulation.matching import ID_TAKEN, MatchingEngine, Past
 from trader.simulation.orders import LedgerEntry, OrderRecord, OrderSpec, TradeRecord
 from trader.simulation.path import first_touch, from_us, to_us
 from trader.simulation.waiting import INFINITE
@@ -405,6 +406,17 @@ class SandboxExchange:
         """All movements of the account, oldest first."""
         with self._session():
             return tuple(self.engine.account.ledger)
+
+    def forget(self, before: datetime) -> Past:
+        """Let go of orders, trades and entries of long ago, and hand them over.
+
+        Raises:
+            UsageError: if the account is kept on disk, which forgets nothing.
+        """
+        if self._store is not None:
+            raise UsageError("an account on disk keeps all it has", "Use one without a directory.")
+        with self._session():
+            return self.engine.forget(to_us(before))
 
     def volume_30d(self) -> Decimal:
         """Traded in 30 days, in quote."""

@@ -1,23 +1,20 @@
 """One seam to the network: send a request, get status and text within a time limit.
 
 `send` bounds the whole exchange, not only each read: a server that drips one byte a second cannot
-hold the loop. `InProcessAdapter` answers a requests session from a handler object, without a
-socket. `redact` takes secrets out of whatever is shown or logged.
+hold the loop. `answer` has the same request answered by a handler object, without a socket, as
+paper trading does. `redact` takes secrets out of whatever is shown or logged.
 """
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import BaseAdapter
-from requests.structures import CaseInsensitiveDict
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _CHUNK = 1 << 16
@@ -127,48 +124,23 @@ class Handler(Protocol):
         ...
 
 
-class InProcessAdapter(BaseAdapter):
-    """Hands the requests of a session to a handler in the same process.
+def answer(
+    handler: Handler,
+    method: str,
+    url: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    body: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """Have a request answered by a handler: the same request as `send`, without a socket.
 
-    Mount it: `session.mount("http://sandbox", InProcessAdapter(handler))`.
+    Raises:
+        NoReply: where the handler gives no complete answer.
     """
-
-    def __init__(self, handler: Handler) -> None:
-        super().__init__()
-        self._handler = handler
-
-    def send(  # type: ignore[override]
-        self, request: requests.PreparedRequest, **_: Any
-    ) -> requests.Response:
-        """Answer one prepared request."""
-        parts = urlsplit(request.url or "")
-        body = request.body or b""
-        raw = body.encode() if isinstance(body, str) else bytes(body)
-        status, content_type, content = self._handler.handle(
-            request.method or "GET", str(parts.path), str(parts.query), request.headers, raw
-        )
-        return _response(request, status, content_type, content)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def _response(
-    request: requests.PreparedRequest, status: int, content_type: str, content: bytes
-) -> requests.Response:
-    response = requests.Response()
-    response.status_code = status
-    response.headers = CaseInsensitiveDict({"Content-Type": content_type})
-    response.raw = urllib3.HTTPResponse(
-        io.BytesIO(content),
-        headers=dict(response.headers),
-        status=status,
-        preload_content=False,
-        decode_content=False,
-    )
-    response.url = request.url or ""
-    response.request = request
-    return response
+    parts = urlsplit(url)
+    query = urlencode(params) if params else parts.query
+    return Reply(*handler.handle(method, parts.path, query, headers or {}, (body or "").encode()))
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

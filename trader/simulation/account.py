@@ -6,6 +6,7 @@ in finer lots than the asset is booked in is not always there to the last digit.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -31,6 +32,7 @@ class Account:
 
     def __init__(self, rules: Mapping[Pair, MarketRules], costs: Costs, seed: int) -> None:
         self.ledger: list[LedgerEntry] = []
+        self.forgotten = 0
         self._costs = costs
         self._seed = seed
         self._units = _units_of(rules)
@@ -47,6 +49,7 @@ class Account:
     ) -> None:
         """Take over what was stored; `orders` are the open ones."""
         self.ledger = list(ledger)
+        self.forgotten = 0
         self._balances = {entry.asset: entry.balance for entry in self.ledger}
         self._held = {}
         for record in orders:
@@ -55,6 +58,19 @@ class Account:
         self._volumes, self._volume = deque(), ZERO
         for trade in trades:
             self.count_volume(trade.pair, trade.at, trade.cost)
+
+    @property
+    def entries_made(self) -> int:
+        """How many entries there were in all, those forgotten included."""
+        return self.forgotten + len(self.ledger)
+
+    def forget(self, before: int) -> list[LedgerEntry]:
+        """Let go of the entries before a moment, and hand them over; balances stay."""
+        number = bisect_left(self.ledger, before, key=lambda entry: entry.at)
+        gone = self.ledger[:number]
+        del self.ledger[:number]
+        self.forgotten += number
+        return gone
 
     def total(self, asset: str) -> Decimal:
         """Balance, held part included."""
@@ -81,7 +97,7 @@ class Account:
         if amount + self.available(asset) < 0:
             raise InsufficientFunds(f"only {self.available(asset)} {asset} are free")
         kind = "deposit" if amount >= 0 else "withdrawal"
-        refid = record_id("F", self._seed, len(self.ledger) + 1)
+        refid = record_id("F", self._seed, self.entries_made + 1)
         return self.book(asset, amount, ZERO, at, kind, refid)
 
     def book(
@@ -91,7 +107,7 @@ class Account:
         amount, fee = self.rounded(asset, amount), self.rounded(asset, fee)
         balance = self.total(asset) + amount - fee
         self._balances[asset] = balance
-        entry_id = record_id("L", self._seed, len(self.ledger) + 1)
+        entry_id = record_id("L", self._seed, self.entries_made + 1)
         entry = LedgerEntry(entry_id, refid, at, kind, asset, amount, fee, balance)
         self.ledger.append(entry)
         return entry

@@ -106,6 +106,15 @@ class EngineState:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What an engine has let go of, oldest first: orders by their end."""
+
+    orders: tuple[OrderRecord, ...] = ()
+    trades: tuple[TradeRecord, ...] = ()
+    ledger: tuple[LedgerEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Event:
     """Something that happens to one order at one moment."""
 
@@ -208,6 +217,7 @@ class MatchingEngine:
         self._changed: set[str] = set()
         self._orders_made = 0
         self._taken = (0, 0)
+        self._trades_forgotten = 0
 
     def restore(self, state: EngineState) -> None:
         """Take over a stored account in place of this one."""
@@ -228,6 +238,29 @@ class MatchingEngine:
         self._orders_made = max((record.seq for record in state.orders), default=0)
         self._changed = set()
         self._taken = (len(self.trades), len(self.account.ledger))
+        self._trades_forgotten = 0
+
+    def forget(self, before: int) -> Past:
+        """Let go of what has been over since a moment, and hand it over.
+
+        For runs of years in one process: orders, trades and entries of long ago are not asked
+        for any more. Balances, fees and numbers go on as if nothing had been forgotten.
+        """
+        first = bisect_left(self._ended, before, key=lambda record: record.closed_at or 0)
+        orders = self._ended[:first]
+        del self._ended[:first]
+        for record in orders:
+            del self.orders[record.id]
+            self._unname(record)
+            self._changed.discard(record.id)
+        number = bisect_left(self.trades, before, key=lambda trade: trade.at)
+        trades = self.trades[:number]
+        del self.trades[:number]
+        self._trades_forgotten += number
+        ledger = self.account.forget(before)
+        taken_trades, taken_entries = self._taken
+        self._taken = (max(0, taken_trades - number), max(0, taken_entries - len(ledger)))
+        return Past(tuple(orders), tuple(trades), tuple(ledger))
 
     # ---- what there is
 
@@ -463,7 +496,7 @@ class MatchingEngine:
         changes = Changes(
             tuple(self.orders[name] for name in sorted(self._changed)),
             tuple(self.trades[trades:]),
-            tuple(enumerate(self.account.ledger[entries:], entries + 1)),
+            tuple(enumerate(self.account.ledger[entries:], self.account.forgotten + entries + 1)),
         )
         self._changed = set()
         self._taken = (len(self.trades), len(self.account.ledger))
@@ -495,6 +528,12 @@ class MatchingEngine:
     def _name(self, record: OrderRecord) -> None:
         if record.spec.client_id:
             self._named.setdefault(own_id_key(record.spec.client_id), []).append(record)
+
+    def _unname(self, record: OrderRecord) -> None:
+        key = own_id_key(record.spec.client_id)
+        left = [other for other in self._named.pop(key, ()) if other is not record]
+        if left:
+            self._named[key] = left
 
     def _new_record(self, spec: OrderSpec, at: int, refid: str = "") -> OrderRecord:
         number = self._orders_made + 1
@@ -820,7 +859,7 @@ class MatchingEngine:
     ) -> TradeRecord:
         spec = record.spec
         self.account.release(record)
-        number = len(self.trades) + 1
+        number = self._trades_forgotten + len(self.trades) + 1
         trade_id = record_id("T", self.seed, number)
         sign = 1 if spec.side is Side.BUY else -1
         fee_base = self.account.rounded(spec.pair.base, fee / price) if spec.fee_in_base else ZERO
