@@ -37,20 +37,30 @@ class AITrader:
         self.settings = settings
         self._models = models
 
-    def decide(self, snapshot: Snapshot, held_weight: float, now: datetime) -> Signal:
+    def decide(
+        self,
+        snapshot: Snapshot,
+        held_weight: float,
+        now: datetime,
+        outlook: Outlook | None = None,
+    ) -> Signal:
         """What to do with the pair at this candle.
 
         Args:
             snapshot: what is known of the pair.
             held_weight: fraction of equity now in the pair.
             now: the moment of the decision; models that know more than this are not used.
+            outlook: what the model says, where it was asked before.
         """
-        outlook = self.outlook(snapshot, now) if self.strategy.learns else Outlook()
+        if outlook is None:
+            outlook = self.outlook(snapshot, now)
         situation = Situation(snapshot, held_weight, now, self.settings, outlook)
         return self.strategy.decide(situation)
 
     def outlook(self, snapshot: Snapshot, now: datetime) -> Outlook:
         """What the model in use says, or why it says nothing; never raises `ModelError`."""
+        if not self.strategy.learns:
+            return Outlook()
         if self._models is None:
             return Outlook(silence="no models here")
         try:

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,12 @@ from trader.domain.events import (
     EmergencyStopped,
     EquityMarked,
     Event,
+    ForecastMade,
+    ForecastScored,
     HealthChanged,
     ModelAdopted,
+    ModelDoubted,
+    ModelTrusted,
     Reconciled,
     Resumed,
     SignalMade,
@@ -64,6 +68,10 @@ from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire
 from trader.exchanges.transport import Timeouts
 from trader.exchanges.wire.keys import ApiKey
+from trader.learning.drift import DriftReference
+from trader.learning.features import feature_names
+from trader.learning.forecast import Outlook
+from trader.learning.tracking import Tracker
 from trader.ports import AlertChannel, Clock, Exchange, ExchangeSettings, ModelSource
 from trader.risk.correlation import DAYS, correlations
 from trader.risk.stops import daily_atr, daily_atr_of
@@ -160,6 +168,8 @@ class Trader:
         audits: whether balances are compared with the exchange's at each new candle.
         alone: nobody else can move the account, so only fills give a reason to compare.
         alarm: tells when something will happen between two candles, where time can jump.
+        journals_forecasts: whether forecasts and their outcomes go into the journal; a run over
+            history in memory watches them all the same.
         debug: raise unforeseen errors instead of journalling them.
     """
 
@@ -183,6 +193,7 @@ class Trader:
         audits: bool = False,
         alone: bool = False,
         alarm: Alarm | None = None,
+        journals_forecasts: bool = True,
         debug: bool = False,
     ) -> None:
         self.clock = clock
@@ -202,6 +213,9 @@ class Trader:
         self._audited_fills = -1
         self.alarm = alarm
         self.debug = debug
+        self.journals_forecasts = journals_forecasts
+        self.tracker = Tracker()
+        self._features_seen: date | None = None
         self.pairs = tuple(sorted(pairs, key=lambda pair: pair.base != LEADER))
         self.leader = leader if leader is not None else self._leader_among(self.pairs)
         self.prices: dict[Pair, Decimal] = {}
@@ -231,7 +245,12 @@ class Trader:
         Raises:
             ExchangeError: if the exchange cannot be asked; nothing may be decided then.
         """
-        self.executor.restore(watch=self._past.take)
+
+        def watch(event: Event) -> None:
+            self._past.take(event)
+            self.tracker.apply(event)
+
+        self.executor.restore(watch=watch)
         return self.executor.reconcile(self.clock.now())
 
     # -- the loop body ---------------------------------------------------------------------
@@ -398,11 +417,15 @@ class Trader:
         snapshot = self._analyze(pair, candles)
         if pair not in self.pairs:
             return PairReport(pair, snapshot.closed_at, snapshot.price)
-        signal = self.ai.decide(snapshot, self._weight(pair), now)
+        outlook = Outlook()
+        if self.ai.strategy.learns:
+            outlook = self._consult(pair, candles, snapshot, now)
+        signal = self.ai.decide(snapshot, self._weight(pair), now, outlook)
         market = None
         if signal.action is not Action.HOLD:
             market = self.market_view(pair, candles, now, snapshot)
         self._note_model(pair, signal, now)
+        self._note_forecast(snapshot, outlook, signal, now)
         self.executor.record(SignalMade(now, signal, snapshot.price, snapshot.digest))
         self._past.decided[pair] = signal.closed_at
         self.executor.expire_entries(pair, signal.closed_at, now)
@@ -496,6 +519,48 @@ class Trader:
         reason = "a newer model is in use" if signal.model_id else "no model: plain trend rule"
         self.executor.record(ModelAdopted(now, pair, signal.model_id, reason))
         self._past.models[pair] = signal.model_id
+
+    # -- the live record of the models -----------------------------------------------------
+
+    def _consult(self, pair: Pair, candles: Candles, snapshot: Snapshot, now: datetime) -> Outlook:
+        """What the model says, once its earlier forecasts were held against what came of them."""
+        scored = self.tracker.due(pair, candles, now)
+        if scored is not None:
+            self._track(scored)
+        for event in self.tracker.news(now):
+            self._track(event)
+        return self.tracker.tempered(self.ai.outlook(snapshot, now))
+
+    def _note_forecast(
+        self, snapshot: Snapshot, outlook: Outlook, signal: Signal, now: datetime
+    ) -> None:
+        """Journal what the model says of the candle; the features behind it where they matter."""
+        if not outlook.chances:
+            return
+        asked = self.live_view or signal.action is not Action.HOLD
+        self._track(
+            ForecastMade(
+                now, snapshot.pair, snapshot.closed_at, outlook.model_id, outlook.chances,
+                outlook.buckets() if self.live_view else "", outlook.strange,
+                outlook.account_for_main() if asked and self.journals_forecasts else None,
+            )
+        )  # fmt: skip
+        if self.live_view and outlook.reference is not None:
+            self._watch_features(outlook.reference, now)
+
+    def _watch_features(self, reference: DriftReference, now: datetime) -> None:
+        """Once a day: are this month's features further off than any of the training's months?"""
+        if self._features_seen == now.date():
+            return
+        self._features_seen = now.date()
+        drift = self.tracker.feature_drift(reference, feature_names())
+        if drift is not None:
+            self._health(now, "features", "warn" if drift.unusual else "ok", drift.in_words())
+
+    def _track(self, event: ForecastMade | ForecastScored | ModelDoubted | ModelTrusted) -> None:
+        if self.journals_forecasts:
+            self.executor.record(event)
+        self.tracker.apply(event)
 
     # -- orders by hand --------------------------------------------------------------------
 

@@ -258,6 +258,7 @@ class Arena:
             risk=risk,
             slippage=settings.costs.slippage,
             alarm=exchange.alarm,
+            journals_forecasts=False,
             # The exchange books to its own decimals: what that rounds off is taken in here too.
             audits=True,
             alone=True,

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from main import Trader
@@ -14,8 +15,11 @@ from trader.domain.errors import Unreachable
 from trader.domain.events import (
     EmergencyStopped,
     EquityMarked,
+    ForecastMade,
+    ForecastScored,
     HealthChanged,
     ModelAdopted,
+    ModelDoubted,
     OrderIntended,
     Resumed,
     SignalMade,
@@ -24,6 +28,7 @@ from trader.domain.events import (
 )
 from trader.domain.orders import Purpose
 from trader.domain.signals import Action, Signal
+from trader.learning.forecast import Forecast, Outlook
 from trader.storage.held_candles import HeldCandles, WholeHistory
 from trader.storage.stop_switch import StopRequest
 
@@ -41,12 +46,33 @@ class Scripted:
         self.seen = []
         self.weights = []
 
-    def decide(self, snapshot, held_weight, now):
+    def outlook(self, _snapshot, _now):
+        return Outlook()
+
+    def decide(self, snapshot, held_weight, now, _outlook):
         hour = round((now - START).total_seconds() / 3600)
         self.seen.append((snapshot.pair, hour, snapshot.leader))
         self.weights.append(held_weight)
         action = self.script.get((snapshot.pair, hour), Action.HOLD)
         return Signal(snapshot.pair, snapshot.closed_at, action, 0.9, ("scripted",), "script")
+
+
+class Forecasting(Scripted):
+    """Follows a model that is always sure of a rise."""
+
+    class strategy:  # noqa: N801
+        learns = True
+
+    def outlook(self, _snapshot, _now):
+        forecast = Forecast(1.0, self.said, 0.5, 0.01, np.array([0.01]), np.array([self.said]))
+        return Outlook({1.0: forecast}, "m1", main_horizon=1.0)
+
+    def decide(self, snapshot, _held, _now, outlook):
+        reasons = (outlook.silence or "the model speaks",)
+        return Signal(
+            snapshot.pair, snapshot.closed_at, Action.HOLD, 0.5, reasons, "script",
+            model_id=outlook.model_id,
+        )  # fmt: skip
 
 
 LIMITS = RiskLimits(max_data_age=D(2), stop_atr_multiple=D(2), max_position_fraction=D("0.25"))
@@ -318,10 +344,10 @@ def test_a_death_between_two_pairs_leaves_the_second_to_be_decided_after_the_sta
     class Death(BaseException):
         pass
 
-    def dies(snapshot, held_weight, now):
+    def dies(snapshot, held_weight, now, outlook):
         if snapshot.pair == ETH:
             raise Death
-        return Scripted.decide(floor.ai, snapshot, held_weight, now)
+        return Scripted.decide(floor.ai, snapshot, held_weight, now, outlook)
 
     floor.ai.decide = dies
     with pytest.raises(Death):
@@ -332,3 +358,44 @@ def test_a_death_between_two_pairs_leaves_the_second_to_be_decided_after_the_sta
         (BTC, True, "decided already"), (ETH, False, ""),
     ]  # fmt: skip
     assert report.troubles == ()
+
+
+def forecasting(rows, said=0.9):
+    floor = Floor(rows)
+    floor.trader.ai = Forecasting({})
+    floor.trader.ai.said = said
+    return floor
+
+
+FALLING = [(100 - i / 10, 100 - i / 10, 99 - i / 10, 99.9 - i / 10) for i in range(40)]
+
+
+def test_forecasts_and_what_came_of_them_are_in_the_journal():
+    floor = forecasting(FALLING)
+    floor.run(3)
+    assert [e.chances[0].probability for e in floor.events(ForecastMade)] == [0.9] * 3
+    scored = [o for e in floor.events(ForecastScored) for o in e.outcomes]
+    assert [o.closed_at for o in scored] == [e.closed_at for e in floor.events(ForecastMade)][:2]
+    assert scored[1].gained == pytest.approx(float(FALLING[1][3] / FALLING[1][0] - 1))
+
+
+def test_a_model_that_is_wrong_too_often_is_silenced_and_it_is_told():
+    floor = forecasting(FALLING)
+    floor.run(30)
+    (doubted,) = floor.events(ModelDoubted)
+    assert "less often than was said" in doubted.reason
+    reasons = [e.signal.reasons[0] for e in floor.events(SignalMade)]
+    assert reasons[0] == "the model speaks"
+    assert reasons[-1].startswith("model m1 is doubted since")
+    assert len(floor.events(ForecastMade)) == 30
+
+
+def test_the_doubt_outlives_a_restart_and_is_not_told_twice():
+    floor = forecasting(FALLING)
+    floor.run(30)
+    floor.trader = floor.new_trader()
+    floor.trader.ai = Forecasting({})
+    floor.trader.ai.said = 0.9
+    floor.run(2)
+    assert len(floor.events(ModelDoubted)) == 1
+    assert "doubted" in floor.events(SignalMade)[-1].signal.reasons[0]

@@ -57,34 +57,6 @@ def test_fitting_changes_neither_rows_nor_outcomes(name):
     np.testing.assert_array_equal(up, UP)
 
 
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
-def test_contributions_of_a_member_add_up_to_its_move_from_the_start(name):
-    vote = compile_vote([fitted([name])])
-    row = ROWS[5]
-    if vote.lines:
-        start = 1 / (1 + np.exp(-vote.lines[0].intercept))
-    else:
-        group = vote.groups[0]
-        start = vote.forest.value[vote.forest.roots].sum() * group.scale + group.offset
-        start = 1 / (1 + np.exp(-start)) if group.logistic else start
-    end = vote.probabilities(row[None])[0, 0]
-    assert vote.contributions(row, 0).sum() == pytest.approx(end - start, abs=1e-9)
-
-
-@pytest.mark.parametrize("name", ["random_forest", "gradient_boosting"])
-def test_no_step_of_a_path_is_larger_than_what_the_trees_can_say(name):
-    vote = compile_vote([fitted([name])])
-    values = vote.forest.value
-    leaves = vote.forest.left == np.arange(len(values))
-    assert values[~leaves].min() >= values[leaves].min() - 1e-9
-    assert values[~leaves].max() <= values[leaves].max() + 1e-9
-
-
-def test_the_feature_that_made_the_outcome_moves_it_most(both):
-    strongest = [int(np.argmax(np.abs(both[1].contributions(row, 0)))) for row in ROWS[:50]]
-    assert strongest.count(0) > 35
-
-
 def test_arrays_give_the_same_vote_back(both):
     vote = both[1]
     again = CompiledVote.from_arrays(vote.arrays())

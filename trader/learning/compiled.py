@@ -2,11 +2,8 @@
 
 Every tree of every member lies in one table of nodes; a leaf points to itself. All trees of all
 horizons are walked together, level by level, so that one candle costs a fraction of a
-millisecond. The arrays are saved as they are: loading a model runs no code from the file.
-
-The members' probabilities are those of scikit-learn. A tree's path is also an explanation: at
-each split the expected value moves by (value of the child − value of the node), and these moves
-add up exactly to the prediction.
+millisecond. The arrays are saved as they are: loading a model runs no code from the file. The
+members' probabilities are those of scikit-learn; `shapley` explains them from the same arrays.
 """
 
 from __future__ import annotations
@@ -31,8 +28,9 @@ class Forest:
     """Trees of several groups; a group is one member of one horizon.
 
     Attributes:
-        feature, threshold, left, right, missing_left, value: one entry a node; a leaf's children
-            are itself. `value` is the expected output at that node.
+        feature, threshold, left, right, missing_left, value, cover: one entry a node; a leaf's
+            children are itself. `value` is the output at a leaf, `cover` how many training rows
+            came by.
         roots: the root node of each tree.
         group: the group of each tree, ascending.
         depth: levels of the deepest tree.
@@ -44,6 +42,7 @@ class Forest:
     right: Ints
     missing_left: npt.NDArray[np.bool_]
     value: FloatArray
+    cover: FloatArray
     roots: Ints
     group: Ints
     depth: int
@@ -72,17 +71,6 @@ class Forest:
         left = seen <= self.threshold[node]
         left |= np.isnan(seen) & self.missing_left[node]
         return np.where(left, self.left[node], self.right[node])
-
-    def paths(self, row: Matrix, groups: int, features: int) -> FloatArray:
-        """How far each feature moved each group's sum at one row: groups × features."""
-        moved = np.zeros((groups, features))
-        node = self.roots
-        for _ in range(self.depth):
-            feature = self.feature[node]
-            following = self._down(node, row[feature])
-            np.add.at(moved, (self.group, feature), self.value[following] - self.value[node])
-            node = following
-        return moved
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,40 +135,12 @@ class CompiledVote:
         sums = None if self.forest is None else self.forest.sums(rows, len(self.groups))
         for place, group in enumerate(self.groups):
             if sums is not None:
-                total[:, group.horizon] += _output(group, sums[:, place])
+                total[:, group.horizon] += output_of(group, sums[:, place])
                 voters[group.horizon] += 1
         for horizon, line in self.lines.items():
-            total[:, horizon] += _logistic(line.log_odds(rows))
+            total[:, horizon] += logistic(line.log_odds(rows))
             voters[horizon] += 1
         return np.asarray(total / voters)
-
-    def contributions(self, row: Matrix, horizon: int) -> FloatArray:
-        """How far each feature moved the vote of one horizon: probability, one a feature.
-
-        The contributions of a member add up to its probability less its expected value; where a
-        member speaks in log-odds its shares are scaled to probability.
-        """
-        shares = [
-            _scaled_shares(*self._tree_shares(row, place))
-            for place, group in enumerate(self.groups)
-            if group.horizon == horizon
-        ]
-        if horizon in self.lines:
-            line = self.lines[horizon]
-            parts = line.parts(row[None, :])[0]
-            start = _logistic(np.array([line.intercept]))[0]
-            end = _logistic(np.array([line.intercept + parts.sum()]))[0]
-            shares.append(_scaled_shares(parts, float(end - start)))
-        return np.asarray(np.mean(shares, axis=0))
-
-    def _tree_shares(self, row: Matrix, place: int) -> tuple[FloatArray, float]:
-        if self.forest is None:  # pragma: no cover - groups exist only with a forest
-            raise ModelError("a model without trees was asked for their paths")
-        group = self.groups[place]
-        moved = self.forest.paths(row, len(self.groups), len(row))[place]
-        total = self.forest.sums(row[None, :], len(self.groups))[0, place]
-        start, end = _output(group, np.array([total - moved.sum(), total]))
-        return moved, float(end - start)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All of it as named arrays, for a file."""
@@ -248,7 +208,7 @@ def _trees(member: Any, horizon: int, name: str) -> tuple[list[dict[str, Any]], 
             "HistGradientBoostingClassifier, or a line with median_, mean_, deviation_, "
             "weights_ and intercept_ like RobustLogistic.",
         )
-    trees = [_boosted_tree(stage[0], member.learning_rate) for stage in member._predictors]
+    trees = [_boosted_tree(stage[0]) for stage in member._predictors]
     offset = float(np.ravel(member._baseline_prediction)[0])
     return trees, Group(horizon, name, offset, 1.0, logistic=True)
 
@@ -264,12 +224,12 @@ def _forest_tree(tree: Any) -> dict[str, Any]:
         "right": np.where(leaf, own, tree.children_right).astype(np.int64),
         "missing_left": tree.missing_go_to_left.astype(bool),
         "value": counts[:, 1] / counts.sum(axis=1),
+        "cover": tree.weighted_n_node_samples.astype(np.float64),
         "depth": np.array([tree.max_depth]),
     }
 
 
-def _boosted_tree(predictor: Any, learning_rate: float) -> dict[str, Any]:
-    # scikit-learn shrinks only the leaves; the nodes above must be on the same scale for paths.
+def _boosted_tree(predictor: Any) -> dict[str, Any]:
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
     own = np.arange(len(nodes))
@@ -279,7 +239,8 @@ def _boosted_tree(predictor: Any, learning_rate: float) -> dict[str, Any]:
         "left": np.where(leaf, own, nodes["left"]).astype(np.int64),
         "right": np.where(leaf, own, nodes["right"]).astype(np.int64),
         "missing_left": nodes["missing_go_to_left"].astype(bool),
-        "value": nodes["value"] * np.where(leaf, 1.0, learning_rate),
+        "value": nodes["value"].astype(np.float64),
+        "cover": nodes["count"].astype(np.float64),
         "depth": np.array([int(nodes["depth"].max())]),
     }
 
@@ -297,23 +258,20 @@ def _joined(parts: list[dict[str, Any]]) -> Forest:
 
     return Forest(
         stack("feature"), stack("threshold"), links("left"), links("right"),
-        stack("missing_left"), stack("value"), offsets, stack("group"),
+        stack("missing_left"), stack("value"), stack("cover"), offsets, stack("group"),
         int(stack("depth").max()),
     )  # fmt: skip
 
 
-def _output(group: Group, sums: FloatArray) -> FloatArray:
+def output_of(group: Group, sums: FloatArray) -> FloatArray:
+    """The probability that a group's sums mean."""
     scaled = sums * group.scale + group.offset
-    return _logistic(scaled) if group.logistic else scaled
+    return logistic(scaled) if group.logistic else scaled
 
 
-def _logistic(log_odds: FloatArray) -> FloatArray:
+def logistic(log_odds: FloatArray) -> FloatArray:
+    """Probability of log-odds."""
     return np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
-
-
-def _scaled_shares(shares: FloatArray, change: float) -> FloatArray:
-    total = float(shares.sum())
-    return shares * (change / total) if abs(total) > 1e-12 else shares * 0.0
 
 
 def _read(arrays: dict[str, npt.NDArray[Any]]) -> CompiledVote:

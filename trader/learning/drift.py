@@ -96,6 +96,12 @@ class FeatureDrift:
         """No month of the training span was that far from the whole."""
         return self.mean > self.limit
 
+    def in_words(self) -> str:
+        """For people: how far, how far is usual, and which features moved most."""
+        names = ", ".join(name for name, _ in self.furthest[:3])
+        far = f"drift of the features over {WINDOW_DAYS} days {self.mean:.2f}"
+        return f"{far}, in no month of the training above {self.limit:.2f}; most moved: {names}"
+
 
 def reference_of(sample: Rows, months: Iterable[Rows] = ()) -> DriftReference:
     """The reference of a fit.

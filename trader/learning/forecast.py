@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Protocol
 
 from trader.domain.candles import FloatArray
+from trader.domain.events import StatedChance, VoteExplained
 from trader.domain.signals import Snapshot
+from trader.learning.drift import DriftReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Forecast:
             the features were not warm.
         recent_probability: calibrated chances of the same candles.
         explain: the strongest features, strongest first; worked out when asked.
+        account_for: the same as exact sums, for the journal; None from a model that cannot.
     """
 
     horizon_hours: float
@@ -42,6 +45,7 @@ class Forecast:
     recent: FloatArray
     recent_probability: FloatArray
     explain: Callable[[], tuple[Contribution, ...]] = tuple
+    account_for: Callable[[], VoteExplained | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,11 @@ class Outlook:
         main_horizon: the horizon that decides, in hours.
         sleeve_licensed: the model's own entries have paid out of sample.
         skilled: horizons whose forecasts beat the base rate out of sample.
+        abstains: the candle is outside what the model learned from, or its features are warming
+            up: its forecasts are not meant.
+        buckets: tells the tenths of the feature values; worked out when asked.
+        strange: share of features outside their training range.
+        reference: the training values of the features; None from an older model.
     """
 
     forecasts: dict[float, Forecast] = field(default_factory=dict)
@@ -64,11 +73,30 @@ class Outlook:
     main_horizon: float = 24.0
     sleeve_licensed: bool = False
     skilled: frozenset[float] = frozenset()
+    abstains: bool = False
+    buckets: Callable[[], str] = str
+    strange: float = 0.0
+    reference: DriftReference | None = None
 
     @property
     def main(self) -> Forecast | None:
         """The forecast that decides; None while the model is silent."""
         return None if self.silence else self.forecasts.get(self.main_horizon)
+
+    @property
+    def chances(self) -> tuple[StatedChance, ...]:
+        """What is said of each horizon, shortest first; nothing while the model abstains."""
+        if self.abstains:
+            return ()
+        return tuple(
+            StatedChance(hours, f.probability, f.base_rate, f.expected_return)
+            for hours, f in sorted(self.forecasts.items())
+        )
+
+    def account_for_main(self) -> VoteExplained | None:
+        """Where the deciding forecast comes from, silent or not; None if there is none."""
+        main = self.forecasts.get(self.main_horizon)
+        return None if main is None else main.account_for()
 
 
 class Forecaster(Protocol):

@@ -8,9 +8,9 @@ and judge the later models. Nothing is ever fitted or chosen on what it is score
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -28,6 +28,7 @@ from trader.learning.calibration import (
 )
 from trader.learning.compiled import CompiledVote, compile_vote
 from trader.learning.dataset import Dataset
+from trader.learning.drift import WINDOW_DAYS, reference_of
 from trader.learning.estimators import fit_member, members_of
 from trader.learning.features import Matrix, feature_names, schema_hash
 from trader.learning.licence import Licence
@@ -314,7 +315,21 @@ def build_model(
     )  # fmt: skip
     model = TradingModel(card, vote, low, high)
     strange = float(np.quantile(model.strange_share(fit.sample), _STRANGE_QUANTILE))
-    return TradingModel(card, vote, low, high, max(0.05, 2 * strange))
+    reference = reference_of(fit.sample, _months(learner.dataset, fit))
+    return replace(model, strangeness=max(0.05, 2 * strange), drift=reference)
+
+
+def _months(dataset: Dataset, fit: Fit) -> Iterator[Matrix]:
+    """The warm feature rows of each month of the training span, all pairs together."""
+    step = WINDOW_DAYS * DAY
+    for start in range(fit.trained_from, fit.moment - step + 1, step):
+        parts = []
+        for table, warm in zip(dataset.tables, dataset.warm, strict=True):
+            begin, end = np.searchsorted(table.closed_at, (start, start + step), side="right")
+            parts.append(table.matrix[begin:end][warm[begin:end]])
+        rows = np.concatenate(parts)
+        if len(rows):
+            yield rows
 
 
 def _card(

@@ -13,11 +13,13 @@ import numpy.typing as npt
 
 from trader.domain.candles import FloatArray, Timeframe
 from trader.domain.errors import ModelError
+from trader.domain.events import FeatureMove, VoteExplained
 from trader.domain.markets import Pair
 from trader.domain.memo import once
 from trader.domain.signals import Snapshot
 from trader.learning.calibration import Platt, ReturnMap
 from trader.learning.compiled import CompiledVote
+from trader.learning.drift import DriftReference
 from trader.learning.evaluation import Scores
 from trader.learning.features import (
     FeatureTable,
@@ -29,6 +31,7 @@ from trader.learning.features import (
 )
 from trader.learning.forecast import Contribution, Forecast, Outlook
 from trader.learning.licence import Licence
+from trader.learning.shapley import Account, VoteAccount
 
 RECENT_HOURS = 168
 _CHUNK = 512
@@ -118,6 +121,7 @@ class TradingModel:
     Attributes:
         low, high: range of each feature in the training rows.
         strangeness: share of features outside their range above which the model abstains.
+        drift: the training values of the features; None where they were not kept.
     """
 
     card: ModelCard
@@ -125,7 +129,9 @@ class TradingModel:
     low: Matrix
     high: Matrix
     strangeness: float = 1.0
+    drift: DriftReference | None = None
     _texts: dict[str, str] = field(default_factory=feature_texts, repr=False)
+    _accounts: dict[int, VoteAccount] = field(default_factory=dict, repr=False)
 
     @property
     def id(self) -> str:
@@ -150,10 +156,15 @@ class TradingModel:
             for place, card in enumerate(self.card.horizons)
             if card.platt is not None and math.isfinite(float(sigma[-1]))
         }
-        silence = self._silence(rows, sigma)
+        strange = float(self.strange_share(rows[-1:])[0])
         return Outlook(
-            forecasts, self.id, silence, self.main_horizon, self.card.sleeve_licensed,
+            forecasts, self.id, self._silence(strange, sigma), self.main_horizon,
+            self.card.sleeve_licensed,
             frozenset(card.hours for card in self.card.horizons if card.skilled),
+            abstains=strange > self.strangeness,
+            buckets=lambda: "" if self.drift is None else self.drift.buckets(rows[-1]),
+            strange=strange,
+            reference=self.drift,
         )  # fmt: skip
 
     @property
@@ -195,7 +206,7 @@ class TradingModel:
         outside = (rows < self.low) | (rows > self.high)
         return np.asarray((outside & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
 
-    def _silence(self, rows: Matrix, sigma: FloatArray) -> str:
+    def _silence(self, strange: float, sigma: FloatArray) -> str:
         if not math.isfinite(float(sigma[-1])):
             return "its features are still warming up"
         if all(card.platt is None for card in self.card.horizons):
@@ -203,7 +214,6 @@ class TradingModel:
         main = max(self.card.horizons, key=lambda card: card.hours)
         if not main.skilled:
             return f"model {self.id} has shown no skill over {main.hours:g} h out of sample"
-        strange = float(self.strange_share(rows[-1:])[0])
         if strange > self.strangeness:
             return (
                 f"the market is unlike anything model {self.id} learned from "
@@ -261,23 +271,54 @@ class TradingModel:
             expected,
             chances,
             self._explainer(rows[-1], place),
+            lambda: self._accounted(rows[-1], place, float(chances[-1])),
         )
 
     def _explainer(
         self, row: npt.NDArray[np.float32], place: int
     ) -> Callable[[], tuple[Contribution, ...]]:
         def explain() -> tuple[Contribution, ...]:
-            moved = self.vote.contributions(row, place)
-            strongest = np.argsort(-np.abs(moved), kind="stable")[:_NAMED]
+            moved = self.account(row, place).moved
+            strongest = _strongest(moved)
             return tuple(self._contribution(int(i), float(moved[i])) for i in strongest)
 
         return explain
+
+    def account(self, row: npt.NDArray[np.float32], place: int) -> Account:
+        """Where the vote of one horizon at a feature row comes from, exactly.
+
+        Args:
+            row: the features.
+            place: of the horizon on the card.
+        """
+        if place not in self._accounts:
+            self._accounts[place] = VoteAccount(self.vote, place, len(self.low))
+        return self._accounts[place].of(row)
+
+    def _accounted(
+        self, row: npt.NDArray[np.float32], place: int, calibrated: float
+    ) -> VoteExplained:
+        account = self.account(row, place)
+        moves = tuple(
+            FeatureMove(self.card.features[i], float(account.moved[i]))
+            for i in _strongest(account.moved)
+        )
+        named = sum(move.moved for move in moves)
+        return VoteExplained(
+            self.card.horizons[place].hours, account.start, moves,
+            account.vote - account.start - named, account.vote, calibrated,
+        )  # fmt: skip
 
     def _contribution(self, column: int, moved: float) -> Contribution:
         name = self.card.features[column]
         verb = "raises" if moved > 0 else "lowers"
         text = f"{self._texts.get(name, name)} {verb} the chance by {abs(moved):.1%}"
         return Contribution(name, text, moved)
+
+
+def _strongest(moved: FloatArray) -> list[int]:
+    """Columns of the largest moves, the largest first."""
+    return [int(i) for i in np.argsort(-np.abs(moved), kind="stable")[:_NAMED]]
 
 
 def _card(body: dict[str, Any]) -> ModelCard:

@@ -138,10 +138,7 @@ def train(
         code_version=code_version, licence=judge(evidence, seed=settings.seed),
         sleeve_licensed=judged.sleeve_licensed(now),
     )  # fmt: skip
-    named = tuple(
-        TradingModel(replace(m.card, parent=model.id), m.vote, m.low, m.high, m.strangeness)
-        for m in earlier
-    )
+    named = tuple(replace(m, card=replace(m.card, parent=model.id)) for m in earlier)
     progress(1.0, "done")
     return TrainingResult(model, named, len(schedule), start, end, judged.sharpes(evidence))
 

@@ -25,6 +25,7 @@ from trader.domain.candles import Timeframe
 from trader.domain.errors import ModelError
 from trader.domain.markets import Pair
 from trader.learning.compiled import CompiledVote
+from trader.learning.drift import DriftReference
 from trader.learning.model import ModelCard, TradingModel
 
 MODEL_FILE = "model.npz"
@@ -82,6 +83,9 @@ class ModelStore:
             "high": model.high,
             "strangeness": np.array([model.strangeness]),
         }
+        if model.drift is not None:
+            for name in DriftReference.__slots__:
+                arrays[f"drift.{name}"] = getattr(model.drift, name)
         content = _packed(arrays)
         body = {
             **model.card.as_dict(),
@@ -109,7 +113,7 @@ class ModelStore:
         try:
             model = TradingModel(
                 card, CompiledVote.from_arrays(vote), arrays["low"], arrays["high"],
-                float(arrays["strangeness"][0]),
+                float(arrays["strangeness"][0]), _drift(arrays),
             )  # fmt: skip
         except KeyError as fault:
             raise ModelError(f"model {folder.name}: {fault} is missing", _REMEDY) from fault
@@ -169,6 +173,12 @@ class ModelStore:
                 found.append((folder, _stand_in(folder)))
         self._listed[home] = (changed, tuple(found))
         return self._listed[home][1]
+
+
+def _drift(arrays: dict[str, npt.NDArray[Any]]) -> DriftReference | None:
+    if "drift.edges" not in arrays:
+        return None
+    return DriftReference(*(arrays[f"drift.{name}"] for name in DriftReference.__slots__))
 
 
 def _stand_in(folder: Path) -> dict[str, Any]:
