@@ -75,7 +75,8 @@ from trader.learning.tracking import Tracker
 from trader.ports import AlertChannel, Clock, Exchange, ExchangeSettings, ModelSource
 from trader.risk.correlation import DAYS, correlations
 from trader.risk.stops import daily_atr, daily_atr_of
-from trader.simulation.costs import table_rates
+from trader.simulation.backtest import load_paths
+from trader.simulation.costs import Costs, table_rates
 from trader.storage.account_lock import AccountLock
 from trader.storage.day_log import DayLog, redactor
 from trader.storage.emergency_journal import EmergencyJournal
@@ -639,6 +640,25 @@ class Trader:
 
 
 @dataclass(frozen=True, slots=True)
+class Bench:
+    """What a comparison puts in place of a replay's usual parts.
+
+    Attributes:
+        costs: of the simulated exchange.
+        models: for strategies that learn; None for the stored ones.
+        finest_path: follow the finest stored candles inside each candle.
+        box: makes the exchange in the box, called as `SandboxExchange` is.
+        client: reaches it; None through Kraken's wire in this process.
+    """
+
+    costs: Costs
+    models: ModelSource | None = None
+    finest_path: bool = True
+    box: Callable[..., SandboxExchange] = SandboxExchange
+    client: Callable[[SandboxExchange], Exchange] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Wishes:
     """What a command wants other than the settings say.
 
@@ -652,6 +672,7 @@ class Wishes:
         standing: only act on the account as it is; the time of a made-up market stands still.
         emergency: only cancel and sell: nothing is prepared for decisions.
         debug: raise unforeseen errors.
+        bench: other parts for a replay, None for the usual ones.
     """
 
     pairs: tuple[Pair, ...] = ()
@@ -662,6 +683,12 @@ class Wishes:
     standing: bool = False
     emergency: bool = False
     debug: bool = False
+    bench: Bench | None = None
+
+    @property
+    def slippage(self) -> Decimal:
+        """By how much a taker is expected to pay more, as a fraction."""
+        return SLIPPAGE if self.bench is None else self.bench.costs.slippage
 
 
 @dataclass(slots=True)
@@ -819,11 +846,15 @@ def _trader(
         timeframe=config.timeframe,
         candles=candles,
         analyzer=analyzer,
-        ai=AITrader(config.strategy, _models(config, venue), _strategy_settings(config, venue)),
+        ai=AITrader(
+            config.strategy,
+            _models(config, venue, wishes),
+            _strategy_settings(config, venue, wishes.slippage),
+        ),
         risk=RiskManager(risk_limits(config)),
         monitor=monitor,
         stop_request=_stop_request(config),
-        slippage=SLIPPAGE,
+        slippage=wishes.slippage,
         live_view=venue.pace != "jump",
         audits=True,
         alone=venue.feed == "replay",
@@ -853,7 +884,7 @@ def risk_limits(config: Config) -> RiskLimits:
     return RiskLimits.of(config)
 
 
-def _strategy_settings(config: Config, venue: Venue) -> StrategySettings:
+def _strategy_settings(config: Config, venue: Venue, slippage: Decimal) -> StrategySettings:
     try:
         fees = venue.exchange.fee_rates(venue.pairs[0])
     except ExchangeError:
@@ -863,7 +894,7 @@ def _strategy_settings(config: Config, venue: Venue) -> StrategySettings:
         confidence_threshold=config.confidence_threshold,
         maker_fee=float(fees.maker),
         taker_fee=float(fees.taker),
-        slippage=float(SLIPPAGE),
+        slippage=float(slippage),
     )
 
 
@@ -873,8 +904,10 @@ def _stop_request(config: Config) -> Callable[[], StopRequest | None]:
     return lambda: switch.read() or (always if config.emergency_stop else None)
 
 
-def _models(config: Config, venue: Venue) -> ModelSource:
+def _models(config: Config, venue: Venue, wishes: Wishes) -> ModelSource:
     """The models trained on this venue's candles; those of other markets are not seen."""
+    if wishes.bench is not None and wishes.bench.models is not None:
+        return wishes.bench.models
     return ModelStore(config.models_dir, venue.history.exchange)
 
 
@@ -1043,18 +1076,22 @@ def _replay(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
     begin = _replay_start(config, wishes, histories)
     ends_at = max(candles.closed_at for candles in histories.values())
     clock, pace, speed = _own_time(config, wishes, begin)
-    sandbox = SandboxExchange(
-        ReplayFeed(histories), clock, balances={config.quote: config.sandbox_balance}
-    )
+    until = ends_at if wishes.cycles is None else begin + wishes.cycles * config.timeframe.delta
+    bench = wishes.bench or Bench(Costs())
+    paths = load_paths(store, histories, begin, until) if bench.finest_path else histories
+    sandbox = bench.box(
+        ReplayFeed(paths), clock, balances={config.quote: config.sandbox_balance},
+        costs=bench.costs,
+    )  # fmt: skip
+    client = bench.client or _client_of
     number = 1 + sum(
         info.name.startswith("replay-") for info in list_books(config.data_dir / "trader.db")
     )
-    until = ends_at if wishes.cycles is None else begin + wishes.cycles * config.timeframe.delta
     # All that came before, as a backtest has it: a shorter past would give other averages.
     whole = {pair: candles.between(None, until) for pair, candles in histories.items()}
     return Venue(
         "PAPER", "replay", f"real prices of the past from {begin:%Y-%m-%d %H:%M} UTC",
-        f"replay-{number}", pace, tuple(histories), clock, _client_of(sandbox, config),
+        f"replay-{number}", pace, tuple(histories), clock, client(sandbox),
         store, sandbox, speed, whole, ends_at, False, notes,
     )  # fmt: skip
 
@@ -1101,7 +1138,7 @@ def _simulated(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue
         whole = _stretch(config, histories, begin, until)
     return Venue(
         "PAPER", "simulated", f"SIMULATED MARKET: not real prices (seed {seed})", book, pace,
-        pairs, clock, _client_of(sandbox, config), store, sandbox, speed, whole,
+        pairs, clock, _client_of(sandbox), store, sandbox, speed, whole,
     )  # fmt: skip
 
 
@@ -1124,7 +1161,7 @@ def _paper_kraken(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Ve
     )  # fmt: skip
     return Venue(
         "PAPER", "kraken", "live prices of Kraken, simulated fills", "paper-kraken", "real",
-        pairs, clock, _client_of(sandbox, config), history_store(config), sandbox,
+        pairs, clock, _client_of(sandbox), history_store(config), sandbox,
     )  # fmt: skip
 
 
@@ -1148,7 +1185,7 @@ def _account_folder(config: Config, book: str) -> Path:
     )
 
 
-def _client_of(sandbox: SandboxExchange, config: Config) -> Exchange:
+def _client_of(sandbox: SandboxExchange) -> Exchange:
     """Paper trading talks to its exchange as live trading does: through Kraken's own wire."""
     key = ApiKey.generate()
     return KrakenClient(

@@ -68,12 +68,18 @@ def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
 @click.option("--taker", metavar="BP", callback=_basis_points, help="Taker fee, basis points.")
 @click.option("--slippage", metavar="BP", callback=_basis_points, help="Of a taker's price.")
 @click.option("--cash", default="10000", show_default=True, callback=_money)
+@click.option("--path", type=click.Choice(["finest", "candle"]), default="finest",
+              show_default=True, help="What the price follows inside a candle.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Files go here.")
 @click.option("--exchange", default="kraken", show_default=True, help="Whose candles.")
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME=V1,V2",
               help="Try each value of a setting; again for a grid.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes; 0 is one a core.")
-@click.option("--verify", is_flag=True, help="Trade it again over Kraken's wire and compare.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Trade it as the bot does, in this process and over HTTP, and compare.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(
     as_json: bool,
@@ -133,22 +139,24 @@ def _enter(settings: RunSettings, out: Path) -> None:
 
 
 def _verify(settings: RunSettings, progress: Progress, *, as_json: bool) -> None:
-    """Print whether the box and the wire give the same trading; a difference is a failure."""
-    from scripts.backtest_run import verify
+    """Print whether backtest, bot and bot over HTTP trade alike; a difference is a failure."""
+    from scripts.backtest_verify import verify
 
     found = verify(settings, progress)
-    if not found["equal"]:
-        first = found["first_difference"]
+    first = found["first_difference"]
+    if first is not None:
+        ours, theirs = first["between"]
         raise HistoryError(
-            f"the box and the wire differ at line {first['line']}: in the box "
-            f"'{first['in_the_box']}', over the wire '{first['over_the_wire']}'"
+            f"{ours} and {theirs} differ at line {first['line']}: {first['cause']}\n"
+            f"  {ours}: {first[ours]}\n  {theirs}: {first[theirs]}",
+            "The trading of one of them cannot be trusted; please report both lines.",
         )
     if as_json:
         print_json(found)
         return
     click.echo(
-        f"PAPER  the same in the box and over Kraken's wire: {found['lines']:,} decisions, orders "
-        f"and fills ({found['orders']:,} orders)\ndigest {found['digest']}"
+        f"PAPER  the backtest, the bot and the bot over HTTP trade the same: {found['lines']:,} "
+        f"decisions, orders and fills ({found['orders']:,} orders)\ndigest {found['digest']}"
     )
 
 
@@ -234,6 +242,7 @@ def _settings(words: dict[str, Any], environment: dict[str, str]) -> RunSettings
         strategy=words["strategy"] or config.strategy,
         costs=costs,
         cash=words["cash"],
+        finest_path=words["path"] == "finest",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import time
@@ -11,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ai_trader import AITrader
 from config import Config
-from kraken_client import KrakenClient
 from main import Trader, risk_limits
 from market_analyzer import MarketAnalyzer
 from risk_manager import MarketView, RiskLimits, RiskManager
@@ -29,21 +27,22 @@ from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.sandbox import SandboxExchange
-from trader.exchanges.sandbox_server import KrakenWire
-from trader.exchanges.wire.keys import ApiKey
 from trader.learning.licence import inherited_trials, trials_in_words
-from trader.ports import Exchange, ModelSource
-from trader.simulation.backtest import BacktestResult, Prediction, Span, drive, load_histories
-from trader.simulation.costs import Costs, fee_table
-from trader.simulation.runs import (
-    AccountRun,
-    account_run,
-    decisions_digest,
-    trading_line,
+from trader.ports import ModelSource
+from trader.simulation.backtest import (
+    BacktestResult,
+    Prediction,
+    Span,
+    drive,
+    load_histories,
+    load_paths,
 )
+from trader.simulation.costs import Costs, fee_table
+from trader.simulation.runs import AccountRun, account_run
 from trader.storage.held_candles import WholeHistory
 from trader.storage.history import HistoryStore
 from trader.storage.journal import MemoryJournal
+from trader.storage.stop_switch import StopRequest
 from trader.storage.trials import Trial, TrialLedger
 from trader.strategies.registry import StrategySettings, find_strategy
 from trading_executor import TradingExecutor
@@ -84,7 +83,11 @@ class Shown(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """Everything that decides what a run does."""
+    """Everything that decides what a run does.
+
+    Attributes:
+        finest_path: follow the finest stored candles inside each candle of the run.
+    """
 
     config: Config
     store: HistoryStore
@@ -94,6 +97,7 @@ class RunSettings:
     strategy: str
     costs: Costs
     cash: Decimal
+    finest_path: bool = True
 
     @property
     def quote(self) -> str:
@@ -109,6 +113,7 @@ class RunSettings:
             "start": self.span.start.isoformat(),
             "end": self.span.end.isoformat(),
             "costs": [str(costs.maker), str(costs.taker), str(costs.slippage)],
+            **({} if self.finest_path else {"path": "candle"}),
             **{name: str(getattr(self.config, name)) for name in _TRADING_SETTINGS},
         }
 
@@ -140,21 +145,25 @@ class Stopwatch:
         return {**parts, "total": round(sum(self.seconds.values()), 3)}
 
 
-Route: TypeAlias = Callable[[SandboxExchange], Exchange]
+@dataclass(frozen=True, slots=True)
+class Incidents:
+    """What befalls an account beside its market.
 
+    Attributes:
+        stop: the emergency stop, from the first moment until the second; None for none.
+        flatten: whether it sells what is held.
+        box: makes the exchange; one that refuses orders, for instance.
+    """
 
-def directly(exchange: SandboxExchange) -> Exchange:
-    """The trader holds the exchange itself: what a backtest does."""
-    return exchange
+    stop: tuple[datetime, datetime] | None = None
+    flatten: bool = True
+    box: Callable[..., SandboxExchange] = SandboxExchange
 
-
-def over_the_wire(exchange: SandboxExchange) -> Exchange:
-    """The trader talks to it through Kraken's words and client, as paper and live trading do."""
-    key = ApiKey.generate()
-    return KrakenClient(
-        key.key, key.secret, url="http://sandbox", now=exchange.server_time,
-        handler=KrakenWire(exchange, [key]), metadata_s=math.inf,
-    )  # fmt: skip
+    def stop_at(self, now: datetime) -> StopRequest | None:
+        """The stop in force."""
+        if self.stop is None or not self.stop[0] <= now < self.stop[1]:
+            return None
+        return StopRequest("a rehearsal", self.flatten, "rehearsal", self.stop[0].isoformat())
 
 
 class FullWeight(RiskManager):
@@ -189,6 +198,7 @@ class Arena:
     settings: RunSettings
     histories: Mapping[Pair, Candles]
     analyzer: MarketAnalyzer
+    paths: Mapping[Pair, Candles]
 
     @classmethod
     def open(cls, settings: RunSettings, watch: Stopwatch) -> Arena:
@@ -201,11 +211,14 @@ class Arena:
             histories = load_histories(
                 settings.store, settings.pairs, settings.timeframe, settings.span
             )
+            span, paths = settings.span, dict(histories)
+            if settings.finest_path:
+                paths = load_paths(settings.store, histories, span.start, span.end)
         with watch.phase("analyze"):
             analyzer = MarketAnalyzer(threads=os.cpu_count() or 1)
             for pair, candles in histories.items():
                 analyzer.prepare(pair, candles)
-        return cls(settings, histories, analyzer)
+        return cls(settings, histories, analyzer, paths)
 
     def trade(
         self,
@@ -227,7 +240,7 @@ class Arena:
         risk: RiskManager,
         models: ModelSource | None,
         shown: Shown,
-        route: Route = directly,
+        incidents: Incidents | None = None,
     ) -> list[Event]:
         """Let one account trade through the span: everything that happened.
 
@@ -237,25 +250,27 @@ class Arena:
             risk: judges its wishes.
             models: for strategies that learn.
             shown: told how far it is.
-            route: how the trader reaches the exchange in the box.
+            incidents: what befalls the exchange and the account on the way.
         """
         settings = self.settings
         moments = settings.span.moments(settings.timeframe)
         clock = ManualClock(settings.span.start)
-        exchange = SandboxExchange(
-            ReplayFeed(self.histories), clock, balances={settings.quote: settings.cash},
+        happens = incidents or Incidents()
+        exchange = happens.box(
+            ReplayFeed(self.paths), clock, balances={settings.quote: settings.cash},
             costs=settings.costs,
         )  # fmt: skip
         journal = MemoryJournal()
         trader = Trader(
             clock=clock,
-            executor=TradingExecutor(route(exchange), journal, Portfolio(settings.quote)),
+            executor=TradingExecutor(exchange, journal, Portfolio(settings.quote)),
             pairs=settings.pairs,
             timeframe=settings.timeframe,
             candles=WholeHistory(self.histories),
             analyzer=self.analyzer,
             ai=AITrader(strategy, models, strategy_settings(settings)),
             risk=risk,
+            stop_request=lambda: happens.stop_at(clock.now()),
             slippage=settings.costs.slippage,
             alarm=exchange.alarm,
             journals_forecasts=False,
@@ -351,35 +366,6 @@ def _judge(
     document["calibration"] = None if scores is None else scores.as_dict()
     document["licence"] = {"granted": licence.granted, "reasons": list(licence.reasons)}
     return predictions_of(models, settings.span, run)
-
-
-def verify(settings: RunSettings, shown: Shown) -> dict[str, Any]:
-    """Trade once in the box and once through Kraken's wire and client, and compare every line.
-
-    Returns:
-        `equal`, `lines` compared, `orders` among them, `digest` of the box, and of the first
-        difference its number and both sides.
-    """
-    watch = Stopwatch()
-    arena = Arena.open(settings, watch)
-    entry = find_strategy(settings.strategy)
-    limits, models = limits_of(settings), models_of(arena, watch, shown)
-    box, wire = (
-        arena.events(name, entry.name, RiskManager(limits), models, shown, route)
-        for name, route in (("in the box", directly), ("over Kraken's wire", over_the_wire))
-    )
-    ours = [line for line in map(trading_line, box) if line]
-    theirs = [line for line in map(trading_line, wire) if line]
-    pairs = enumerate(itertools.zip_longest(ours, theirs))
-    first = next(((i, a, b) for i, (a, b) in pairs if a != b), None)
-    return {
-        "equal": first is None,
-        "lines": len(ours),
-        "orders": sum(line.startswith("order ") for line in ours),
-        "digest": decisions_digest(box),
-        "first_difference": first
-        and {"line": first[0] + 1, "in_the_box": first[1], "over_the_wire": first[2]},
-    }
 
 
 def _baselines(

@@ -180,11 +180,11 @@ def _arena(settings: RunSettings) -> Arena:
     """The analysed history, kept by each process for the variants that share it."""
     kept = _open(
         str(settings.config.data_dir), settings.store.exchange, settings.pairs,
-        settings.timeframe, settings.span,
+        settings.timeframe, settings.span, settings.finest_path,
     )  # fmt: skip
     if not kept:
         kept.append(Arena.open(settings, Stopwatch()))
-    return Arena(settings, kept[0].histories, kept[0].analyzer)
+    return Arena(settings, kept[0].histories, kept[0].analyzer, kept[0].paths)
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,8 @@
 """What you test is what you trade: the box and Kraken's wire give the same trading, to the digit.
 
-One side is a backtest, which holds the exchange in the box itself; the other goes through
-Kraken's paths, signatures and words and the client that trades live.
+One side is a backtest, which holds the exchange in the box itself; the second is the bot as
+`start` assembles it, through Kraken's words and client in one process; the third is the same bot
+whose client talks HTTP to the sandbox's server.
 """
 
 import math
@@ -10,28 +11,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from campaigns.parity import Refusing
 from commands.loop import Loop
 from config import load_config
 from main import Wishes, assemble
 from risk_manager import RiskManager
 from scripts.backtest import Progress
-from scripts.backtest_run import (
-    Arena,
-    RunSettings,
-    Stopwatch,
-    directly,
-    limits_of,
-    over_the_wire,
-    verify,
-)
+from scripts.backtest_run import Arena, Incidents, RunSettings, Stopwatch, limits_of
+from scripts.backtest_verify import verify
 from tests.shared_data import shared
 from trader.domain.candles import Timeframe
-from trader.domain.events import OrderFilled, OrderIntended
+from trader.domain.events import EmergencyStopped, OrderFilled, OrderIntended
 from trader.domain.markets import Pair
 from trader.domain.orders import Purpose
+from trader.exchanges.sandbox import SandboxExchange
 from trader.simulation.backtest import Span
 from trader.simulation.costs import Costs
 from trader.simulation.runs import decisions_digest, trading_line
@@ -68,44 +65,69 @@ def settings(store: HistoryStore, start: str, days: int, **more: object) -> RunS
     return RunSettings(**(values | more))
 
 
-def test_a_month_of_hours_is_the_same_in_the_box_and_over_the_wire(store: HistoryStore) -> None:
-    found = verify(settings(store, "2021-05-01", 31), QUIET)
+def test_a_week_of_hours_is_the_same_in_the_backtest_the_bot_and_over_http(
+    store: HistoryStore,
+) -> None:
+    found = verify(settings(store, "2021-05-10", 7), QUIET)
     assert found["first_difference"] is None
-    assert found["lines"] > 800
-    assert found["orders"] > 30
+    assert len(set(found["digests"].values())) == 1
+    assert found["lines"] > 180
+    assert found["orders"] > 8
 
 
 def test_they_are_the_same_where_takers_walk_the_book_and_queues_are_waited_for(
     store: HistoryStore,
 ) -> None:
     costs = Costs(walks_book=True, queue_share=Decimal("0.02"))
-    large = settings(store, "2021-05-01", 10, costs=costs, cash=Decimal(50_000_000))
+    large = settings(store, "2021-05-01", 4, costs=costs, cash=Decimal(50_000_000))
     found = verify(large, QUIET)
     assert found["first_difference"] is None
-    assert found["lines"] > 250
+    assert found["fills"] > 3 * found["orders"]
 
 
-def test_two_pairs_with_stops_targets_and_shared_cash_are_the_same_too(
+def test_two_pairs_with_stops_and_targets_refused_orders_and_a_stop_in_the_middle(
     store: HistoryStore,
 ) -> None:
-    chosen = settings(store, "2020-02-15", 60, pairs=(BTC, ETH), timeframe=Timeframe(4 * 3600))
+    chosen = settings(store, "2020-02-15", 30, pairs=(BTC, ETH), timeframe=Timeframe(4 * 3600))
+    near = replace(chosen.config, risk_reward=Decimal(1))
+    chosen = replace(chosen, config=near)
+    half = chosen.span.start + timedelta(days=20)
+    happens = Incidents((half, half + timedelta(days=2)), flatten=True, box=Refusing)
+    found = verify(chosen, QUIET, happens)
+    assert found["first_difference"] is None
+    assert found["rejected"] > 0
     arena = Arena.open(chosen, Stopwatch())
-    box, wire = (
-        arena.events("x", "sma-cross", RiskManager(limits_of(chosen)), None, QUIET, route)
-        for route in (directly, over_the_wire)
-    )
-    assert decisions_digest(box) == decisions_digest(wire)
+    box = arena.events("x", "sma-cross", RiskManager(limits_of(chosen)), None, QUIET, happens)
+    assert decisions_digest(box) == found["digest"]
+    assert any(isinstance(event, EmergencyStopped) for event in box)
     met = {event.purpose for event in box if isinstance(event, OrderFilled)}
     assert {Purpose.ENTRY, Purpose.EXIT, Purpose.STOP, Purpose.TARGET} <= met
 
 
+def test_a_difference_is_found_and_its_cause_is_named(store: HistoryStore) -> None:
+    """The bot's exchange is dearer than the backtest's: its first fill gives it away."""
+    made: list[SandboxExchange] = []
+
+    def dearer(*args: Any, costs: Costs, **more: Any) -> SandboxExchange:
+        slippage = costs.slippage * (2 if made else 1)
+        made.append(SandboxExchange(*args, costs=replace(costs, slippage=slippage), **more))
+        return made[-1]
+
+    found = verify(settings(store, "2021-05-10", 2), QUIET, Incidents(box=dearer))
+    first = found["first_difference"]
+    assert not found["equal"]
+    assert first["between"] == ["the backtest", "the bot in one process"]
+    assert first["the backtest"].split()[0] == first["the bot in one process"].split()[0]
+    assert "another" in first["cause"]
+
+
 def test_a_thin_market_with_absent_hours_is_the_same_too(store: HistoryStore) -> None:
-    chosen = settings(store, "2014-02-01", 12)
+    chosen = settings(store, "2014-02-01", 5)
     candles = store.load(BTC, Timeframe(3600), chosen.span.start, chosen.span.end)
     found = verify(chosen, QUIET)
     assert candles.gaps()
     assert found["first_difference"] is None
-    assert found["orders"] > 3
+    assert found["orders"] > 1
 
 
 def test_what_comes_later_changes_nothing_before_it(store: HistoryStore) -> None:
@@ -158,8 +180,8 @@ def test_the_bot_replaying_history_trades_as_the_backtest_does(
 @pytest.mark.slow
 @pytest.mark.parametrize("timeframe", ["1h", "4h"])
 def test_years_of_candles_are_the_same(store: HistoryStore, timeframe: str) -> None:
-    """As long as the machine is given time: PARITY_DAYS, 30 in the suite."""
-    days = int(os.environ.get("PARITY_DAYS", "30"))
+    """As long as the machine is given time: PARITY_DAYS, 10 in the suite."""
+    days = int(os.environ.get("PARITY_DAYS", "10"))
     chosen = settings(
         store, "2018-01-01", days, pairs=(BTC, ETH), timeframe=Timeframe.parse(timeframe)
     )

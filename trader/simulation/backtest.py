@@ -151,6 +151,45 @@ def load_histories(
     return histories
 
 
+def load_paths(
+    store: HistoryStore, histories: Mapping[Pair, Candles], start: datetime, end: datetime
+) -> dict[Pair, Candles]:
+    """The candles whose path prices follow inside each pair's own: the finest there are.
+
+    Finer candles are taken where they make exactly the candles of the run in [start, end); a
+    source that differs, begins later or has holes of its own would tell of another market.
+    """
+    stored = store.pairs()
+    return {
+        pair: _finest(store, pair, candles, [t for p, t in stored if p == pair], start, end)
+        for pair, candles in histories.items()
+    }
+
+
+def _finest(
+    store: HistoryStore,
+    pair: Pair,
+    candles: Candles,
+    stored: Iterable[Timeframe],
+    start: datetime,
+    end: datetime,
+) -> Candles:
+    own = candles.timeframe
+    wanted = candles.between(start, end)
+    for finer in sorted(t for t in stored if t < own and own.seconds % t.seconds == 0):
+        fine = store.load(pair, finer, None, end)
+        made = fine.between(start, None).resampled(own)
+        if _same_prices(made, wanted):
+            return fine
+    return candles
+
+
+def _same_prices(some: Candles, others: Candles) -> bool:
+    """Whether time and the four prices agree; volumes are summed in another order."""
+    ours, theirs = some.columns()[:5], others.columns()[:5]
+    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
 def _extent(store: HistoryStore, pair: Pair, timeframe: Timeframe) -> str:
     whole = store.load(pair, timeframe)
     if not len(whole):
