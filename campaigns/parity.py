@@ -119,7 +119,7 @@ def summary(done: list[dict[str, Any]], pairs: tuple[Pair, ...]) -> dict[str, An
 
 @click.command()
 @click.option("--candles", type=click.Path(exists=True, path_type=Path), required=True,
-              help="OHLCVT file or folder with hourly candles of at least three pairs.")  # fmt: skip
+              help="OHLCVT file or folder with hourly candles of the pairs.")  # fmt: skip
 @click.option("--pairs", default="BTC/USDT,ETH/USDT,LTC/USDT", show_default=True)
 @click.option("--start", default="2020-01-01", show_default=True, help="First day, UTC.")
 @click.option("--days", default=366, show_default=True)

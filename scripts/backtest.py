@@ -78,7 +78,7 @@ def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
 @click.option(
     "--verify",
     is_flag=True,
-    help="Trade it as the bot does, in this process and over HTTP, and compare.",
+    help="Trade it as the bot does too, also over HTTP: the same?",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(

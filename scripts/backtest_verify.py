@@ -124,7 +124,7 @@ def _replayed(
             settings.config, sandbox=True, sandbox_feed="replay", data_dir=home,
             logs_dir=home / "logs", sandbox_balance=settings.cash, pairs=settings.pairs,
             timeframe=settings.timeframe, strategy=settings.strategy, sentiment_sources=(),
-            emergency_stop=False, webhook_url="", alert_email="",
+            emergency_stop=False, alert_email="",
         )  # fmt: skip
         wishes = Wishes(
             speed=math.inf, start=settings.span.start, cycles=len(moments) - 1, bench=bench

@@ -88,10 +88,14 @@ def test_they_are_the_same_where_takers_walk_the_book_and_queues_are_waited_for(
 def test_two_pairs_with_stops_and_targets_refused_orders_and_a_stop_in_the_middle(
     store: HistoryStore,
 ) -> None:
-    chosen = settings(store, "2020-02-15", 30, pairs=(BTC, ETH), timeframe=Timeframe(4 * 3600))
-    near = replace(chosen.config, risk_reward=Decimal(1))
-    chosen = replace(chosen, config=near)
-    half = chosen.span.start + timedelta(days=20)
+    chosen = settings(store, "2021-01-01", 20, pairs=(BTC, ETH), timeframe=Timeframe(4 * 3600))
+    near = {
+        "risk_reward": Decimal(1),
+        "max_drawdown": Decimal("0.9"),
+        "max_consecutive_losses": 50,
+    }
+    chosen = replace(chosen, config=replace(chosen.config, **near))
+    half = chosen.span.start + timedelta(days=12)
     happens = Incidents((half, half + timedelta(days=2)), flatten=True, box=Refusing)
     found = verify(chosen, QUIET, happens)
     assert found["first_difference"] is None
