@@ -86,11 +86,14 @@ class Config:
     training_window_days: int
     confidence_threshold: float
     risk_per_trade: Decimal
+    volatility_target: Decimal
+    rebalance_band: Decimal
     max_position_fraction: Decimal
     stop_atr_multiple: Decimal
     risk_reward: Decimal
     max_daily_loss: Decimal
     max_drawdown: Decimal
+    drawdown_pause_days: int
     max_consecutive_losses: int
     max_open_positions: int
     emergency_stop: bool
@@ -449,10 +452,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CONFIDENCE_THRESHOLD", MODEL, _float("0.5", "0.99", "a probability"), "0.55",
             "Probability from which a forecast of the model may act; calibrated forecasts "
             "seldom pass 0.6."),
-    Setting("RISK_PER_TRADE", RISK, _fraction("0", "0.1"), "0.01",
-            "Fraction of equity lost if the stop of a position is hit. With the stop 15 % away, "
-            "0.01 buys for some 6 % of equity."),
-    Setting("MAX_POSITION_FRACTION", RISK, _fraction("0", "1"), "0.25",
+    Setting("RISK_PER_TRADE", RISK, _fraction("0", "0.1"), "0.04",
+            "Most of the equity that a position may have lost when its stop is hit, costs "
+            "included. A guard: positions are sized by VOLATILITY_TARGET; with the stop 15 % "
+            "away, 0.04 still buys for 25 % of equity."),
+    Setting("VOLATILITY_TARGET", RISK, _decimal("0.01", "2", "a fraction a year"), "0.25",
+            "How much a full position may swing in a year, as a fraction of its pair's share of "
+            "the equity; the wilder the market, the smaller the position. Half of it halves "
+            "gains and losses."),
+    Setting("REBALANCE_BAND", RISK, _decimal("0", "1", "a fraction"), "0.05",
+            "A position is left alone while its weight is nearer to the wanted one than this "
+            "fraction of its pair's share."),
+    Setting("MAX_POSITION_FRACTION", RISK, _fraction("0", "1"), "0.5",
             "Largest part of equity in one pair."),
     Setting("STOP_ATR_MULTIPLE", RISK, _decimal("0.5", "20"), "4",
             "Distance of the protective stop, in daily average true ranges, whatever the "
@@ -463,8 +474,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAX_DAILY_LOSS", RISK, _fraction("0", "1"), "0.03",
             "Fraction of the day's first equity after whose loss no new position is opened "
             "until the next day (UTC)."),
-    Setting("MAX_DRAWDOWN", RISK, _fraction("0", "1"), "0.15",
+    Setting("MAX_DRAWDOWN", RISK, _fraction("0", "1"), "0.20",
             "Fall from the highest equity after which no new position is opened."),
+    Setting("DRAWDOWN_PAUSE_DAYS", RISK, _integer(0, 3650, "days"), "30",
+            "Days of pause after that fall; then it buys again, at half size until half of the "
+            "fall is made good. 0: it waits for a person (`stop`, then `resume`)."),
     Setting("MAX_CONSECUTIVE_LOSSES", RISK, _integer(1, 100), "5",
             "Losing trades in a row after which trading pauses."),
     Setting("MAX_OPEN_POSITIONS", RISK, _integer(1, 100), "3", "Positions held at a time."),

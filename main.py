@@ -72,6 +72,7 @@ from trader.learning.drift import DriftReference
 from trader.learning.features import feature_names
 from trader.learning.forecast import Outlook
 from trader.learning.tracking import Tracker
+from trader.learning.trend import trend_in, volatility_of
 from trader.ports import AlertChannel, Clock, Exchange, ExchangeSettings, ModelSource
 from trader.risk.correlation import DAYS, correlations
 from trader.risk.stops import daily_atr, daily_atr_of
@@ -401,6 +402,9 @@ class Trader:
         equity = self.portfolio.equity(self.prices)
         prices = tuple(sorted(self.prices.items()))
         self.executor.record(EquityMarked(now, equity, self.portfolio.cash, prices))
+        change = self.risk.change(self.portfolio, now)
+        if change is not None:
+            self.executor.record(change)
 
     def _audit(self, now: datetime) -> None:
         fills = self.executor.orders.fill_count
@@ -485,6 +489,7 @@ class Trader:
             timeframe=self.timeframe,
             prices={**self.prices, pair: ticker.last},
             pending=self._pending(),
+            volatility=_volatility(candles, snapshot),
             correlations=self._correlations(pair, candles),
             emergency="" if stop is None else stop.reason or "emergency stop",
         )
@@ -879,6 +884,15 @@ def _outside(
     return sentiment.at
 
 
+def _volatility(candles: Candles, snapshot: Snapshot | None) -> Decimal | None:
+    """Of the pair at its newest candle, a year; None while it is not known."""
+    if snapshot is not None:
+        value = float(trend_in(snapshot.analysis).volatility[snapshot.index])
+    else:
+        value = float(volatility_of(candles)[-1])
+    return to_decimal(value) if math.isfinite(value) else None
+
+
 def risk_limits(config: Config) -> RiskLimits:
     """The owner's limits."""
     return RiskLimits.of(config)
@@ -895,6 +909,8 @@ def _strategy_settings(config: Config, venue: Venue, slippage: Decimal) -> Strat
         maker_fee=float(fees.maker),
         taker_fee=float(fees.taker),
         slippage=float(slippage),
+        volatility_target=float(config.volatility_target),
+        rebalance_band=float(config.rebalance_band),
     )
 
 

@@ -14,13 +14,14 @@ from decimal import Decimal
 from typing import Any
 
 from trader.domain.errors import UsageError
+from trader.domain.events import RiskStateChanged
 from trader.domain.markets import Pair, to_decimal
 from trader.domain.orders import OrderType, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal
 from trader.risk import limits as rules
 from trader.risk import sizing, stops
-from trader.risk.caps import Cap, Purchase, caps_of
+from trader.risk.caps import Cap, Purchase, caps_of, raised_stop
 from trader.risk.limits import MarketView, RiskContext, RiskLimits, RiskState
 from trader.risk.sizing import RoundTrip
 
@@ -117,10 +118,38 @@ class RiskManager:
         """What the account as a whole may do, by its last marked equity."""
         if emergency or self.limits.emergency_stop:
             return RiskState.STOPPED
-        tripped = {row["rule"] for row in self.limits_status(portfolio, now) if row["tripped"]}
+        tripped = self._tripped(portfolio, now)
         if "drawdown" in tripped:
             return RiskState.REDUCE_ONLY
         return RiskState.NO_NEW_RISK if tripped else RiskState.TRADING
+
+    def change(self, portfolio: Portfolio, now: datetime) -> RiskStateChanged | None:
+        """The event of a new state of the account, None while it is in the one last journalled.
+
+        An emergency stop has events of its own.
+        """
+        state, before = self.state(portfolio, now), portfolio.risk_state
+        if state.value == before or state is RiskState.STOPPED:
+            return None
+        until = rules.drawdown_pause_until(portfolio, self.limits)
+        deep = rules.fall(portfolio.equity_peak, portfolio.last_equity) >= self.limits.max_drawdown
+        if deep and until is not None and now >= until:
+            half_way = (portfolio.equity_peak + portfolio.last_equity) / 2
+            words = (
+                f"the pause after the drawdown is over; smaller until equity is {half_way:,.2f}"
+            )
+            return RiskStateChanged(now, state.value, words, half_way)
+        tripped = self._tripped(portfolio, now)
+        words = ", ".join(tripped) or "no limit is tripped any more"
+        return RiskStateChanged(now, state.value, words)
+
+    def _tripped(self, portfolio: Portfolio, now: datetime) -> list[str]:
+        """The rules that now forbid the account as a whole to take risk."""
+        return [
+            row["rule"]
+            for row in self.limits_status(portfolio, now)
+            if row["tripped"] and row["rule"] in ("daily-loss", "drawdown", "losing-streak")
+        ]
 
     def limits_status(
         self,
@@ -146,7 +175,10 @@ class RiskManager:
         return [
             _row("emergency-stop", int(stopped), 1, stopped),
             _row("daily-loss", day, limits.max_daily_loss, day >= limits.max_daily_loss),
-            _row("drawdown", down, limits.max_drawdown, down >= limits.max_drawdown),
+            _row(
+                "drawdown", down, limits.max_drawdown,
+                rules.too_deep(portfolio, equity, limits, now),
+            ),
             _row(
                 "losing-streak", portfolio.losing_streak, limits.max_consecutive_losses,
                 until is not None and now < until,
@@ -174,13 +206,9 @@ class RiskManager:
     def _purchase(self, context: RiskContext, signal: Signal) -> Approval | Refusal | None:
         market = context.market
         entry = market.price if market.ask is None else max(market.price, market.ask)
-        stop = self._stop(context, entry, None)
-        if isinstance(stop, Refusal):
-            return stop
-        target = stops.target_price(entry, stop, self.limits.risk_reward, market.rules)
-        purchase = Purchase(
-            context, entry, stop, target, _costs(context), signal.target_weight
-        )  # fmt: skip
+        purchase = self._sized(context, entry, signal.target_weight)
+        if isinstance(purchase, Refusal):
+            return purchase
         binding = caps_of(purchase)[0]
         if binding.rule == "target-weight" and binding.quantity == 0:
             return None
@@ -222,18 +250,40 @@ class RiskManager:
                 )
         return _plan(purchase, quantity, limit, _rounding(order, quantity, limit))
 
+    def _sized(
+        self, context: RiskContext, entry: Decimal, weight: float | None
+    ) -> Purchase | Refusal:
+        """The purchase with the stop of the whole position afterwards.
+
+        A position keeps the stop it was opened with. Raising it with every addition would make a
+        trailing stop of it, which costs a trend its gains; it is raised only as far as the whole
+        would else lose more than one trade may, and never above the usual distance.
+        """
+        own = self._own_stop(context, entry, None)
+        if isinstance(own, Refusal):
+            return own
+        costs, rules, held = _costs(context), context.market.rules, context.held
+
+        def at(stop: Decimal) -> Purchase:
+            target = stops.target_price(entry, stop, self.limits.risk_reward, rules)
+            return Purchase(context, entry, stop, target, costs, weight)
+
+        if held is None or held.stop is None:
+            return at(own)
+        if held.stop >= entry:
+            return _below_its_stop(context, entry, held.stop)
+        return at(raised_stop(at(held.stop), max(own, held.stop)))
+
     def _stop(
         self, context: RiskContext, entry: Decimal, wanted: Decimal | None
     ) -> Decimal | Refusal:
-        """The stop of the whole position after a purchase; an addition never lowers it."""
+        """The stop of the whole position after a person's purchase; never lowered."""
         stop = self._own_stop(context, entry, wanted)
         held = context.held
         if isinstance(stop, Refusal) or held is None or held.stop is None:
             return stop
         if held.stop >= entry:
-            return context.refuse(
-                "no-stop", f"the price {entry} is not above the position's stop {held.stop}"
-            )
+            return _below_its_stop(context, entry, held.stop)
         return max(stop, held.stop)
 
     def _own_stop(
@@ -270,6 +320,10 @@ class RiskManager:
         return purchase.context.refuse(
             "minimum-edge", f"probability {chance:.3f}, break-even after costs {needed:.3f}"
         )
+
+
+def _below_its_stop(context: RiskContext, entry: Decimal, stop: Decimal) -> Refusal:
+    return context.refuse("no-stop", f"the price {entry} is not above the position's stop {stop}")
 
 
 def _side_of(signal: Signal, portfolio: Portfolio) -> Side | None:

@@ -55,8 +55,9 @@ TOO_GOOD = 3.0
 _SEARCHED = frozenset({"trend"})
 """Yardsticks that were themselves chosen among many; holding was not."""
 _TRADING_SETTINGS = (
-    "risk_per_trade", "max_position_fraction", "stop_atr_multiple", "risk_reward",
-    "max_daily_loss", "max_drawdown", "max_consecutive_losses", "max_open_positions",
+    "risk_per_trade", "volatility_target", "rebalance_band", "max_position_fraction",
+    "stop_atr_multiple", "risk_reward", "max_daily_loss", "max_drawdown", "drawdown_pause_days",
+    "max_consecutive_losses", "max_open_positions",
     "confidence_threshold", "model_type", "retrain_hours", "training_window_days",
 )  # fmt: skip
 
@@ -294,6 +295,8 @@ def strategy_settings(settings: RunSettings) -> StrategySettings:
         maker_fee=float(fees.maker),
         taker_fee=float(fees.taker),
         slippage=float(settings.costs.slippage),
+        volatility_target=float(settings.config.volatility_target),
+        rebalance_band=float(settings.config.rebalance_band),
     )
 
 

@@ -37,8 +37,8 @@ def test_without_any_setting_it_is_paper_trading_with_careful_limits():
     assert (config.mode, config.sandbox_feed, config.quote) == ("PAPER", "auto", "USD")
     assert config.pairs == (Pair("BTC", "USD"), Pair("ETH", "USD"), Pair("SOL", "USD"))
     assert config.timeframe == Timeframe.parse("1h")
-    assert config.risk_per_trade == Decimal("0.01")
-    assert config.max_drawdown == Decimal("0.15")
+    assert config.risk_per_trade == Decimal("0.04")
+    assert config.max_drawdown == Decimal("0.20")
     assert not config.emergency_stop
 
 

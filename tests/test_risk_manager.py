@@ -95,6 +95,43 @@ def test_an_addition_keeps_the_higher_stop_of_the_position():
     assert plan.risk_quote == 10 * plan.quantity
 
 
+# One piece bought at 100 with the stop 80, now 150; equity 900 + 150. The usual stop is 130.
+GROWN = replace(MARKET, price=D(150))
+
+
+def test_a_position_keeps_its_stop_when_something_is_added():
+    # 20 % are 210: 0.4 more for 60. Of the 160 paid 1.4 · 80 come back: 48 of the 105 allowed.
+    plan = verdict(holding(account()), limited(), GROWN, wish=signal(weight=0.2))
+    assert (plan.quantity, plan.stop) == (D("0.40"), D(80))
+
+
+def test_an_addition_raises_the_stop_only_as_far_as_the_risk_demands():
+    # 3 % are 31.5: 160 - 1.4 · stop = 31.5 at 91.79.
+    limits = limited(risk_per_trade=D("0.03"))
+    plan = verdict(holding(account()), limits, GROWN, wish=signal(weight=0.2))
+    assert (plan.quantity, plan.stop) == (D("0.40"), D("91.8"))
+
+
+def test_an_addition_never_raises_the_stop_above_its_usual_distance():
+    # The usual stop is at 70, below the one there is: 11.5 of 31.5 are free, 70 lost on each.
+    limits, wild = limited(risk_per_trade=D("0.03")), replace(GROWN, daily_atr=D(20))
+    plan = verdict(holding(account()), limits, wild, wish=signal(weight=0.2))
+    assert (plan.quantity, plan.stop) == (D("0.16"), D(80))
+
+
+def test_profit_that_is_given_back_is_no_loss_of_the_trade():
+    # 30 % are 315: 1.1 more for 165. Of the 265 paid 2.1 · 80 come back: 97 of the 105 allowed.
+    # Against what all is worth now, 315, it would be 147.
+    plan = verdict(holding(account()), limited(), GROWN, wish=signal(weight=0.3))
+    assert (plan.quantity, plan.stop) == (D("1.10"), D(80))
+
+
+def test_profit_behind_the_stop_gives_no_room_for_more_risk():
+    # 6 more at 150 would lose 105 at 132.5; the usual stop is at 130, so 105 / 20 are bought.
+    plan = verdict(holding(account(), stop="120"), limited(), GROWN, wish=signal(weight=1.0))
+    assert (plan.quantity, plan.stop) == (D("5.25"), D(130))
+
+
 def test_an_addition_below_its_smallest_size_is_refused():
     refusal = verdict(
         holding(account()), limited(smallest_addition=D("0.05")), wish=signal(weight=0.14)
@@ -339,7 +376,7 @@ def test_additions_keep_the_whole_position_within_its_risk(drawn, share, move):
     equity = portfolio.cash + held * later.price
     back = plan.stop * (1 - later.slippage) * (1 - later.fees.taker)
     paid = later.price * (1 + later.slippage) * (1 + later.fees.taker)
-    loss = plan.quantity * (paid - back) + held * max(D(0), later.price - back)
+    loss = plan.quantity * (paid - back) + held * max(D(0), first.entry - back)
     assert loss <= limits.risk_per_trade * equity * D("1.000001")
     assert plan.stop >= first.stop
 

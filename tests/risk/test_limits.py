@@ -24,7 +24,7 @@ from tests.risk.drawn import (
     signal,
     verdict,
 )
-from trader.domain.events import EquityMarked, Resumed
+from trader.domain.events import CashAdjusted, EquityMarked, Resumed
 from trader.domain.orders import OrderType, Side
 from trader.domain.signals import Action, Approval, Refusal
 from trader.risk.limits import RISK_ADDING, RiskContext, RiskLimits, market_status
@@ -109,6 +109,94 @@ def test_equity_may_fall_less_than_the_drawdown_limit():
     refusal = verdict(account(equity=850), limits)
     assert refusal.rule == "drawdown"
     assert "850.00 is 15.00 % below its peak 1,000.00" in refusal.reason
+
+
+PAUSE = limited(max_drawdown=D("0.2"), drawdown_pause_days=30)
+DAY = timedelta(days=1)
+
+
+def fallen(days, equity=800):
+    """An account that fell from 1000 this many days before NOW, and what the rules said then."""
+    at = NOW - days * DAY
+    portfolio = account(equity=equity, at=at)
+    change = RiskManager(PAUSE).change(portfolio, at)
+    assert (change.state, change.reason, change.recovering_to) == ("reduce only", "drawdown", None)
+    portfolio.apply(change)
+    return portfolio
+
+
+def test_the_pause_after_a_drawdown_lasts_to_its_last_second():
+    before = NOW - SECOND
+    refusal = verdict(fallen(30), PAUSE, now=before, data_closed_at=before)
+    assert refusal.rule == "drawdown"
+    assert "from 2024-03-01 on at 50% of the size" in refusal.reason
+    assert isinstance(verdict(fallen(30), PAUSE), Approval)
+
+
+def test_without_a_pause_a_drawdown_waits_for_a_person():
+    forever = limited(max_drawdown=D("0.2"), drawdown_pause_days=0)
+    assert verdict(fallen(3650), forever).rule == "drawdown"
+
+
+def test_after_the_pause_the_peak_begins_anew_and_purchases_are_half_as_large():
+    portfolio = fallen(30)
+    change = RiskManager(PAUSE).change(portfolio, NOW)
+    assert (change.state, change.recovering_to) == ("trading", 900)  # half way from 800 to 1000
+    portfolio.apply(change)
+    assert portfolio.equity_peak == 800
+    plan = verdict(portfolio, PAUSE, wish=signal(weight=0.2))
+    assert plan.quantity == D("0.80")  # half of 20 % of 800 at 100 each
+    assert plan.reasons[0].startswith("recovery: 50% of the usual size")
+
+
+def test_at_half_of_the_fall_made_good_the_size_is_the_usual_again():
+    portfolio = fallen(30)
+    portfolio.apply(RiskManager(PAUSE).change(portfolio, NOW))
+    portfolio.cash = D("899.99")
+    portfolio.apply(EquityMarked(NOW, portfolio.cash, portfolio.cash, ()))
+    assert portfolio.recovering_to == 900
+    portfolio.apply(EquityMarked(NOW, D(900), D(900), ()))
+    assert portfolio.recovering_to is None
+
+
+def test_a_second_fall_of_the_same_size_pauses_again():
+    portfolio = fallen(30)
+    portfolio.apply(RiskManager(PAUSE).change(portfolio, NOW))
+    portfolio.cash = D(640)
+    portfolio.apply(EquityMarked(NOW, D(640), D(640), ()))
+    assert RiskManager(PAUSE).change(portfolio, NOW).state == "reduce only"
+    assert verdict(portfolio, PAUSE).rule == "drawdown"
+
+
+def test_a_fall_that_is_made_good_by_itself_needs_no_recovery():
+    portfolio = fallen(1)
+    portfolio.cash = D(810)
+    portfolio.apply(EquityMarked(NOW, D(810), D(810), ()))
+    change = RiskManager(PAUSE).change(portfolio, NOW)
+    assert (change.state, change.recovering_to) == ("trading", None)
+
+
+def test_money_moved_moves_what_is_recovered_to():
+    portfolio = fallen(30)
+    portfolio.apply(RiskManager(PAUSE).change(portfolio, NOW))
+    portfolio.apply(CashAdjusted(NOW, "USD", D(-100), "withdrawn"))
+    assert portfolio.recovering_to == 800
+
+
+def test_a_person_who_resumes_ends_the_recovery():
+    portfolio = fallen(30)
+    portfolio.apply(RiskManager(PAUSE).change(portfolio, NOW))
+    portfolio.apply(Resumed(NOW, "me"))
+    assert portfolio.recovering_to is None
+
+
+def test_a_state_that_lasts_is_told_once():
+    portfolio = account(equity=960)
+    limits = limited(max_daily_loss=D("0.03"))
+    change = RiskManager(limits).change(portfolio, NOW)
+    assert (change.state, change.reason) == ("no new risk", "daily-loss")
+    portfolio.apply(change)
+    assert RiskManager(limits).change(portfolio, NOW) is None
 
 
 def test_the_peak_is_the_highest_equity_ever_marked():
@@ -329,7 +417,7 @@ def test_status_shows_how_far_each_limit_is_used():
     assert rows(portfolio, RiskLimits()) == {
         "emergency-stop": (0, 1, False),
         "daily-loss": (0.02, 0.03, False),
-        "drawdown": (0.02, 0.15, False),
+        "drawdown": (0.02, 0.2, False),
         "losing-streak": (2, 5, False),
         "max-open-positions": (0, 3, False),
         "max-exposure": (0.0, 1.0, False),
@@ -360,8 +448,8 @@ def test_status_of_an_empty_account_shows_nothing_used():
         (1000, 0, "", RiskState.TRADING),
         (960, 0, "", RiskState.NO_NEW_RISK),
         (1000, 5, "", RiskState.NO_NEW_RISK),
-        (850, 5, "", RiskState.REDUCE_ONLY),
-        (850, 5, "by hand", RiskState.STOPPED),
+        (800, 5, "", RiskState.REDUCE_ONLY),
+        (800, 5, "by hand", RiskState.STOPPED),
     ],
 )
 def test_the_worst_limit_makes_the_state(equity, streak, emergency, state):
@@ -387,6 +475,6 @@ def test_the_limits_of_the_settings_are_all_taken_over():
     assert shared == {
         "risk_per_trade", "max_position_fraction", "stop_atr_multiple", "risk_reward",
         "max_daily_loss", "max_drawdown", "max_consecutive_losses", "max_open_positions",
-        "confidence_threshold", "emergency_stop",
+        "confidence_threshold", "emergency_stop", "volatility_target", "drawdown_pause_days",
     }  # fmt: skip
     assert all(getattr(found, name) == getattr(config, name) for name in shared)

@@ -14,7 +14,7 @@ from trader.risk import caps, limits
 
 DOC = (Path(__file__).resolve().parents[2] / "docs" / "risk-states.md").read_text()
 LIMITS = RiskLimits(max_position_fraction=D(1), smallest_addition=D(0))
-EQUITY = {"daily loss": 960, "drawdown": 850}
+EQUITY = {"daily loss": 960, "drawdown": 800}
 
 
 def table(heading):

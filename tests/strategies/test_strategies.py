@@ -41,7 +41,7 @@ def test_trend_buys_what_the_volatility_target_allows_in_a_rising_market():
     signal = decide("trend", snapshot_of(RISING))
     volatility = float(trend_of(RISING).volatility[-1])
     assert signal.action is Action.BUY
-    assert signal.target_weight == pytest.approx(min(1, 0.4 / volatility))
+    assert signal.target_weight == pytest.approx(min(1, 0.25 / volatility))
     assert signal.confidence == 1.0
 
 
@@ -73,8 +73,8 @@ def test_with_720_candles_the_warm_parts_decide_and_the_signal_says_so():
 
 def test_a_small_difference_is_left_alone():
     wanted = decide("trend", snapshot_of(RISING)).target_weight
-    near = decide("trend", snapshot_of(RISING), held=wanted - 0.05)
-    far = decide("trend", snapshot_of(RISING), held=wanted - 0.15)
+    near = decide("trend", snapshot_of(RISING), held=wanted - 0.04)
+    far = decide("trend", snapshot_of(RISING), held=wanted - 0.06)
     assert (near.action, far.action) == (Action.HOLD, Action.BUY)
     assert "rebalance band" in near.reasons[-1]
 

@@ -197,6 +197,22 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class RiskStateChanged:
+    """What the account as a whole may do has changed (`trading`, `no new risk`, `reduce only`).
+
+    Attributes:
+        reason: the rules that made it so.
+        recovering_to: equity up to which purchases are smaller, where a pause after a drawdown
+            is over: the highest equity begins anew here. None leaves both as they are.
+    """
+
+    at: datetime
+    state: str
+    reason: str
+    recovering_to: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelAdopted:
     """From now on this model speaks for the pair; empty `model_id` means the plain trend rule."""
 
@@ -363,8 +379,8 @@ class Troubled:
 Event = Union[  # noqa: UP007 - get_args reads the members
     SessionStarted, SessionEnded, CashAdjusted, SignalMade, TradeRefused, TradeApproved,
     OrderIntended, OrderAccepted, OrderRefused, OrderUnclear, CancelIntended, OrderFilled,
-    OrderEnded, EquityMarked, Reconciled, EmergencyStopped, Resumed, ModelAdopted,
-    ForecastMade, ForecastScored, ModelDoubted, ModelTrusted, ModelCompared,
+    OrderEnded, EquityMarked, Reconciled, EmergencyStopped, Resumed, RiskStateChanged,
+    ModelAdopted, ForecastMade, ForecastScored, ModelDoubted, ModelTrusted, ModelCompared,
     HealthChanged, Troubled,
 ]  # fmt: skip
 

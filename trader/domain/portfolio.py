@@ -21,6 +21,7 @@ from trader.domain.events import (
     OrderIntended,
     OrderRefused,
     Resumed,
+    RiskStateChanged,
 )
 from trader.domain.fading import Fading
 from trader.domain.markets import Pair
@@ -85,6 +86,10 @@ class Portfolio:
         trades: closed trades, oldest first; the newest `keep_trades` of them.
         trades_ended: how many there were in all.
         keep_trades: None keeps all, as reports want; a loop that runs for years needs a few.
+        risk_state: what the account as a whole may do, as last journalled; since
+            `risk_state_since`.
+        recovering_to: equity up to which purchases are smaller after a drawdown, None if they
+            are not.
     """
 
     quote: str
@@ -102,6 +107,9 @@ class Portfolio:
     last_loss_at: datetime | None = None
     trades_ended: int = 0
     keep_trades: int | None = None
+    risk_state: str = "trading"
+    risk_state_since: datetime | None = None
+    recovering_to: Decimal | None = None
     _seen: set[str] = field(default_factory=set)
     _realised: dict[Pair, Decimal] = field(default_factory=dict)
     _plans: dict[str, tuple[Decimal | None, Decimal | None]] = field(default_factory=dict)
@@ -129,6 +137,9 @@ class Portfolio:
                 # A person has looked and allowed trading again: limits count from here.
                 self.equity_peak = self.last_equity
                 self.losing_streak = 0
+                self.recovering_to = None
+            case RiskStateChanged():
+                self._change_state(event)
 
     def position(self, pair: Pair) -> Position | None:
         """What is held of the pair, None if nothing."""
@@ -178,6 +189,14 @@ class Portfolio:
         # Money moved in or out is neither profit nor loss: the marks move along.
         for name in ("equity_peak", "day_start_equity", "last_equity"):
             setattr(self, name, max(ZERO, getattr(self, name) + amount))
+        if self.recovering_to is not None:
+            self.recovering_to = max(ZERO, self.recovering_to + amount)
+
+    def _change_state(self, event: RiskStateChanged) -> None:
+        self.risk_state, self.risk_state_since = event.state, event.at
+        if event.recovering_to is not None:
+            self.equity_peak = self.last_equity
+            self.recovering_to = event.recovering_to
 
     def _outside(self, asset: str, amount: Decimal) -> None:
         left = self.outside.pop(asset, ZERO) + amount
@@ -211,6 +230,8 @@ class Portfolio:
             self.day_start_equity = self.last_equity or equity
         self.last_equity = equity
         self.equity_peak = max(self.equity_peak, equity)
+        if self.recovering_to is not None and equity >= self.recovering_to:
+            self.recovering_to = None
 
     def _fill(self, fill: Fill, purpose: Purpose) -> None:
         if fill.trade_id in self._seen:

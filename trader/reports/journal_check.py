@@ -31,6 +31,7 @@ from trader.domain.events import (
     OrderRefused,
     OrderUnclear,
     Resumed,
+    RiskStateChanged,
     TradeApproved,
     TradeRefused,
     Troubled,
@@ -93,6 +94,7 @@ class _Account:
         ours: base assets that came from our own fills.
         bought: pairs in which we ever bought.
         excused: a trouble was journalled since the last mark.
+        paused_at: since when a drawdown forbids purchases, None if none does.
     """
 
     cash: Decimal = ZERO
@@ -106,6 +108,7 @@ class _Account:
     prices: dict[Pair, Decimal] = field(default_factory=dict)
     stopped: bool = False
     excused: bool = False
+    paused_at: datetime | None = None
     approvals: dict[tuple[Pair, datetime, Side], Approval] = field(default_factory=dict)
 
 
@@ -188,6 +191,10 @@ class JournalCheck:
                 account.stopped = True
             case Resumed():
                 account.stopped, account.peak = False, account.equity
+            case RiskStateChanged(recovering_to=half_way) if half_way is not None:
+                self._pause_over(event, half_way)
+            case RiskStateChanged(state=state, at=at):
+                account.paused_at = at if state == "reduce only" else None
             case Troubled():
                 account.excused = True
 
@@ -199,6 +206,16 @@ class JournalCheck:
         account.cash += amount
         for name in ("peak", "day_start", "equity"):
             setattr(account, name, max(ZERO, getattr(account, name) + amount))
+
+    def _pause_over(self, event: RiskStateChanged, half_way: Decimal) -> None:
+        account = self._account
+        days = 0 if self._limits is None else self._limits.drawdown_pause_days
+        began = account.paused_at
+        if self._limits is not None and (
+            not days or began is None or (event.at - began).days < days
+        ):
+            self._blame(f"the pause since {began} was ended too early")
+        account.peak, account.paused_at = account.equity, None
 
     # -- orders ----------------------------------------------------------------------------
 

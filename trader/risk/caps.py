@@ -14,7 +14,7 @@ from typing import TypeAlias
 from trader.domain.markets import to_decimal
 from trader.risk import sizing
 from trader.risk.limits import ZERO, RiskContext
-from trader.risk.sizing import RoundTrip
+from trader.risk.sizing import ONE, RoundTrip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,18 @@ CapRule: TypeAlias = Callable[[Purchase], Cap | None]
 
 
 def risk_per_trade(purchase: Purchase) -> Cap:
-    """When the stop is hit the whole position loses no more than the fraction of equity."""
+    """When the stop is hit the whole position has lost no more than the fraction of equity.
+
+    Against what was paid for it, costs included: profit that is given back is no loss of the
+    trade. (It is one of the account, which the limit on its drawdown looks after.)
+    """
     context = purchase.context
     fraction = context.limits.risk_per_trade
     held = context.held
     bound = ZERO
     if held is not None:
-        # What is held falls from its present worth to the stop.
-        per_unit = context.market.price - purchase.costs.received(purchase.stop)
-        bound = held.quantity * max(ZERO, per_unit)
+        back = held.quantity * purchase.costs.received(purchase.stop)
+        bound = max(ZERO, held.cost_quote - back)
     budget = fraction * context.equity - bound
     quantity = sizing.risk_quantity(budget, purchase.loss_per_unit)
     words = f"{fraction:.2%} of equity {context.equity:,.2f} at risk"
@@ -129,6 +132,20 @@ def target_weight(purchase: Purchase) -> Cap | None:
     return _by_weight("target-weight", purchase, wanted, purchase.held_quote, words)
 
 
+def recovery(purchase: Purchase) -> Cap | None:
+    """A part of the usual size after a drawdown, until half of the fall is made good."""
+    context = purchase.context
+    until = context.portfolio.recovering_to
+    if until is None:
+        return None
+    usual = context.limits.max_position_fraction
+    if purchase.target_weight is not None:
+        usual = min(usual, to_decimal(purchase.target_weight))
+    part = context.limits.recovery_share
+    words = f"{part:.0%} of the usual size after a drawdown, until equity is {until:,.2f}"
+    return _by_weight("recovery", purchase, part * usual, purchase.held_quote, words)
+
+
 def volatility(purchase: Purchase) -> Cap | None:
     """The position swings no more than the volatility target allows."""
     limit, found = purchase.context.limits.volatility_target, purchase.context.market.volatility
@@ -171,9 +188,13 @@ def cash(purchase: Purchase) -> Cap:
     return Cap("cash", sizing.affordable_quantity(free, paid), words)
 
 
+SIZE_CAPS: tuple[CapRule, ...] = (
+    target_weight, recovery, position_fraction, exposure, correlated_exposure, volatility, cash,
+)  # fmt: skip
+"""Those that do not depend on the stop."""
 CAPS: tuple[CapRule, ...] = (
-    target_weight, risk_per_trade, position_fraction, exposure, correlated_exposure, volatility,
-    kelly, cash,
+    target_weight, recovery, risk_per_trade, position_fraction, exposure, correlated_exposure,
+    volatility, kelly, cash,
 )  # fmt: skip
 
 
@@ -181,6 +202,29 @@ def caps_of(purchase: Purchase) -> list[Cap]:
     """Every cap that applies, the smallest first; of equals the one asked first."""
     found = [cap for rule in CAPS if (cap := rule(purchase)) is not None]
     return sorted(found, key=lambda cap: cap.quantity)
+
+
+def raised_stop(purchase: Purchase, highest: Decimal) -> Decimal:
+    """The lowest stop, from the purchase's up, at which all that is wanted may be bought.
+
+    At that stop the whole position loses what one trade may lose, and so does what is added by
+    itself, for profit that what is held has behind the stop gives no room:
+    paid for what is held + added · paid − received(stop) · (held + added) = budget, and
+    added · (paid − received(stop)) = budget; the higher stop of the two.
+
+    Args:
+        purchase: an addition, with the stop that the position has.
+        highest: not raised above this, however much is wanted.
+    """
+    context = purchase.context
+    wanted = min(cap.quantity for rule in SIZE_CAPS if (cap := rule(purchase)) is not None)
+    if context.held is None or wanted <= risk_per_trade(purchase).quantity:
+        return purchase.stop
+    added = wanted * purchase.costs.paid(purchase.entry)
+    budget = context.limits.risk_per_trade * context.equity
+    whole = (context.held.cost_quote + added - budget) / (context.held.quantity + wanted)
+    needed = max(whole, (added - budget) / wanted) / purchase.costs.received(ONE)
+    return min(max(context.market.rules.price_up(needed), purchase.stop), highest)
 
 
 def _by_weight(rule: str, purchase: Purchase, weight: Decimal, held: Decimal, words: str) -> Cap:

@@ -38,6 +38,9 @@ class RiskLimits:
         risk_reward: distance of the target in stop distances; 0 sets none.
         max_daily_loss: loss since the start of the UTC day, realised and open.
         max_drawdown: fall from the highest equity.
+        drawdown_pause_days: pause after that fall; then purchases are smaller until half of the
+            fall is made good. 0 waits for a person.
+        recovery_share: part of the usual size while that lasts.
         max_consecutive_losses: losing trades in a row before a pause.
         cool_down: length of that pause, from the last loss on.
         confidence_threshold: probability a model's own forecast must have.
@@ -46,20 +49,23 @@ class RiskLimits:
         max_data_age: age of the newest closed candle, in candles.
         smallest_addition: value of an addition to a position, as a fraction of equity; smaller
             ones are not worth their fees.
-        volatility_target: annualised volatility one position may bring; 0 sets no such cap.
+        volatility_target: annualised volatility one position may bring to the account; 0 sets
+            no such cap.
         kelly_share: part of Kelly's fraction as a cap where a probability and a target are
             known; 0 sets no such cap.
         emergency_stop: nothing is bought.
     """
 
-    risk_per_trade: Decimal = Decimal("0.01")
-    max_position_fraction: Decimal = Decimal("0.25")
+    risk_per_trade: Decimal = Decimal("0.04")
+    max_position_fraction: Decimal = Decimal("0.5")
     max_exposure: Decimal = Decimal(1)
     max_correlated_exposure: Decimal = Decimal("0.75")
     stop_atr_multiple: Decimal = Decimal(4)
     risk_reward: Decimal = ZERO
     max_daily_loss: Decimal = Decimal("0.03")
-    max_drawdown: Decimal = Decimal("0.15")
+    max_drawdown: Decimal = Decimal("0.20")
+    drawdown_pause_days: int = 30
+    recovery_share: Decimal = Decimal("0.5")
     max_consecutive_losses: int = 5
     cool_down: timedelta = timedelta(hours=24)
     max_open_positions: int = 3
@@ -67,7 +73,7 @@ class RiskLimits:
     edge_margin: float = 0.0
     max_spread: Decimal = Decimal("0.01")
     max_data_age: Decimal = Decimal(2)
-    smallest_addition: Decimal = Decimal("0.02")
+    smallest_addition: Decimal = Decimal("0.01")
     volatility_target: Decimal = ZERO
     kelly_share: Decimal = ZERO
     emergency_stop: bool = False
@@ -248,14 +254,17 @@ def daily_loss(context: RiskContext) -> Refusal | None:
 
 def drawdown(context: RiskContext) -> Refusal | None:
     """Equity has not fallen too far from its peak."""
-    peak, limit = context.portfolio.equity_peak, context.limits.max_drawdown
-    used = fall(peak, context.equity)
-    if used < limit:
+    portfolio, limits = context.portfolio, context.limits
+    if not too_deep(portfolio, context.equity, limits, context.now):
         return None
+    peak, until = portfolio.equity_peak, drawdown_pause_until(portfolio, limits)
+    after = "after a look, `stop` and `resume` begin anew"
+    if until is not None:
+        after = f"from {until:%Y-%m-%d} on at {limits.recovery_share:.0%} of the size; {after}"
     return context.refuse(
         "drawdown",
-        f"equity {_money(context.equity)} is {_percent(used)} below its peak {_money(peak)}, "
-        f"limit {_percent(limit)}; after a look, `stop` and `resume` begin anew",
+        f"equity {_money(context.equity)} is {_percent(fall(peak, context.equity))} below its "
+        f"peak {_money(peak)}, limit {_percent(limits.max_drawdown)}; {after}",
     )
 
 
@@ -329,6 +338,23 @@ def day_loss(portfolio: Portfolio, equity: Decimal, now: datetime) -> Decimal:
     """Loss since the start of now's UTC day, realised and open, as a fraction ≥ 0."""
     same_day = portfolio.day == now.date().isoformat()
     return fall(portfolio.day_start_equity if same_day else portfolio.last_equity, equity)
+
+
+def too_deep(portfolio: Portfolio, equity: Decimal, limits: RiskLimits, now: datetime) -> bool:
+    """Whether equity is too far below its peak and the pause after that is not over."""
+    if fall(portfolio.equity_peak, equity) < limits.max_drawdown:
+        return False
+    until = drawdown_pause_until(portfolio, limits)
+    return until is None or now < until
+
+
+def drawdown_pause_until(portfolio: Portfolio, limits: RiskLimits) -> datetime | None:
+    """When the pause after a drawdown ends by itself; None if it has not begun or never does."""
+    if portfolio.risk_state != RiskState.REDUCE_ONLY or portfolio.risk_state_since is None:
+        return None
+    if not limits.drawdown_pause_days:
+        return None
+    return portfolio.risk_state_since + timedelta(days=limits.drawdown_pause_days)
 
 
 def pause_until(portfolio: Portfolio, limits: RiskLimits) -> datetime | None:

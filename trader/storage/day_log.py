@@ -102,6 +102,9 @@ def _describe_state(event: ev.Event) -> _Line:
             }  # fmt: skip
         case ev.Resumed():
             return "WARNING", "resumed", {"who": event.who}
+        case ev.RiskStateChanged():
+            level = "INFO" if event.state == "trading" else "WARNING"
+            return level, "risk_state", {"state": event.state, "reason": event.reason}
         case ev.HealthChanged():
             level = {"ok": "INFO", "warn": "WARNING"}.get(event.state, "ERROR")
             return level, "health", {

@@ -41,8 +41,8 @@ class StrategySettings:
     """
 
     share: float = 1.0
-    volatility_target: float = 0.40
-    rebalance_band: float = 0.10
+    volatility_target: float = 0.25
+    rebalance_band: float = 0.05
     confidence_threshold: float = 0.55
     maker_fee: float = 0.0040
     taker_fee: float = 0.0080
