@@ -197,6 +197,14 @@ class KrakenClient:
         """The newest public trades (at most 1,000), oldest first."""
         return self._calls.public("Trades", {"pair": self._row(pair).id}, answers.public_trades)
 
+    def trades_since(self, pair: Pair, since_ns: int) -> answers.TradePage:
+        """Public trades after a moment in Unix nanoseconds, oldest first, at most 1,000."""
+        return self._calls.public(
+            "Trades",
+            {"pair": self._row(pair).id, "since": str(since_ns), "count": 1000},
+            lambda result: answers.trade_page(result, since_ns),
+        )
+
     # ── the account ────────────────────────────────────────────────────────────────────────
 
     def balances(self) -> Mapping[str, Balance]:

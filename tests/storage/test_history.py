@@ -12,7 +12,7 @@ from tests.shared_data import shared
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError, UsageError
 from trader.domain.markets import Pair
-from trader.storage import history
+from trader.storage import parquet_candles
 from trader.storage.history import HistoryStore
 from trader.storage.ohlcvt import import_ohlcvt
 
@@ -148,7 +148,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(history.os, "fsync", full)
+    monkeypatch.setattr(parquet_candles.os, "fsync", full)
     with pytest.raises(HistoryError, match="No space left on device"):
         store.append(PAIR, candles(3600, [11]), "test")
     assert store.path(PAIR, HOUR).read_bytes() == before

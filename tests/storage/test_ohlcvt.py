@@ -1,6 +1,7 @@
 """Claims about taking in Kraken's OHLCVT files."""
 
 import gzip
+import hashlib
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,9 +63,11 @@ FAULTS = {
         "line 2: its high is below its",
     ),
     "low above open": (GOOD.replace(b"13,10,12", b"13,11.5,12"), "line 2: its low is above"),
-    "out of order": (GOOD.replace(b"14400,", b"3600,"), r"line 3: .*out of order"),
-    "a duplicate": (GOOD.replace(b"14400,", b"7200,"), r"line 3: .*duplicate"),
-    "milliseconds": (GOOD.replace(b"3600,10", b"1609459200000,10"), "line 1: .* not in seconds"),
+    "a duplicate that differs": (GOOD.replace(b"14400,", b"7200,"), r"line 3: .* of line 2 \(dup"),
+    "one time in milliseconds": (
+        GOOD.replace(b"3600,10", b"1609459200000,10"),
+        "line 1: .* not in seconds",
+    ),
     "off the grid": (GOOD.replace(b"7200,", b"7201,"), "line 2: its time is not a multiple of 1h"),
     "negative volume": (GOOD.replace(b",1.5,", b",-1.5,"), "line 2: its volume"),
     "half a trade": (GOOD.replace(b",1.5,4", b",1.5,4.5"), "line 2: '4.5' is no whole number"),
@@ -97,6 +100,67 @@ def test_a_gzip_cut_off_in_the_middle_is_refused_with_the_line_it_ends_in(
 def test_windows_line_ends_and_a_byte_order_mark_do_no_harm() -> None:
     marked = b"\xef\xbb\xbf" + GOOD.replace(b"\n", b"\r\n")
     assert parse_ohlcvt(marked, HOUR, "x") == parse_ohlcvt(GOOD, HOUR, "x")
+
+
+MENDED = {
+    "rows out of order": (
+        b"".join(reversed(GOOD.splitlines(keepends=True))),
+        "out of order in 2 places",
+    ),
+    "rows there twice": (GOOD + GOOD.splitlines(keepends=True)[1], "1 rows were there twice"),
+    "milliseconds": (
+        b"".join(
+            b"%d,%s" % (1609459200000 + i * 3600000, line.split(b",", 1)[1])
+            for i, line in enumerate(GOOD.splitlines(keepends=True))
+        ),
+        "in milliseconds",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", MENDED)
+def test_what_can_be_mended_without_guessing_is_mended_and_told(
+    store: HistoryStore, tmp_path: Path, fault: str
+) -> None:
+    data, words = MENDED[fault]
+    report = import_ohlcvt(store, put(tmp_path, data), now=NOW)
+    assert any(words in note for note in report.imported[0].notes)
+    assert store.load(PAIR, HOUR).close.tolist() == [11, 12, 13]
+
+
+def test_empty_lines_at_the_end_do_no_harm() -> None:
+    assert parse_ohlcvt(GOOD + b"\n\r\n", HOUR, "x") == parse_ohlcvt(GOOD, HOUR, "x")
+
+
+def test_the_hash_of_a_file_is_that_of_its_stored_bytes(
+    store: HistoryStore, tmp_path: Path
+) -> None:
+    packed = gzip.compress(GOOD)
+    import_ohlcvt(store, put(tmp_path, packed, "XBTUSD_60.csv.gz"), now=NOW)
+    (entry,) = store.sources(PAIR, HOUR)
+    assert entry.sha256 == hashlib.sha256(packed).hexdigest()
+
+
+def test_a_zip_cut_off_in_the_middle_is_refused(store: HistoryStore, tmp_path: Path) -> None:
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("XBTUSD_60.csv", GOOD * 50)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(HistoryError, match="not a whole ZIP archive"):
+        import_ohlcvt(store, path, now=NOW)
+
+
+def test_a_zip_member_whose_checksum_is_wrong_is_refused_and_the_others_imported(
+    store: HistoryStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("XBTUSD_60.csv", GOOD)
+        archive.writestr("ETHUSD_60.csv", GOOD)
+    path.write_bytes(path.read_bytes().replace(b"11,13,10,12", b"11,13,10,11", 1))
+    report = import_ohlcvt(store, path, now=NOW)
+    assert [str(entry.pair) for entry in report.imported] == ["ETH/USD"]
+    assert "CRC" in report.refused[0].message
 
 
 def test_a_last_line_without_its_end_is_taken_and_told(

@@ -10,7 +10,10 @@ from functools import cache
 
 from trader.domain.errors import UsageError
 
-_KNOWN_QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "AUD", "CHF", "JPY", "BTC", "ETH")
+_KNOWN_QUOTES = (
+    "USDT", "USDC", "PYUSD", "USD", "EUR", "GBP", "CAD", "AUD", "CHF", "JPY", "DAI", "XBT", "BTC",
+    "ETH", "DOT",
+)  # fmt: skip
 _COMMON_NAME = {"XBT": "BTC", "XDG": "DOGE"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from trader.domain.markets import (
     Ticker,
 )
 from trader.domain.orders import Fill, Liquidity, Order, OrderState, OrderType, Side
+from trader.domain.tape import Tape
 from trader.exchanges.kraken_names import KrakenNames
 
 T = TypeVar("T")
@@ -172,6 +174,40 @@ def public_trades(result: Any) -> tuple[PublicTrade, ...]:
         )
         for row in only_entry(result)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TradePage:
+    """One answer of `Trades`.
+
+    Attributes:
+        tape: its trades, oldest first.
+        next_ns: from where to ask on.
+    """
+
+    tape: Tape
+    next_ns: int
+
+
+def trade_page(result: Any, since_ns: int) -> TradePage:
+    """`Trades` as columns, times in whole nanoseconds as Kraken wrote them."""
+    rows = only_entry(result)
+    last = int(result.get("last") or since_ns)
+    sides = {"b": 1, "s": -1}
+    return TradePage(
+        Tape(
+            np.array([int(_exact(row[2]) * 1_000_000_000) for row in rows], dtype=np.int64),
+            np.array([float(row[0]) for row in rows], dtype=np.float64),
+            np.array([float(row[1]) for row in rows], dtype=np.float64),
+            np.array([sides[row[3]] for row in rows], dtype=np.int8),
+            np.array([int(row[6]) if len(row) > 6 else 0 for row in rows], dtype=np.int64),
+        ),
+        last,
+    )
+
+
+def _exact(number: Any) -> Decimal:
+    return number if isinstance(number, Decimal) else Decimal(str(number))
 
 
 def balances(result: Any, names: KrakenNames) -> dict[str, Balance]:
