@@ -22,7 +22,7 @@ from ai_trader import AITrader
 from config import Config
 from kraken_client import KrakenClient
 from market_analyzer import MarketAnalyzer
-from monitor import EventSink, Monitor
+from monitor import EventSink, Monitor, Vitals
 from risk_manager import ManualOrder, MarketView, RiskLimits, RiskManager
 from trader.alerts import AlertDesk, AlertOutbox, AppriseChannel, QuietHours, mail_url
 from trader.clocks import ManualClock, ScaledClock, SystemClock
@@ -279,7 +279,8 @@ class Trader:
         next_close = self.timeframe.last_closed_at(now) + self.timeframe.delta
         report = StepReport(now, reports, next_close, tuple(self._troubles))
         if self.monitor is not None:
-            self.monitor.observe(now, self._outlook(next_close))
+            sound = {"sound": not self._troubles}
+            self.monitor.observe(now, {**self._outlook(next_close), **sound})
         return report
 
     def mark(self) -> None:
@@ -987,7 +988,20 @@ def _monitor(
         watching.append(desk)
     pause_s = 0.5 if venue.pace == "jump" else 0.0
     state = StateFile(config.data_dir / "state.json", machine.now, pause_s)
-    return Monitor(journal, watching, state, after=len(journal))
+    vitals = None
+    if venue.pace != "jump":
+        vitals = Vitals(config.data_dir, machine.now, _server_time(config, venue))
+    return Monitor(journal, watching, state, after=len(journal), vitals=vitals)
+
+
+def _server_time(config: Config, venue: Venue) -> Callable[[], datetime] | None:
+    """The exchange's own time, asked by a client of its own; None where there is no other clock."""
+    if venue.feed != "kraken":
+        return None
+    limits = Timeouts(connect_s=5.0, read_s=5.0, total_s=5.0)
+    return KrakenClient(
+        url=config.kraken_api_url, timeouts=limits, retries=Retries(attempts=1)
+    ).server_time
 
 
 def _quiet_hours(text: str) -> QuietHours | None:

@@ -6,13 +6,144 @@ between a fact and its log line loses no fact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
-from trader.domain.events import Event, HealthChanged
+from trader.domain.errors import TraderError
+from trader.domain.events import Event, HealthChanged, Troubled
 from trader.ports import Journal
 from trader.storage.state_file import StateFile
+
+Finding = tuple[str, str]
+"""A state (`ok`, `warn`, `fail`) and what was found."""
+
+UNREACHED = frozenset({"unreachable", "busy", "rate_limited", "outcome_unknown"})
+"""Categories of trouble that mean: the exchange did not answer."""
+BARE_FOR = timedelta(seconds=30)
+"""A position may be without its stop for so long while the stop is being placed."""
+LITTLE_DISK = 1_000_000_000
+NO_DISK = 200_000_000
+CLOCK_WARN_S = 2.0
+CLOCK_FAIL_S = 30.0
+_LOOK_AGAIN = timedelta(minutes=1)
+_WORTH_TELLING = ("daily_loss", "drawdown", "losing_streak")
+
+
+class Vitals:
+    """What is looked at besides the decisions: exchange, stops, disk, clock, limits.
+
+    Args:
+        data_dir: whose disk is watched.
+        server_time: asks the exchange for its time; None where its clock is ours. It is asked
+            in the background: the loop never waits for it.
+        now: the machine's time.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        now: Callable[[], datetime],
+        server_time: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._data_dir = data_dir
+        self._now = now
+        self._server_time = server_time
+        self._looked_at: datetime | None = None
+        self._slow: dict[str, Finding] = {}
+        self._exchange: Finding = ("ok", "answers")
+        self._bare_since: dict[str, datetime] = {}
+        self._asking: threading.Thread | None = None
+
+    def look(self, outlook: Mapping[str, Any], fresh: Sequence[Event]) -> dict[str, Finding]:
+        """Every check's finding.
+
+        Args:
+            outlook: what the loop says of itself; `sound` after a whole step says whether all
+                went well.
+            fresh: events since the last look.
+        """
+        now = self._now()
+        if self._looked_at is None or now - self._looked_at >= _LOOK_AGAIN:
+            self._looked_at = now
+            self._slow["disk"] = self._disk()
+            self._ask_the_time()
+        return {
+            "exchange": self._reached(outlook, fresh),
+            "stops": self._stops(outlook, now),
+            **self._slow,
+            **_limits(outlook),
+        }
+
+    def _reached(self, outlook: Mapping[str, Any], fresh: Sequence[Event]) -> Finding:
+        troubles = [e for e in fresh if isinstance(e, Troubled) and e.category in UNREACHED]
+        if troubles:
+            self._exchange = ("fail", troubles[-1].message)
+        elif outlook.get("sound"):
+            self._exchange = ("ok", "answers")
+        return self._exchange
+
+    def _stops(self, outlook: Mapping[str, Any], now: datetime) -> Finding:
+        bare = outlook.get("unprotected") or {}
+        self._bare_since = {pair: self._bare_since.get(pair, now) for pair in bare}
+        long = [p for p, since in self._bare_since.items() if now - since >= BARE_FOR]
+        if long:
+            return "fail", "; ".join(f"no stop for {pair}: {bare[pair]}" for pair in long)
+        return "ok", "every position has its stop" if outlook.get(
+            "holdings"
+        ) else "nothing is held"
+
+    def _disk(self) -> Finding:
+        try:
+            free = shutil.disk_usage(self._data_dir).free
+        except OSError as fault:
+            return "fail", f"the data folder cannot be looked at ({fault.strerror or fault})"
+        told = f"{free / 1e9:,.1f} GB free"
+        return "fail" if free < NO_DISK else "warn" if free < LITTLE_DISK else "ok", told
+
+    def _ask_the_time(self) -> None:
+        if self._server_time is None or (self._asking is not None and self._asking.is_alive()):
+            return
+        self._asking = threading.Thread(target=self._compare_clocks, name="clock", daemon=True)
+        self._asking.start()
+
+    def _compare_clocks(self) -> None:
+        if self._server_time is None:
+            return
+        before = self._now()
+        try:
+            theirs = self._server_time()
+        except TraderError:
+            return  # that it does not answer is told by the loop
+        after = self._now()
+        # The answer was given at some moment in between: only what is beyond it is a difference.
+        off = max((before - theirs).total_seconds(), (theirs - after).total_seconds() - 1.0, 0.0)
+        state = "fail" if off > CLOCK_FAIL_S else "warn" if off > CLOCK_WARN_S else "ok"
+        told = "agrees with the exchange" if state == "ok" else f"{off:.0f} s off the exchange's"
+        self._slow["clock"] = (state, told)
+
+
+def _limits(outlook: Mapping[str, Any]) -> dict[str, Finding]:
+    """The limits on loss: a tripped one is told when it trips, not at the next refused trade."""
+    found: dict[str, Finding] = {}
+    for limit in outlook.get("limits") or ():
+        rule = str(limit.get("rule", ""))
+        if rule.replace("-", "_") in _WORTH_TELLING:
+            told = f"{_amount(limit.get('used'))} of {_amount(limit.get('limit'))}"
+            tripped = bool(limit.get("tripped"))
+            found[f"limit {rule}"] = (
+                "warn" if tripped else "ok",
+                f"{told}: nothing is bought until it is over" if tripped else told,
+            )
+    return found
+
+
+def _amount(value: Any) -> str:
+    number = float(value or 0)
+    return f"{number:.0f}" if number >= 1 else f"{number:.1%}"
 
 
 class EventSink(Protocol):
@@ -31,6 +162,8 @@ class Monitor:
         sinks: day log, alert desk, the lines on the screen …; none in a backtest.
         state: the heartbeat file, None in a backtest.
         after: the number of the last event that was told of before; older ones are not repeated.
+        vitals: what else is looked at; its findings go into the heartbeat, and changes of state
+            into the journal. None in a backtest.
     """
 
     def __init__(
@@ -39,8 +172,10 @@ class Monitor:
         sinks: Sequence[EventSink] = (),
         state: StateFile | None = None,
         after: int = 0,
+        vitals: Vitals | None = None,
     ) -> None:
         self._journal = journal
+        self._vitals = vitals
         self._sinks = tuple(sinks)
         self._state = state
         self._seen = after
@@ -58,18 +193,32 @@ class Monitor:
 
         Never raises for a sink or a disk that fails: the fault becomes a health entry.
         """
-        if self._sinks:
-            for number, event in list(self._journal.events(self._seen)):
-                self._seen = number
-                for sink in self._sinks:
-                    self._guard(now, type(sink).__name__, sink, number, event)
+        outlook = outlook or {}
+        fresh = self._tell(now)
+        findings: dict[str, Finding] = {}
+        if self._vitals is not None:
+            findings = self._vitals.look(outlook, fresh)
+            for check, (state, detail) in findings.items():
+                self.health(now, check, state, detail)
+            self._tell(now)
         if self._state is not None:
             try:
-                self._state.write({"at": now.isoformat(), **(outlook or {})})
+                self._state.write({"at": now.isoformat(), "vitals": findings, **outlook})
             except OSError as fault:
                 self._fail(now, "heartbeat", str(fault))
             else:
                 self._recover(now, "heartbeat")
+
+    def _tell(self, now: datetime) -> list[Event]:
+        """Tell every sink of what is new; what that was."""
+        if not self._sinks:
+            return []
+        fresh = list(self._journal.events(self._seen))
+        for number, event in fresh:
+            self._seen = number
+            for sink in self._sinks:
+                self._guard(now, type(sink).__name__, sink, number, event)
+        return [event for _, event in fresh]
 
     def health(self, now: datetime, check: str, state: str, detail: str) -> None:
         """Journal a health check when its state changes (`ok`, `warn`, `fail`)."""

@@ -15,6 +15,7 @@ from commands.common import parse_time, print_json, say
 from trader.domain.errors import TraderError, UsageError
 
 if TYPE_CHECKING:
+    from commands.dashboard import Beside
     from commands.loop import Loop
     from config import Config
     from main import Parts, Wishes
@@ -151,11 +152,11 @@ def _begin(parts: Parts) -> Any:
     return reconciled
 
 
-def _serve(parts: Parts, screen: Any) -> Served | None:
-    from commands.dashboard import listen
+def _serve(parts: Parts, screen: Any) -> Beside | Served | None:
+    from commands.dashboard import beside
 
     try:
-        served = listen(parts.config)
+        served = beside(parts.config)
     except TraderError as fault:
         say(f"no dashboard: {fault.message}")
         return None

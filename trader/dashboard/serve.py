@@ -21,15 +21,18 @@ class Served:
         app: the application.
         host: address to listen on.
         port: 0 picks a free one.
+        listener: a port that is open already, instead of opening one.
 
     Raises:
         UsageError: if the port is taken or the address is not this machine's.
     """
 
-    def __init__(self, app: Flask, host: str, port: int) -> None:
+    def __init__(
+        self, app: Flask, host: str, port: int, listener: socket.socket | None = None
+    ) -> None:
         import waitress.server
 
-        self._socket = _listen(host, port)
+        self._socket = open_port(host, port) if listener is None else listener
         self.host, self.port = host, int(self._socket.getsockname()[1])
         self._app = app
         self._server: Any = waitress.server.create_server(
@@ -44,11 +47,12 @@ class Served:
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
-        name = "localhost" if self.host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else self.host  # noqa: S104
-        return f"http://{name}:{self.port}"
+        return url_of(self.host, self.port)
 
     def run(self) -> None:
         """Serve until interrupted or closed."""
+        # A long journal is read before the first page asks for it.
+        threading.Thread(target=self._app.extensions["warm"], name="warm", daemon=True).start()
         try:
             self._server.run()
         except OSError:
@@ -71,7 +75,18 @@ class Served:
         self._socket.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def url_of(host: str, port: int) -> str:
+    """Where a browser on this machine finds what listens there."""
+    name = "localhost" if host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else host  # noqa: S104
+    return f"http://{name}:{port}"
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """A bound socket; 0 picks a free port.
+
+    Raises:
+        UsageError: if the port is taken or the address is not this machine's.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
