@@ -991,11 +991,13 @@ def _monitor(
     vitals = None
     if venue.pace != "jump":
         vitals = Vitals(config.data_dir, machine.now, _server_time(config, venue))
-    return Monitor(journal, watching, state, after=len(journal), vitals=vitals)
+    told = {e.check: e.state for _, e in journal.events(0, kinds=(HealthChanged,))
+            if isinstance(e, HealthChanged)}  # fmt: skip
+    return Monitor(journal, watching, state, after=len(journal), vitals=vitals, told=told)
 
 
 def _server_time(config: Config, venue: Venue) -> Callable[[], datetime] | None:
-    """The exchange's own time, asked by a client of its own; None where there is no other clock."""
+    """The exchange's time, asked by a client of its own; None where its clock is ours."""
     if venue.feed != "kraken":
         return None
     limits = Timeouts(connect_s=5.0, read_s=5.0, total_s=5.0)

@@ -6,6 +6,7 @@ between a fact and its log line loses no fact.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from trader.domain.errors import TraderError
+from trader.domain.errors import JournalError, TraderError
 from trader.domain.events import Event, HealthChanged, Troubled
 from trader.ports import Journal
 from trader.storage.state_file import StateFile
@@ -55,6 +56,7 @@ class Vitals:
         self._looked_at: datetime | None = None
         self._slow: dict[str, Finding] = {}
         self._exchange: Finding = ("ok", "answers")
+        self._missed = 0
         self._bare_since: dict[str, datetime] = {}
         self._asking: threading.Thread | None = None
 
@@ -81,8 +83,12 @@ class Vitals:
     def _reached(self, outlook: Mapping[str, Any], fresh: Sequence[Event]) -> Finding:
         troubles = [e for e in fresh if isinstance(e, Troubled) and e.category in UNREACHED]
         if troubles:
-            self._exchange = ("fail", troubles[-1].message)
+            # One failed request is a trouble; two looks in a row are an exchange that is gone.
+            self._missed += 1
+            if self._missed > 1:
+                self._exchange = ("fail", troubles[-1].message)
         elif outlook.get("sound"):
+            self._missed = 0
             self._exchange = ("ok", "answers")
         return self._exchange
 
@@ -164,6 +170,7 @@ class Monitor:
         after: the number of the last event that was told of before; older ones are not repeated.
         vitals: what else is looked at; its findings go into the heartbeat, and changes of state
             into the journal. None in a backtest.
+        told: check → the state that was journalled last.
     """
 
     def __init__(
@@ -173,13 +180,14 @@ class Monitor:
         state: StateFile | None = None,
         after: int = 0,
         vitals: Vitals | None = None,
+        told: Mapping[str, str] | None = None,
     ) -> None:
         self._journal = journal
         self._vitals = vitals
         self._sinks = tuple(sinks)
         self._state = state
         self._seen = after
-        self._health: dict[str, str] = {}
+        self._health: dict[str, str] = dict(told or {})
         self._broken: set[str] = set()
 
     def observe(self, now: datetime, outlook: dict[str, Any] | None = None) -> None:
@@ -198,8 +206,10 @@ class Monitor:
         findings: dict[str, Finding] = {}
         if self._vitals is not None:
             findings = self._vitals.look(outlook, fresh)
-            for check, (state, detail) in findings.items():
-                self.health(now, check, state, detail)
+            # A journal that cannot be written is the loop's to tell; it is tried again next time.
+            with contextlib.suppress(JournalError):
+                for check, (state, detail) in findings.items():
+                    self.health(now, check, state, detail)
             self._tell(now)
         if self._state is not None:
             try:

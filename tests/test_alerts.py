@@ -23,7 +23,15 @@ from trader.alerts import (
     mail_url,
 )
 from trader.domain.errors import TraderError, UsageError
-from trader.domain.events import Troubled
+from trader.domain.events import (
+    EmergencyStopped,
+    HealthChanged,
+    ModelDoubted,
+    TradeRefused,
+    Troubled,
+)
+from trader.domain.markets import Pair
+from trader.domain.signals import Refusal
 
 
 class Receiver:
@@ -100,7 +108,7 @@ def test_what_could_not_be_sent_arrives_later_once_and_in_order(
     assert sender.deliver()
     assert sender.deliver()
     titles = [message["title"] for message in receiver.got]
-    assert titles == ["Bot started (PAPER)", "exchange: fail", "Emergency stop"]
+    assert titles == ["Bot started (PAPER)", "The exchange cannot be reached", "Emergency stop"]
 
 
 def test_what_waits_survives_a_restart(receiver: Receiver, tmp_path: Path) -> None:
@@ -231,3 +239,106 @@ def test_every_fill_is_told_only_where_it_is_wanted(
         sender.take(1, SAMPLES["OrderFilled"])
         sender.deliver()
         assert len(receiver.got) == int(fills)
+
+
+def test_after_an_hour_without_a_receiver_everything_arrives_once_and_in_order(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """One matter a minute; the program is killed and started again in the middle."""
+    now = [T0]
+    receiver.down = True
+    outbox = AlertOutbox(tmp_path / "alerts.db")
+    sender = AlertDesk(outbox, [AppriseChannel(receiver.url)], lambda: now[0])
+    for minute in range(60):
+        now[0] = T0 + timedelta(minutes=minute)
+        sender.take(minute, HealthChanged(now[0], f"check {minute:02}", "fail", "x"))
+        if minute % 10 == 9:  # the longest pause between two tries
+            assert not sender.deliver()
+        if minute == 30:
+            outbox.close()
+            outbox = AlertOutbox(tmp_path / "alerts.db")
+            sender = AlertDesk(outbox, [AppriseChannel(receiver.url)], lambda: now[0])
+    receiver.down = False
+    assert sender.deliver()
+    assert sender.deliver()
+    outbox.close()
+    titles = [message["title"] for message in receiver.got]
+    assert titles == [f"check {minute:02}: fail" for minute in range(60)]
+
+
+def test_ten_thousand_identical_faults_of_the_loop_make_a_handful_of_messages(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    now = [T0]
+    sender = AlertDesk(outbox, [AppriseChannel(receiver.url)], lambda: now[0])
+    for second in range(10_000):
+        now[0] = T0 + timedelta(seconds=second)
+        sender.take(second, Troubled(now[0], "unreachable", "no answer"))
+    assert sender.deliver()
+    assert len(receiver.got) == 3
+
+
+def test_what_cannot_decide_between_good_and_bad_is_told_six_times_an_hour(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    sender = desk(outbox, receiver.url)
+    for turn in range(10_000):
+        sender.take(turn, HealthChanged(T0, "exchange", "ok" if turn % 2 else "fail", "x"))
+    assert sender.deliver()
+    assert len(receiver.got) == 6
+
+
+def test_a_second_failure_within_the_hour_is_news_when_it_was_well_in_between(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    sender = desk(outbox, receiver.url)
+    for state in ("fail", "ok", "fail"):
+        sender.take(1, HealthChanged(T0, "stops", state, "BTC/USD"))
+    sender.deliver()
+    titles = [message["title"] for message in receiver.got]
+    assert [title[:20] for title in titles] == [
+        "A protective stop is", "Every position has i", "A protective stop is",
+    ]  # fmt: skip
+
+
+def test_two_emergency_stops_within_an_hour_are_two_messages(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    sender = desk(outbox, receiver.url)
+    for minute in range(2):
+        at = T0 + timedelta(minutes=minute)
+        sender.take(minute, EmergencyStopped(at, "drill", False, "me"))
+    sender.deliver()
+    assert len(receiver.got) == 2
+
+
+def test_a_limit_found_tripped_and_the_trade_it_refuses_are_one_message(
+    receiver: Receiver, outbox: AlertOutbox
+) -> None:
+    sender = desk(outbox, receiver.url)
+    sender.take(1, HealthChanged(T0, "limit daily-loss", "warn", "3 % of 3 %"))
+    pair = Pair("BTC", "USD")
+    sender.take(2, TradeRefused(T0, Refusal(pair, T0, "daily-loss", "3 % of 3 %")))
+    sender.deliver()
+    assert [message["title"] for message in receiver.got] == ["Limit reached: daily-loss"]
+
+
+@pytest.mark.parametrize(
+    ("event", "severity", "title"),
+    [
+        (HealthChanged(T0, "limit drawdown", "warn", "x"), "warning", "Limit reached: drawdown"),
+        (HealthChanged(T0, "limit losing-streak", "warn", "x"), "warning",
+         "Limit reached: losing-streak"),
+        (HealthChanged(T0, "exchange", "fail", "x"), "critical",
+         "The exchange cannot be reached"),
+        (HealthChanged(T0, "stops", "fail", "x"), "critical", "A protective stop is missing"),
+        (ModelDoubted(T0, "m", 24.0, "x"), "warning",
+         "The model is doubted: the trend rule decides alone"),
+        (SAMPLES["SessionStarted"], "info", "Bot started (PAPER)"),
+        (SAMPLES["SessionEnded"], "info", "Bot stopped"),
+    ],
+)  # fmt: skip
+def test_what_matters_is_told_with_its_severity(event: Any, severity: str, title: str) -> None:
+    alert = alert_for(event)
+    assert alert is not None
+    assert (alert.severity, alert.title) == (severity, title)

@@ -22,6 +22,8 @@ from trader.domain.orders import Purpose
 from trader.ports import AlertChannel
 
 REPEAT_AFTER = timedelta(hours=1)
+MOST_TURNS = 6
+"""Messages an hour about one matter that cannot decide between good and bad."""
 FIRST_RETRY = timedelta(seconds=2)
 LONGEST_RETRY = timedelta(minutes=10)
 _LIMITS_WORTH_A_MESSAGE = {"daily_loss", "drawdown", "losing_streak"}
@@ -48,13 +50,13 @@ def alert_for(event: ev.Event) -> Alert | None:
         case ev.EmergencyStopped():
             what = "; positions are being closed" if event.flatten else ""
             return Alert(
-                "emergency_stop", "critical", "Emergency stop",
+                f"emergency_stop:{event.at}", "critical", "Emergency stop",
                 f"{event.reason} (by {event.who}){what}",
             )  # fmt: skip
         case ev.Resumed():
             return Alert(f"resumed:{event.at}", "warning", "Trading resumed", f"by {event.who}")
         case ev.TradeRefused(refusal=r) if r.rule.replace("-", "_") in _LIMITS_WORTH_A_MESSAGE:
-            return Alert(f"limit:{r.rule}", "warning", f"Limit reached: {r.rule}", r.reason)
+            return _limit_alert(r.rule, "warn", r.reason)
         case ev.OrderFilled(fill=f, purpose=purpose) if purpose in (Purpose.STOP, Purpose.FLATTEN):
             return Alert(
                 f"fill:{f.trade_id}", "warning", f"{purpose.value} filled: {f.pair}",
@@ -75,8 +77,7 @@ def _alert_for_state(event: ev.Event) -> Alert | None:
         case ev.SessionEnded():
             return Alert(f"ended:{event.at}", "info", "Bot stopped", event.reason)
         case ev.HealthChanged(check=check, state=state):
-            severity = {"ok": "info", "warn": "warning"}.get(state, "critical")
-            return Alert(f"health:{check}:{state}", severity, f"{check}: {state}", event.detail)
+            return _health_alert(check, state, event.detail)
         case ev.ModelDoubted() | ev.ModelTrusted() | ev.ModelCompared():
             return _alert_for_model(event)
         case ev.Troubled():
@@ -93,6 +94,32 @@ def _alert_for_state(event: ev.Event) -> Alert | None:
             )  # fmt: skip
         case _:
             return None
+
+
+_TITLES = {
+    ("exchange", "fail"): "The exchange cannot be reached",
+    ("exchange", "ok"): "The exchange answers again",
+    ("stops", "fail"): "A protective stop is missing",
+    ("stops", "ok"): "Every position has its stop again",
+    ("disk", "fail"): "The disk is full",
+    ("clock", "fail"): "The machine's clock is wrong",
+}
+
+
+def _health_alert(check: str, state: str, detail: str) -> Alert:
+    if check.startswith("limit "):
+        return _limit_alert(check.removeprefix("limit "), state, detail)
+    severity = {"ok": "info", "warn": "warning"}.get(state, "critical")
+    title = _TITLES.get((check, state), f"{check}: {state}")
+    return Alert(f"health:{check}:{state}", severity, title, detail)
+
+
+def _limit_alert(rule: str, state: str, detail: str) -> Alert:
+    """The same limit is told once, whether it was found tripped or refused a trade."""
+    name = rule.replace("_", "-")
+    if state == "ok":
+        return Alert(f"limit:{name}:ok", "info", f"Limit no longer reached: {name}", detail)
+    return Alert(f"limit:{name}:warn", "warning", f"Limit reached: {name}", detail)
 
 
 def _alert_for_model(
@@ -153,13 +180,11 @@ class AlertOutbox:
 
     def post(self, alert: Alert, now: datetime, receivers: Sequence[str]) -> bool:
         """Keep an alert for the receivers; False if it repeats one of the last hour."""
+        since = (now - REPEAT_AFTER).timestamp()
         with self._lock:
-            again = self._db.execute(
-                "SELECT id FROM alerts WHERE key = ? AND at > ? ORDER BY id DESC LIMIT 1",
-                (alert.key, (now - REPEAT_AFTER).timestamp()),
-            ).fetchone()
-            if again:
-                self._db.execute("UPDATE alerts SET repeats = repeats + 1 WHERE id = ?", again)
+            again = self._repeated(alert, since)
+            if again is not None:
+                self._db.execute("UPDATE alerts SET repeats = repeats + 1 WHERE id = ?", (again,))
                 return False
             self._db.execute("BEGIN")
             number = self._db.execute(
@@ -175,6 +200,26 @@ class AlertOutbox:
             )
             self._db.execute("COMMIT")
             return True
+
+    def _repeated(self, alert: Alert, since: float) -> int | None:
+        """The alert of the last hour that this one repeats, None if it is news.
+
+        What goes bad, good and bad again is news each time, but not without end: after
+        `MOST_TURNS` messages in an hour a matter is counted only.
+        """
+        first, last = alert.key, alert.key
+        if _has_state(alert.key):
+            first = alert.key.rpartition(":")[0] + ":"
+            last = first + "\U0010ffff"
+        rows = self._db.execute(
+            "SELECT id, key FROM alerts WHERE key >= ? AND key <= ? AND at > ? ORDER BY id DESC",
+            (first, last, since),
+        ).fetchall()
+        if not rows:
+            return None
+        if rows[0][1] == alert.key or len(rows) >= MOST_TURNS:
+            return int(rows[0][0])
+        return None
 
     def pending(self, receiver: str) -> list[tuple[int, Alert]]:
         """Alerts the receiver has not got yet, oldest first."""
@@ -200,6 +245,10 @@ class AlertOutbox:
         """Close the database."""
         with self._lock:
             self._db.close()
+
+
+def _has_state(key: str) -> bool:
+    return key.startswith(("health:", "limit:"))
 
 
 def _with_repeats(body: str, repeats: int) -> str:

@@ -88,29 +88,49 @@ def _money(view: AccountView) -> dict[str, Any]:
 
 
 def _health(reading: Reading) -> list[dict[str, str]]:
+    """One chip a check: the loop first, then what it found at its last beat, then the journal."""
     view = reading.view
+    found = {check: (event.state, event.detail) for check, event in view.health.items()}
+    told = reading.state.get("vitals")
+    if isinstance(told, dict):
+        found |= {c: (f[0], f[1]) for c, f in told.items() if isinstance(f, list) and len(f) == 2}
+    found |= _account_health(view)
+    if reading.journal is not None:
+        found["journal"] = ("ok", f"{view.seen:,} events, readable")
+    if view.models:
+        found["model"] = _model_health(reading)
+    # Limits have gauges of their own; here they are worth a place when they are reached.
     chips = [_loop_health(reading)]
     chips += [
-        {"check": check, "state": event.state, "detail": event.detail}
-        for check, event in sorted(view.health.items())
+        {"check": check, "state": state, "detail": detail}
+        for check, (state, detail) in sorted(found.items())
+        if state != "ok" or not check.startswith("limit ")
     ]
+    return chips
+
+
+def _account_health(view: AccountView) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
     bare = [str(p.pair) for p in view.portfolio.positions.values() if p.stop is None]
-    if view.portfolio.positions:
-        chips.append(
-            {"check": "stops", "state": "fail", "detail": f"no stop for {', '.join(bare)}"}
-            if bare
-            else {"check": "stops", "state": "ok", "detail": "every position has its stop"}
-        )
+    if bare:
+        found["stops"] = ("fail", f"no stop for {', '.join(bare)}")
+    elif view.portfolio.positions and "stops" not in view.health:
+        found["stops"] = ("ok", "every position has its stop")
     if view.reconciled is not None:
         differences = view.reconciled.differences
-        chips.append(
-            {
-                "check": "accounts",
-                "state": "warn" if differences else "ok",
-                "detail": "; ".join(differences) or "journal and exchange agree",
-            }
-        )
-    return chips
+        state = "warn" if differences else "ok"
+        found["accounts"] = (state, "; ".join(differences) or "journal and exchange agree")
+    return found
+
+
+def _model_health(reading: Reading) -> tuple[str, str]:
+    used = {found.model_id for found in reading.view.models.values()} - {""}
+    doubted = [model for model in used if model in reading.doubts]
+    if doubted:
+        return "warn", f"{doubted[0]} is doubted: {reading.doubts[doubted[0]]}"
+    if not used:
+        return "ok", "none: the plain trend rule decides"
+    return "ok", f"{len(used)} in use, none doubted"
 
 
 def _loop_health(reading: Reading) -> dict[str, str]:

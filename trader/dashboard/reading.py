@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,19 @@ from typing import Any, ClassVar, TypeVar
 
 from trader.domain.account import AccountView
 from trader.domain.errors import TraderError
-from trader.domain.events import EVENT_TYPES, ModelAdopted, SignalMade, TradeApproved, TradeRefused
+from trader.domain.events import (
+    EVENT_TYPES,
+    Event,
+    ForecastMade,
+    ForecastScored,
+    ModelAdopted,
+    ModelCompared,
+    ModelDoubted,
+    ModelTrusted,
+    SignalMade,
+    TradeApproved,
+    TradeRefused,
+)
 from trader.storage.journal import SqliteJournal, list_books
 from trader.storage.state_file import StateFile
 
@@ -25,7 +37,8 @@ MUCH = 20_000
 """So many unread events are read beside the requests, which are told to come back."""
 _PIECE = 2_000
 _TALK = (SignalMade, TradeApproved, TradeRefused)
-_FACTS = tuple(kind for kind in EVENT_TYPES.values() if kind not in _TALK)
+_FORECASTS = (ForecastMade, ForecastScored)
+_FACTS = tuple(kind for kind in EVENT_TYPES.values() if kind not in (*_TALK, *_FORECASTS))
 _LONGEST_TAIL = 4_000_000
 
 
@@ -52,7 +65,8 @@ class Reading:
         running: whether the loop is alive.
         age_seconds: since the last beat, None if there was none.
         journal: where the account's events are, None before the first start.
-        adoptions: every change of model, oldest first.
+        adoptions: every change of model and every comparison, oldest first.
+        doubts: model → why the live record speaks against it.
     """
 
     book: str
@@ -61,7 +75,8 @@ class Reading:
     running: bool = False
     age_seconds: float | None = None
     journal: SqliteJournal | None = None
-    adoptions: tuple[ModelAdopted, ...] = ()
+    adoptions: tuple[ModelAdopted | ModelCompared, ...] = ()
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -70,6 +85,23 @@ class Reading:
             f"{self.book}:{self.view.seen}:{self.running}:{self.state.get('cycle')}:"
             f"{self.state.get('at')}"
         )
+
+
+@dataclass(slots=True)
+class _ModelNews:
+    """Changes and doubts of models, from their events."""
+
+    changes: list[ModelAdopted | ModelCompared] = field(default_factory=list)
+    doubts: dict[str, str] = field(default_factory=dict)
+
+    def take(self, event: Event) -> None:
+        match event:
+            case ModelAdopted() | ModelCompared():
+                self.changes.append(event)
+            case ModelDoubted(model_id=model, reason=reason):
+                self.doubts[model] = reason
+            case ModelTrusted(model_id=model):
+                self.doubts.pop(model, None)
 
 
 class AccountReader:
@@ -87,7 +119,7 @@ class AccountReader:
         self._book = ""
         self._journal: SqliteJournal | None = None
         self._view = AccountView()
-        self._adoptions: list[ModelAdopted] = []
+        self._models = _ModelNews()
         self._reading: Reading | None = None
         self._looked_at = 0.0
         self._catching_up: threading.Thread | None = None
@@ -128,7 +160,7 @@ class AccountReader:
         self._looked_at = now
         self._reading = Reading(
             self._book, self._view, state, self._state.is_running(), self._state.age_seconds(),
-            self._journal, tuple(self._adoptions),
+            self._journal, tuple(self._models.changes), self._models.doubts,
         )  # fmt: skip
         return self._reading
 
@@ -141,7 +173,7 @@ class AccountReader:
         if self._journal is not None:
             self._journal.close()
         self._journal = SqliteJournal.reader(self._path, book)
-        self._book, self._view, self._adoptions = book, AccountView(), []
+        self._book, self._view, self._models = book, AccountView(), _ModelNews()
 
     def _catch_up(self) -> None:
         journal = self._journal
@@ -164,8 +196,7 @@ class AccountReader:
         if number > view.seen:
             view.apply(event)
             view.seen = number
-            if isinstance(event, ModelAdopted):
-                self._adoptions.append(event)
+            self._models.take(event)
 
     def _read_long(self, journal: SqliteJournal, end: int) -> None:
         """Read a long journal without holding up the requests.
@@ -174,14 +205,13 @@ class AccountReader:
         (orders, fills, marks) alone are read.
         """
         view = AccountView()
-        adoptions: list[ModelAdopted] = []
+        models = _ModelNews()
         try:
             for count, (number, event) in enumerate(journal.events(0, kinds=_FACTS)):
                 if number > end:
                     break
                 view.apply(event)
-                if isinstance(event, ModelAdopted):
-                    adoptions.append(event)
+                models.take(event)
                 if count % _PIECE == 0:
                     self._progress = number / end
                     time.sleep(0)
@@ -190,7 +220,7 @@ class AccountReader:
             view.seen = end
             with self._lock:
                 if journal is self._journal:
-                    self._view, self._adoptions = view, adoptions
+                    self._view, self._models = view, models
         except TraderError:
             return  # a journal that is damaged or was closed says so at the next question
         finally:

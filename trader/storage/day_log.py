@@ -151,7 +151,11 @@ def _time(moment: datetime) -> str:
 
 def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
     """A function that hides each of these secrets wherever it occurs in a text."""
-    known = sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True)
+    plain_forms = {s for s in secrets if len(s) >= 4}
+    # In a line of JSON, or quoted, a secret may be written otherwise than it is.
+    forms = plain_forms | {json.dumps(s)[1:-1] for s in plain_forms}
+    forms |= {json.dumps(s, ensure_ascii=False)[1:-1] for s in plain_forms}
+    known = sorted(forms, key=len, reverse=True)
 
     def hide(text: str) -> str:
         for secret in known:
