@@ -27,7 +27,7 @@ from trader.dashboard import backtests, charts, documents
 from trader.dashboard.answers import Answers
 from trader.dashboard.gauges import gauges
 from trader.dashboard.guard import Guard
-from trader.dashboard.models import models
+from trader.dashboard.models import ModelPage
 from trader.dashboard.openapi import description
 from trader.dashboard.reading import AccountReader, NotThere, Reading, StillReading, tail
 from trader.domain.errors import TraderError, UsageError
@@ -152,6 +152,7 @@ def _add_answers(
     app: Flask, reader: AccountReader, answers: Answers, settings: DashboardSettings
 ) -> None:
     ask, index = reader.ask, BacktestIndex(settings.data_dir)
+    page = ModelPage(settings.models_dir, settings.data_dir)
     questions: dict[str, Callable[[], dict[str, Any]]] = {
         "/healthz": lambda: {"status": "ok", **ask(_alive)},
         "/api/overview": lambda: ask(documents.overview),
@@ -160,7 +161,7 @@ def _add_answers(
         "/api/orders": lambda: _orders(reader),
         "/api/ledger": lambda: _ledger(reader),
         "/api/performance": lambda: ask(lambda r: documents.performance(r.view)),
-        "/api/models": lambda: ask(lambda r: models(r, settings.models_dir, settings.data_dir)),
+        "/api/models": lambda: ask(page.answer),
         "/api/decisions": lambda: {"decisions": _decisions(reader)},
         "/api/decision": lambda: _decision(reader),
         "/api/candles": lambda: _candles(reader, settings.data_dir),
