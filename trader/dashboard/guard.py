@@ -52,7 +52,7 @@ class Guard:
         if request.method not in {"GET", "HEAD", "OPTIONS"} and not _has_token():
             abort(403, "the page is too old or not ours; load it again")
         if self._password and request.endpoint not in _OPEN and not session.get("in"):
-            if request.path.startswith("/api/"):
+            if request.path.startswith(("/api/", "/metrics")):
                 abort(401, "log in first")
             return redirect(url_for("login"))
         return None

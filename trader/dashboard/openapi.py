@@ -6,6 +6,7 @@ from typing import Any
 
 from trader import __version__
 from trader.dashboard.charts import MOST_INDICATORS
+from trader.indicators import INDICATORS
 
 _Schema = dict[str, Any]
 _TEXT: _Schema = {"type": "string", "maxLength": 100}
@@ -33,8 +34,14 @@ def _answer(**fields: _Schema) -> _Schema:
 
 
 _NEEDLE = _parameter("q", _TEXT, "only those that contain each of these words")
+_PAIR_NAME: _Schema = {"type": "string", "pattern": "^[A-Z]{2,8}/[A-Z]{2,6}$"}
 _PAIR = _parameter("pair", _TEXT, "such as BTC/USD")
-_THE_PAIR = _parameter("pair", _TEXT, "such as BTC/USD", required=True)
+_THE_PAIR = _parameter("pair", _PAIR_NAME, "such as BTC/USD", required=True)
+_NAMES: _Schema = {
+    "type": "array",
+    "items": {"enum": sorted(INDICATORS)},
+    "maxItems": MOST_INDICATORS,
+}
 
 # path → what it answers, its parameters, what is always in the answer
 _READS: dict[str, tuple[str, tuple[_Schema, ...], _Schema]] = {
@@ -87,8 +94,8 @@ _READS: dict[str, tuple[str, tuple[_Schema, ...], _Schema]] = {
     "/api/candles": (
         "candles of a pair with indicators, patterns, fills, stops and the model's belief",
         (_THE_PAIR,
-         _parameter("indicators", {"type": "string", "maxLength": 300},
-                    f"names with commas, at most {MOST_INDICATORS}")),
+         {**_parameter("indicators", _NAMES, "names with commas"),
+                         "style": "form", "explode": False}),
         _answer(candles=_LISTS, indicators=_LISTS, patterns=_LISTS, fills=_LISTS, stops=_LISTS,
                 beliefs=_LISTS),
     ),
