@@ -1,13 +1,20 @@
 """Every page in a real browser: with data, without, live, and from click to stop."""
 
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.dashboard.demo_account import DemoAccount
+from tests.dashboard.conftest import settings
+from tests.dashboard.demo_account import ETH, DemoAccount
+from trader.dashboard import create_app
 from trader.dashboard.app import PAGES
 from trader.dashboard.serve import Served
+from trader.domain.events import SignalMade
+from trader.domain.markets import Pair
+from trader.domain.signals import Action, Signal
 from trader.storage.stop_switch import StopSwitch
 
 pytestmark = pytest.mark.browser
@@ -16,6 +23,7 @@ SHOWS = dict.fromkeys(PAGES, "BTC/USD") | {
     "performance": "2024-03-05",
     "model": "20240301T0100-3fa9",
     "settings": "RISK_PER_TRADE",
+    "backtests": "ensemble BTC/USD 4h",
 }
 
 
@@ -133,3 +141,130 @@ def test_a_dead_bot_is_shown_as_dead(account: DemoAccount, dashboard: Served, pa
     account.beat(ended="asked to stop")
     open_page(page, dashboard, "overview")
     assert "asked to stop" in page.inner_text("#health")
+
+
+def test_a_dead_bot_is_said_on_every_page(
+    account: DemoAccount, dashboard: Served, page: Any
+) -> None:
+    account.beat(ended="asked to stop")
+    open_page(page, dashboard, "trades")
+    assert "The bot is not running" in page.inner_text("#down")
+
+
+def test_the_four_answers_come_first(shown: tuple[DemoAccount, Served], page: Any) -> None:
+    account, dashboard = shown
+    account.beat()
+    open_page(page, dashboard, "overview")
+    answers = page.locator("#answers article").all_inner_texts()
+    assert [text.split("\n")[0] for text in answers] == [
+        "Is it healthy?", "What does it hold?", "What did it earn?", "What next, and why?",
+    ]  # fmt: skip
+    assert "Healthy" in answers[0]
+    assert "BTC" in answers[1]
+
+
+def test_a_fill_appears_without_a_reload(
+    account: DemoAccount, dashboard: Served, page: Any
+) -> None:
+    open_page(page, dashboard, "ledger")
+    before = page.locator("#lines tbody tr").count()
+    at = datetime(2024, 3, 12, 16, tzinfo=UTC)
+    account.buy(ETH, at, Decimal("0.5"), Decimal("3501.5"))
+    page.locator("#lines tbody tr:first-child", has_text="3,501.5").wait_for()
+    assert page.locator("#lines tbody tr").count() == before + 1
+
+
+def test_a_decision_opens_gate_by_gate(shown: tuple[DemoAccount, Served], page: Any) -> None:
+    open_page(page, shown[1], "decisions?q=why+not+daily_loss%3F")
+    page.click("#list button.link >> nth=0")
+    gates = page.locator(".gates li >> visible=true")
+    gates.first.wait_for()
+    assert "daily_loss" in " ".join(gates.all_inner_texts())
+
+
+def test_an_indicator_is_drawn_when_it_is_chosen(
+    shown: tuple[DemoAccount, Served], page: Any
+) -> None:
+    open_page(page, shown[1], "market?indicators=ema_20")
+    page.fill("#add", "rsi_14")
+    page.wait_for_selector("body[data-series='2']")
+    assert "rsi_14" in page.inner_text("#chosen")
+    assert "rsi_14" in page.url
+
+
+def test_backtests_are_compared_and_their_report_opens(
+    shown: tuple[DemoAccount, Served], page: Any
+) -> None:
+    open_page(page, shown[1], "backtests")
+    for box in page.locator("#list input[type=checkbox]").all():
+        box.check()
+    page.locator("#side td", has_text="20.0 %").first.wait_for()
+    with page.context.expect_page() as opened:
+        page.click("#list a >> nth=0")
+    report = opened.value
+    report.wait_for_selector("h1")
+    report.wait_for_function("document.title === 'drawn'")
+
+
+def test_keys_go_from_page_to_page_and_to_the_search(
+    shown: tuple[DemoAccount, Served], page: Any
+) -> None:
+    open_page(page, shown[1], "overview")
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.wait_for_url("**/decisions")
+    page.wait_for_selector(READY)
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "q"
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert page.is_visible("#keys")
+
+
+def test_the_log_is_filtered_and_follows(
+    account: DemoAccount, dashboard: Served, page: Any, tmp_path: Path
+) -> None:
+    open_page(page, dashboard, "log")
+    page.fill("#q", "order_filled")
+    page.wait_for_function(
+        "[...document.querySelectorAll('#lines span')]"
+        ".every((line) => line.textContent.includes('order_filled'))"
+    )
+    path = next((tmp_path / "logs").glob("*.log"))
+    with path.open("a") as file:
+        file.write("2024-03-13T00:00:00Z INFO order_filled <img src=x onerror=alert(1)>\n")
+    account.beat(cycle=-1)
+    page.locator("#lines span", has_text="onerror").wait_for()
+    assert page.locator("#lines img").count() == 0
+
+
+def test_a_pair_with_markup_for_a_name_stays_text(
+    account: DemoAccount, dashboard: Served, page: Any
+) -> None:
+    pair, at = Pair("<B>X</B>", "USD"), datetime(2024, 3, 12, 16, tzinfo=UTC)
+    signal = Signal(pair, at, Action.HOLD, 0.5, ("<img src=x onerror=alert(1)>",), "trend")
+    account.add(SignalMade(at, signal, 1.0, "0" * 16))
+    complaints = open_page(page, dashboard, "decisions")
+    assert "<B>X</B>/USD" in page.inner_text("#list tbody tr:first-child")
+    assert page.locator("#list b, #list img").count() == 0
+    assert complaints == []
+
+
+def test_login_opens_and_five_wrong_passwords_lock(page: Any, tmp_path: Path) -> None:
+    served = Served(create_app(settings(tmp_path, "open sesame")), "127.0.0.1", 0)
+    served.start()
+    try:
+        page.goto(served.url)
+        page.fill("input[name=password]", "open sesame")
+        page.click("button.primary")
+        page.wait_for_selector("nav")
+        page.click("form[action='/logout'] button")
+        for _ in range(5):
+            page.fill("input[name=password]", "wrong")
+            page.click("button.primary")
+            page.locator("[role=alert]", has_text="not the password").wait_for()
+        page.fill("input[name=password]", "open sesame")
+        page.click("button.primary")
+        page.locator("[role=alert]", has_text="Too many tries").wait_for()
+    finally:
+        served.close()

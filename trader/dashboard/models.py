@@ -84,7 +84,7 @@ class ModelPage:
         key = f"{model[1].id}:{str(reading.state.get('at'))[:10]}"
         if self._importance[0] != key:
             try:
-                found = _importance(*model, reading, self._data_dir)
+                found = explained_features(*model, reading, self._data_dir)
             except TraderError:
                 found = []  # no candles, or a model of another version: the page goes on without
             self._importance = (key, found)
@@ -109,10 +109,10 @@ def _model_in_use(
     return None
 
 
-def _importance(
+def explained_features(
     pair: Pair, model: TradingModel, reading: Reading, data_dir: Path
 ) -> list[dict[str, Any]]:
-    """Mean absolute share of each feature in the newest votes of the longest horizon."""
+    """Mean absolute Shapley value of each feature in the newest votes of the longest horizon."""
     store = HistoryStore(data_dir, str(reading.state.get("history") or "kraken"))
     timeframe = model.card.timeframe
     leader = None
@@ -122,7 +122,7 @@ def _importance(
     table = feature_table(pair, store.load(pair, timeframe)[-_PAST:], leader)
     place = len(model.card.horizons) - 1
     rows = table.matrix[-EXPLAINED:]
-    moved = np.abs([model.vote.contributions(row, place) for row in rows]).mean(axis=0)
+    moved = np.abs([model.account(row, place).moved for row in rows]).mean(axis=0)
     texts = feature_texts()
     names = model.card.features
     return [
