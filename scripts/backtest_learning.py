@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -127,8 +127,7 @@ def licence_of(
     run: AccountRun,
     baselines: Mapping[str, AccountRun],
     scores: Scores | None,
-    tried: Sequence[float],
-    inherited: int,
+    trials: int,
 ) -> Licence:
     """May what was traded here trade live? Judged on this very account.
 
@@ -136,8 +135,7 @@ def licence_of(
         run: the account of the strategy.
         baselines: those of the yardsticks.
         scores: of the forecasts.
-        tried: daily Sharpe ratios of the recorded variants, this one's included.
-        inherited: variants tried before that are only counted.
+        trials: variants tried to get here, this one included.
     """
 
     def returns(account: AccountRun) -> FloatArray:
@@ -146,7 +144,7 @@ def licence_of(
     return judge(
         Evidence(
             returns(run), returns(baselines["trend"]), returns(baselines["buy_and_hold"]),
-            len(run.trades), max(1, len(tried)) + inherited, scores, tuple(tried),
+            len(run.trades), trials, scores,
         )
     )  # fmt: skip
 

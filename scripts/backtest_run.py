@@ -365,7 +365,7 @@ def _judge(
     from scripts.backtest_learning import licence_of, predictions_of, scores_of
 
     scores = scores_of(models, settings.span)
-    licence = licence_of(run, baselines, scores, tries.sharpes, tries.inherited)
+    licence = licence_of(run, baselines, scores, tries.count)
     document["calibration"] = None if scores is None else scores.as_dict()
     document["licence"] = {"granted": licence.granted, "reasons": list(licence.reasons)}
     return predictions_of(models, settings.span, run)
@@ -459,8 +459,7 @@ def figures(run: AccountRun, tries: Tries) -> dict[str, float | int | None]:
         trades=run.trades,
         traded_quote=sum(float(e.fill.cost_quote) for e in run.executions),
         fees_quote=sum(float(e.fill.fee_quote) for e in run.executions),
-        trial_sharpes=tries.sharpes,
-        inherited_trials=tries.inherited,
+        trials=tries.count,
     ).as_dict()
 
 

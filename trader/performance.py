@@ -69,8 +69,7 @@ def measure(
     trades: Sequence[Trade] = (),
     traded_quote: float = 0.0,
     fees_quote: float = 0.0,
-    trial_sharpes: Sequence[float] = (),
-    inherited_trials: int = 0,
+    trials: int = 1,
 ) -> Metrics:
     """All figures of a run.
 
@@ -82,9 +81,7 @@ def measure(
         trades: closed trades.
         traded_quote: value of all fills, both sides.
         fees_quote: all fees paid.
-        trial_sharpes: daily Sharpe ratios of everything tried on this data, this run's included
-            or not; see `deflated_sharpe`.
-        inherited_trials: further tries that are only counted; see `deflated_sharpe`.
+        trials: how many variants were tried to get here, this one included.
     """
     returns = daily_returns(times, equity, start_equity)
     path = np.concatenate([[start_equity], equity])
@@ -105,7 +102,7 @@ def measure(
         turnover=turnover(traded_quote, equity, _years(times)),
         fees_quote=fees_quote,
         psr=probabilistic_sharpe(returns),
-        dsr=deflated_sharpe(returns, trial_sharpes, inherited_trials),
+        dsr=deflated_sharpe(returns, trials),
     )
 
 
@@ -267,32 +264,22 @@ def expected_best_sharpe(trials: int, variance: float) -> float:
     return math.sqrt(variance) * ((1 - EULER_GAMMA) * first + EULER_GAMMA * second)
 
 
-def deflated_sharpe(
-    returns: FloatArray, trial_sharpes: Sequence[float], inherited: int = 0
-) -> float:
+def deflated_sharpe(returns: FloatArray, trials: int, variance: float | None = None) -> float:
     """`probabilistic_sharpe` against what the best of all trials gets by luck.
-
-    The variance of the trials is the larger of the one seen among them and 1 / days, that of
-    ratios without any skill: variants that differ little would else look like no search at all.
 
     Args:
         returns: daily returns of the run that was chosen.
-        trial_sharpes: *daily* Sharpe ratios of every variant tried, the chosen one among them;
-            NaN (a variant that never traded) counts as a trial of 0.
-        inherited: further trials of which only the number is known. With fewer than two trials
-            in all this is the plain probability.
+        trials: variants tried, the chosen one among them; with one this is the plain
+            probability.
+        variance: of the *daily* Sharpe ratios of the trials. None takes that of ratios without
+            any skill, 1 / days. The one seen among the trials, which the source takes, is too
+            small where they are alike and counts the winner's own skill as luck where they are
+            few.
 
     Source: Bailey & López de Prado (2014), The Deflated Sharpe Ratio.
     """
-    known = [0.0 if math.isnan(s) else s for s in trial_sharpes]
-    seen = float(np.var(known, ddof=1)) if len(known) > 1 else 0.0
-    variance = max(seen, 1.0 / max(len(returns), 1))
-    return probabilistic_sharpe(returns, expected_best_sharpe(len(known) + inherited, variance))
-
-
-def deflated_by_count(returns: FloatArray, trials: int) -> float:
-    """`deflated_sharpe` where the trials are only counted: as if none of them had skill."""
-    return deflated_sharpe(returns, (), trials)
+    spread = 1.0 / max(len(returns), 1) if variance is None else variance
+    return probabilistic_sharpe(returns, expected_best_sharpe(trials, spread))
 
 
 def _years(times: IntArray) -> float:

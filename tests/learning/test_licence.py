@@ -15,7 +15,7 @@ from trader.learning.licence import (
 )
 from trader.learning.papertrade import core_targets, daily, sleeve_state, walk
 from trader.learning.trend import trend_of
-from trader.performance import deflated_by_count
+from trader.performance import deflated_sharpe
 
 DAYS = 8 * 365
 GOOD = Scores(20_000, 800, 0.5, 0.55, 0.247, 0.01, 0.008, 0.002, 0.014, 0.008, 0.02)
@@ -75,7 +75,7 @@ def test_a_test_on_the_data_of_the_design_inherits_its_trials():
 
 def test_more_trials_make_the_same_result_worth_less():
     returns = world(4, 1.0).strategy
-    by_count = [deflated_by_count(returns, trials) for trials in (1, 50, 400)]
+    by_count = [deflated_sharpe(returns, trials) for trials in (1, 50, 400)]
     assert by_count == sorted(by_count, reverse=True)
     assert by_count[0] - by_count[2] > 0.05
 

@@ -50,7 +50,6 @@ class Evidence:
         trades: closed trades of the strategy.
         trials: strategies and settings that were tried to get here, this one included.
         scores: of the main horizon's probabilities; None without a calibrated model.
-        tried: daily Sharpe ratios of those of the trials that were recorded.
     """
 
     strategy: FloatArray
@@ -59,7 +58,6 @@ class Evidence:
     trades: int
     trials: int
     scores: Scores | None
-    tried: tuple[float, ...] = ()
 
 
 def judge(evidence: Evidence, *, seed: int = 0) -> Licence:
@@ -161,8 +159,7 @@ def _amount(evidence: Evidence) -> list[str]:
 
 def _returns(evidence: Evidence, seed: int) -> list[str]:
     failed = []
-    only_counted = evidence.trials - len(evidence.tried)
-    dsr = deflated_sharpe(evidence.strategy, evidence.tried, only_counted)
+    dsr = deflated_sharpe(evidence.strategy, evidence.trials)
     if not dsr >= WANTED_DSR:
         failed.append(
             f"Sharpe {_yearly(evidence.strategy):.2f} after costs: deflated for "
