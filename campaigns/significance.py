@@ -73,10 +73,10 @@ def market(days: int, drift: FloatArray, generator: np.random.Generator) -> Cand
     opens = 100.0 * np.exp(np.concatenate([[0.0], np.cumsum(np.log1p(moves))]))
     times = int(BEGIN.timestamp()) + 86400 * np.arange(days)
     ends = np.stack([opens[:-1], opens[1:]])
-    counts = np.ones(days, dtype=np.int64)
+    counts, volume = np.ones(days, dtype=np.int64), np.ones(days, dtype=np.float64)
     return Candles(
         DAY, times, opens[:-1], ends.max(axis=0), ends.min(axis=0), opens[1:],
-        counts * 1.0, counts,
+        volume, counts,
     )  # fmt: skip
 
 

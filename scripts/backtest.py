@@ -54,6 +54,25 @@ def _basis_points(ctx: click.Context, param: click.Parameter, text: str | None) 
     return None if text is None else as_fraction(param.name or "", text)
 
 
+def _percent(ctx: click.Context, param: click.Parameter, text: str | None) -> Decimal | None:
+    return None if text is None else _number(param, text, 100, "per cent") / 100
+
+
+def _factor(ctx: click.Context, param: click.Parameter, text: str | None) -> Decimal | None:
+    return None if text is None else _number(param, text, 10, "a factor")
+
+
+def _number(param: click.Parameter, text: str, most: int, what: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not (value.is_finite() and 0 <= value <= most):
+        name = (param.name or "").replace("_", "-")
+        raise UsageError(f"--{name} {text}: expected {what} from 0 to {most}")
+    return value
+
+
 def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
     return parse_amount(f"--{param.name}", text)
 
@@ -67,6 +86,17 @@ def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
 @click.option("--maker", metavar="BP", callback=_basis_points, help="Maker fee, basis points.")
 @click.option("--taker", metavar="BP", callback=_basis_points, help="Taker fee, basis points.")
 @click.option("--slippage", metavar="BP", callback=_basis_points, help="Of a taker's price.")
+@click.option("--fees", type=click.Choice(["entry", "volume"]), default="entry",
+              show_default=True, help="Tier: the first, or by own volume.")  # fmt: skip
+@click.option("--impact", metavar="FACTOR", callback=_factor,
+              help="Cost of size; 1 is what was measured.")  # fmt: skip
+@click.option("--latency", metavar="MS", type=click.IntRange(0, 60_000),
+              help="How long an order is on its way.")  # fmt: skip
+@click.option("--volume-share", metavar="PERCENT", callback=_percent,
+              help="Of a candle's volume, for resting orders; 10 if absent.")  # fmt: skip
+@click.option("--queue-share", metavar="PERCENT", callback=_percent,
+              help="Of a candle's volume, ahead of a resting order.")  # fmt: skip
+@click.option("--book", is_flag=True, help="Takers walk a made-up book: fills in parts.")
 @click.option("--cash", default="10000", show_default=True, callback=_money)
 @click.option("--path", type=click.Choice(["finest", "candle"]), default="finest",
               show_default=True, help="What the price follows inside a candle.")  # fmt: skip
@@ -230,9 +260,16 @@ def _settings(words: dict[str, Any], environment: dict[str, str]) -> RunSettings
         Timeframe.parse(words["timeframe"]) if words["timeframe"] is not None else config.timeframe
     )
     store = HistoryStore(config.data_dir, words["exchange"])
-    costs = Costs(maker=words["maker"], taker=words["taker"])
-    if words["slippage"] is not None:
-        costs = replace(costs, slippage=words["slippage"])
+    named = {
+        "slippage": words["slippage"], "impact": words["impact"], "latency_ms": words["latency"],
+        "volume_share": words["volume_share"], "queue_share": words["queue_share"],
+    }  # fmt: skip
+    costs = replace(
+        Costs(maker=words["maker"], taker=words["taker"]),
+        tiers_by_volume=words["fees"] == "volume",
+        walks_book=words["book"],
+        **{name: value for name, value in named.items() if value is not None},
+    )
     return RunSettings(
         config=config,
         store=store,

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from ai_trader import AITrader
 from config import Config
 from main import Trader, risk_limits
@@ -22,7 +24,7 @@ from trader.clocks import ManualClock
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.events import Event
 from trader.domain.markets import Pair
-from trader.domain.orders import OrderType, Side
+from trader.domain.orders import Liquidity, OrderType, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal
 from trader.exchanges.feeds.replay import ReplayFeed
@@ -38,6 +40,7 @@ from trader.simulation.backtest import (
     load_paths,
 )
 from trader.simulation.costs import Costs, fee_table
+from trader.simulation.path import to_us
 from trader.simulation.runs import AccountRun, account_run
 from trader.storage.held_candles import WholeHistory
 from trader.storage.history import HistoryStore
@@ -52,8 +55,16 @@ if TYPE_CHECKING:
 
 TOO_GOOD = 3.0
 """A Sharpe ratio above this is almost always a mistake."""
+TOO_GOOD_FACTOR, TOO_GOOD_HITS, TOO_GOOD_CALMAR = 5.0, 0.85, 8.0
+"""So are profit factor, share of winners, and growth over the deepest fall."""
+FEW_TRADES = 20
+LARGE_SHARE = 0.02
+"""Part of a candle's volume from which an order's size is felt."""
 _SEARCHED = frozenset({"trend"})
 """Yardsticks that were themselves chosen among many; holding was not."""
+_EXECUTION = (
+    "tiers_by_volume", "impact", "latency_ms", "volume_share", "queue_share", "walks_book",
+)  # fmt: skip
 _TRADING_SETTINGS = (
     "risk_per_trade", "volatility_target", "rebalance_band", "max_position_fraction",
     "stop_atr_multiple", "risk_reward", "max_daily_loss", "max_drawdown", "drawdown_pause_days",
@@ -105,6 +116,16 @@ class RunSettings:
         """Currency of the account."""
         return self.pairs[0].quote
 
+    @property
+    def harder(self) -> dict[str, str]:
+        """The models of execution that are not as usual, name → value."""
+        usual = Costs()
+        return {
+            name: str(getattr(self.costs, name))
+            for name in _EXECUTION
+            if getattr(self.costs, name) != getattr(usual, name)
+        }
+
     def variant(self) -> dict[str, Any]:
         """What makes this run another try than the next, as plain values."""
         costs = self.costs
@@ -114,6 +135,7 @@ class RunSettings:
             "start": self.span.start.isoformat(),
             "end": self.span.end.isoformat(),
             "costs": [str(costs.maker), str(costs.taker), str(costs.slippage)],
+            **self.harder,
             **({} if self.finest_path else {"path": "candle"}),
             **{name: str(getattr(self.config, name)) for name in _TRADING_SETTINGS},
         }
@@ -346,9 +368,21 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
     document["seconds"] = watch.rounded()
     return BacktestResult(
         settings.pairs, settings.timeframe, settings.span, entry.name, window, run, baselines,
-        document, float(settings.costs.slippage), predictions,
+        document, slippage_paid(run, arena.paths), predictions,
         _notes(settings, run, window, document),
     )  # fmt: skip
+
+
+def slippage_paid(run: AccountRun, paths: Mapping[Pair, Candles]) -> float:
+    """What takers paid more, or got less, than the path's price of the moment, in quote."""
+    feed, lost = ReplayFeed(paths), Decimal(0)
+    for execution in run.executions:
+        fill = execution.fill
+        price = feed.price(fill.pair, to_us(fill.filled_at))
+        if fill.liquidity is Liquidity.TAKER and price is not None:
+            worse = fill.price - price if fill.side is Side.BUY else price - fill.price
+            lost += worse * fill.quantity
+    return float(lost)
 
 
 def _judge(
@@ -485,12 +519,14 @@ def _document(
             "maker_bp": float(fees.maker * 10_000),
             "taker_bp": float(fees.taker * 10_000),
             "slippage_bp": float(settings.costs.slippage * 10_000),
+            **settings.harder,
         },
         "metrics": figures(run, tries),
         "baselines": {
             name: figures(account, tries if name in _SEARCHED else Tries())
             for name, account in baselines.items()
         },
+        "break_even_hit_rate": _finite(performance.break_even_hit_rate(run.trades)),
         "intervals": bootstrap.intervals(returns, bootstrap.FIGURES, seed=0),
         "calibration": None,
         "licence": None,
@@ -521,11 +557,45 @@ def _notes(
                 f"{pair}: {sum(gap.candles for gap in gaps):,} candles are absent in "
                 f"{len(gaps):,} runs; nothing was decided or filled in them"
             )
-    if (document["metrics"]["sharpe"] or 0) > TOO_GOOD:
-        notes.append(
-            f"a Sharpe ratio above {TOO_GOOD:g} is too good: look for the mistake before believing"
-        )
-    return tuple(notes)
+    return (*notes, *too_good(document), *_too_large(settings, run, window))
+
+
+def too_good(document: Mapping[str, Any]) -> list[str]:
+    """What is so good that a mistake is likelier than a discovery."""
+    m, found = document["metrics"], []
+    if (m["sharpe"] or 0) > TOO_GOOD:
+        found.append(f"a Sharpe ratio above {TOO_GOOD:g}")
+    if (m["profit_factor"] or 0) > TOO_GOOD_FACTOR and m["trades"] >= FEW_TRADES:
+        found.append(f"a profit factor above {TOO_GOOD_FACTOR:g} over {m['trades']} trades")
+    if (m["hit_rate"] or 0) > TOO_GOOD_HITS and m["trades"] >= FEW_TRADES:
+        found.append(f"more than {TOO_GOOD_HITS:.0%} of {m['trades']} trades won")
+    if (m["calmar"] or 0) > TOO_GOOD_CALMAR:
+        found.append(f"yearly growth above {TOO_GOOD_CALMAR:g} times the deepest fall")
+    return [f"TOO GOOD: {what}; look for the mistake before believing it" for what in found]
+
+
+def _too_large(
+    settings: RunSettings, run: AccountRun, window: Mapping[Pair, Candles]
+) -> list[str]:
+    """Fixed slippage is too kind to orders that are a good part of what is traded."""
+    if settings.costs.impact or settings.costs.walks_book:
+        return []
+    worst = 0.0
+    for pair, candles in window.items():
+        usual = float(np.median(candles.volume)) if len(candles) else 0.0
+        sizes = [float(e.fill.quantity) for e in run.executions if e.fill.pair == pair]
+        if usual > 0 and sizes:
+            worst = max(worst, float(np.median(sizes)) / usual)
+    if worst < LARGE_SHARE:
+        return []
+    return [
+        f"the usual order is {worst:.0%} of a usual candle's volume: it would move the market "
+        f"more than {float(settings.costs.slippage):.2%}; try --impact 1 or --book"
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _tables_change(settings: RunSettings) -> bool:

@@ -93,6 +93,14 @@ def test_hits_and_profit_factor_count_after_fees():
     assert math.isnan(perf.hit_rate([]))
 
 
+def test_breaking_even_takes_more_winners_the_larger_the_losses_are():
+    # Mean gain 30, mean loss 10: one winner pays for three losers.
+    assert perf.break_even_hit_rate([trade(40), trade(20), trade(-5), trade(-15)]) == 0.25
+    assert perf.break_even_hit_rate([trade(10), trade(-10)]) == 0.5
+    assert math.isnan(perf.break_even_hit_rate([trade(10)]))
+    assert math.isnan(perf.break_even_hit_rate([]))
+
+
 def test_in_and_out_once_a_year_is_a_turnover_of_two():
     assert perf.turnover(200.0, array(100, 100), 1.0) == 2.0
     assert math.isnan(perf.turnover(200.0, array(), 1.0))

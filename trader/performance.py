@@ -202,6 +202,20 @@ def profit_factor(trades: Sequence[Trade]) -> float:
     return gains / losses
 
 
+def break_even_hit_rate(trades: Sequence[Trade]) -> float:
+    """Share of trades that must earn money for the account to keep its worth, after all costs.
+
+    loss / (gain + loss), with the mean gain and the mean loss of the closed trades as they were
+    paid, fees and slippage included; NaN without a winner or without a loser.
+    """
+    gains = [float(t.profit_quote) for t in trades if t.profit_quote > 0]
+    losses = [-float(t.profit_quote) for t in trades if t.profit_quote <= 0]
+    if not gains or not losses:
+        return math.nan
+    gain, loss = sum(gains) / len(gains), sum(losses) / len(losses)
+    return loss / (gain + loss)
+
+
 def turnover(traded_quote: float, equity: FloatArray, years: float) -> float:
     """Value bought and sold a year over mean equity: in and out once a year is 2."""
     mean = float(equity.mean()) if len(equity) else 0.0

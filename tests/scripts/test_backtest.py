@@ -10,6 +10,7 @@ import pytest
 
 from commands.common import guarded
 from scripts.backtest import command
+from scripts.backtest_run import too_good
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.markets import Pair
 from trader.storage.history import HistoryStore
@@ -192,6 +193,40 @@ def test_higher_costs_leave_less(home: Path, capsys: pytest.CaptureFixture[str])
     assert dear["costs"] == {"maker_bp": 40.0, "taker_bp": 80.0, "slippage_bp": 20.0}
 
 
+def test_harder_models_of_execution_are_chosen_by_options_said_and_are_other_tries(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross", "--cash", "3000000")
+    usual = result(capsys, *words)
+    hard = result(capsys, *words, "--impact", "1", "--latency", "900", "--fees", "volume",
+                  "--queue-share", "5", "--volume-share", "2")  # fmt: skip
+    assert hard["costs"] == usual["costs"] | {
+        "impact": "1", "latency_ms": "900", "tiers_by_volume": "True", "queue_share": "0.05",
+        "volume_share": "0.02",
+    }  # fmt: skip
+    assert hard["digest"] != usual["digest"]
+    assert hard["trials"] == usual["trials"] + 1
+
+
+def test_what_is_too_good_to_be_true_is_said() -> None:
+    usual = {"sharpe": 1.2, "profit_factor": 1.6, "hit_rate": 0.4, "trades": 80, "calmar": 0.9}
+    assert too_good({"metrics": usual}) == []
+    for name, value in (("sharpe", 3.5), ("profit_factor", 6.0), ("hit_rate", 0.9), ("calmar", 9)):
+        assert len(too_good({"metrics": usual | {name: value}})) == 1
+    few = usual | {"profit_factor": 6.0, "trades": 5, "sharpe": None}
+    assert too_good({"metrics": few}) == []
+
+
+def test_orders_that_are_a_good_part_of_the_volume_are_said_to_be_too_large(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
+    assert run(*words, "--cash", "30000000") == 0
+    assert "would move the market more" in capsys.readouterr().out
+    assert run(*words) == 0
+    assert "would move the market more" not in capsys.readouterr().out
+
+
 def test_four_hour_candles_are_made_from_hours(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +251,8 @@ def test_four_hour_candles_are_made_from_hours(
         (["--pair", "BTC/USD", *DAYS, "--taker", "lots"], 2, "basis points"),
         (["--pair", "BTC/USD", *DAYS, "--taker", "-5"], 2, "basis points"),
         (["--pair", "BTC/USD", *DAYS, "--cash", "0"], 2, "above 0"),
+        (["--pair", "BTC/USD", *DAYS, "--impact", "-1"], 2, "a factor from 0 to 10"),
+        (["--pair", "BTC/USD", *DAYS, "--queue-share", "x"], 2, "per cent from 0 to 100"),
         (["--pair", "BTC/USD,ETH/EUR", *DAYS], 2, "quote currency"),
         ([], 2, "--pair"),
     ],

@@ -56,3 +56,32 @@ def test_a_line_changed_taken_out_or_cut_is_found(ledger: TrialLedger, damage: s
     ledger.path.write_text("".join(lines))
     with pytest.raises(HistoryError, match="line 2"):
         ledger.sharpes(["kraken:BTC/USD"], 100)
+
+
+def test_an_end_cut_off_at_a_line_is_found_too(ledger: TrialLedger) -> None:
+    ledger.record([trial(1), trial(2), trial(3)])
+    lines = ledger.path.read_text().splitlines(keepends=True)
+    ledger.path.write_text("".join(lines[:2]))
+    with pytest.raises(HistoryError, match="there were 3 tries, 2 are left"):
+        ledger.record([trial(4)])
+
+
+def test_a_ledger_begun_anew_in_the_place_of_another_is_found(ledger: TrialLedger) -> None:
+    ledger.record([trial(1), trial(2)])
+    ledger.path.unlink()
+    with pytest.raises(HistoryError, match="0 are left"):
+        ledger.sharpes(["kraken:BTC/USD"], 100)
+
+
+def test_moved_aside_with_its_seal_the_count_begins_anew(ledger: TrialLedger) -> None:
+    ledger.record([trial(1), trial(2)])
+    ledger.path.unlink()
+    ledger.seal_path.unlink()
+    assert ledger.record([trial(3)]) == 1
+
+
+def test_a_ledger_from_before_seals_is_read_and_sealed(ledger: TrialLedger) -> None:
+    ledger.record([trial(1)])
+    ledger.seal_path.unlink()
+    assert ledger.record([trial(2)]) == 1
+    assert ledger.seal_path.exists()

@@ -40,7 +40,7 @@ from trader.exchanges.feeds.base import US, Feed
 from trader.exchanges.markets import Market, market, markets
 from trader.ports import Clock
 from trader.simulation.book import book_around, levels, ticker_around, trades_in, with_own
-from trader.simulation.costs import Costs
+from trader.simulation.costs import Costs, market_impact, range_volatility
 from trader.simulation.matching import ID_TAKEN, MatchingEngine, Past
 from trader.simulation.orders import LedgerEntry, OrderRecord, OrderSpec, TradeRecord
 from trader.simulation.path import first_touch, from_us, to_us
@@ -101,6 +101,7 @@ class SandboxExchange:
             now=now,
             stops_hold=stops_hold,
             levels=self._levels if self.costs.walks_book else None,
+            impact=self._impact if self.costs.impact else None,
         )
         self._store = None if directory is None else AccountStore(directory)
         self._stored_at = 0
@@ -186,6 +187,15 @@ class SandboxExchange:
         if not len(volume):
             return Decimal(1)
         return Decimal(repr(float(volume.mean()) * 3600 / base.seconds))
+
+    def _impact(self, pair: Pair, at: int, quantity: Decimal) -> Decimal:
+        """What a taker's own size costs it, from the market of the day before."""
+        now, base = from_us(at), self.feed.base_timeframe(pair)
+        per_day = 86400 / base.seconds
+        day = self.feed.history(pair, base, now, max(1, round(per_day)))
+        volatility = range_volatility(day.high, day.low, per_day)
+        volume = float(day.volume.mean()) * per_day if len(day) else 0.0
+        return market_impact(self.costs.impact, volatility, quantity, volume)
 
     def _levels(self, pair: Pair, side: Side, at: int, price: Decimal) -> Iterator[BookLevel]:
         """What a taker meets in the made-up book of a moment, be it now or past."""
@@ -307,6 +317,9 @@ class SandboxExchange:
         with self._session() as at:
             price = self.feed.price(spec.pair, at)
             reference = self.feed.last_price(spec.pair, at)
+            if self.costs.latency_ms and not validate:
+                arrives = at + 1000 * self.costs.latency_ms
+                spec = replace(spec, starts_at=max(arrives, spec.starts_at or arrives))
             return self.engine.submit(spec, at, price, reference=reference, validate=validate)
 
     def amend(

@@ -59,7 +59,7 @@ def render_report(result: BacktestResult) -> str:
 
 def _sections(result: BacktestResult, charts: dict[str, fig.Figure]) -> list[str]:
     runs = {"strategy": result.run, **yardsticks(result)}
-    costs = result.run.costs(result.slippage)
+    costs = result.run.costs(result.slippage_quote)
 
     def chart(name: str, figure: fig.Figure | None) -> str:
         if figure is None:

@@ -50,10 +50,23 @@ def print_summary(result: BacktestResult, console: Console) -> None:
 
 def _verdict(result: BacktestResult) -> str:
     m, tries = result.document["metrics"], result.document["trials_counted"]["words"]
-    parts = [
+    parts = []
+    low, high = (result.document.get("intervals") or {}).get("sharpe", (None, None))
+    if low is not None:
+        parts.append(
+            f"Sharpe {shown(m.get('sharpe'), '.2f')}, with 90 % certainty between "
+            f"{shown(low, '.2f')} and {shown(high, '.2f')} (stationary bootstrap)"
+        )
+    even = result.document.get("break_even_hit_rate")
+    if even is not None:
+        parts.append(
+            f"winners needed to break even, costs paid: {shown(even, '.0%')}; "
+            f"there were {shown(m.get('hit_rate'), '.0%')} of {m['trades']}"
+        )
+    parts.append(
         f"chance of being more than luck: {shown(m.get('dsr'), '.0%')} after {tries} "
         "(believe it from 95 % on)"
-    ]
+    )
     calibration = result.document.get("calibration")
     if calibration:
         auc, skill = shown(calibration["auc"], ".3f"), shown(calibration["log_loss_skill"], "+.2%")

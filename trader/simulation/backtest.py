@@ -102,7 +102,7 @@ class BacktestResult:
         run: the account of the strategy.
         baselines: the accounts of the yardsticks, by name.
         document: what `--json` prints.
-        slippage: the fraction by which taker prices were worsened.
+        slippage_quote: what takers paid more, or got less, than the market's price.
     """
 
     pairs: tuple[Pair, ...]
@@ -113,7 +113,7 @@ class BacktestResult:
     run: AccountRun
     baselines: Mapping[str, AccountRun]
     document: dict[str, Any]
-    slippage: float = 0.0
+    slippage_quote: float = 0.0
     predictions: tuple[Prediction, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
 

@@ -66,6 +66,9 @@ first; those that neither fall to the one price nor rise to the other may be lef
 Levels: TypeAlias = Callable[[Pair, Side, int, Decimal], Iterator[BookLevel]]
 """(pair, side of the taker, moment, path's price) → what the taker meets, best first."""
 
+Impact: TypeAlias = Callable[[Pair, int, Decimal], Decimal]
+"""(pair, moment, base) → by how much an order of that size worsens its own price, a fraction."""
+
 OWN_ORDER = "Self trade prevention"
 ID_TAKEN = "EGeneral:Invalid arguments:cl_ord_id not unique"
 
@@ -187,6 +190,7 @@ class MatchingEngine:
         now: first moment, microseconds.
         stops_hold: whether resting stops and targets hold funds as limit orders do.
         levels: what a taker finds in the book; without it everything at the best price.
+        impact: what its own size costs a taker beside the slippage; without it nothing.
     """
 
     def __init__(
@@ -198,8 +202,10 @@ class MatchingEngine:
         now: int = 0,
         stops_hold: bool = True,
         levels: Levels | None = None,
+        impact: Impact | None = None,
     ) -> None:
         self._levels = levels
+        self._impact = impact
         self.rules = dict(rules)
         self.costs = costs or Costs()
         self.seed = seed
@@ -610,12 +616,17 @@ class MatchingEngine:
     def _crosses(self, record: OrderRecord, price: Decimal | None) -> bool:
         if record.limit is None or price is None:
             return False
-        taken = self.taker_price(record.spec.pair, record.spec.side, price)
+        taken = self._price_taken(record, price)
         return taken <= record.limit if record.spec.side is Side.BUY else taken >= record.limit
 
-    def taker_price(self, pair: Pair, side: Side, price: Decimal) -> Decimal:
-        """What a taker pays or gets now that the path stands at `price`."""
-        return taker_price(side, price, self.costs.slippage, self.rules[pair])
+    def _price_taken(self, record: OrderRecord, price: Decimal) -> Decimal:
+        """What the order pays or gets as a taker now that the path stands at `price`."""
+        spec, slippage = record.spec, self.costs.slippage
+        if self._impact is not None:
+            at = max(self.now, record.active_from)
+            base = spec.quantity / price if spec.quantity_in_quote else record.remaining
+            slippage += self._impact(spec.pair, at, base)
+        return taker_price(spec.side, price, slippage, self.rules[spec.pair])
 
     # ---- funds
 
@@ -643,12 +654,12 @@ class MatchingEngine:
     def _expected_price(self, record: OrderRecord, price: Decimal | None) -> Decimal:
         if record.limit is not None:
             if self._is_marketable(record, price) and price is not None:
-                return self.taker_price(record.spec.pair, record.spec.side, price)
+                return self._price_taken(record, price)
             return record.limit
         base = record.stop if record.stop is not None else price
         if base is None:
             return ZERO
-        return self.taker_price(record.spec.pair, record.spec.side, base)
+        return self._price_taken(record, base)
 
     def _hold(self, record: OrderRecord, price: Decimal | None) -> None:
         """Bind what the open rest of the order needs, in place of what was bound before."""
@@ -692,7 +703,7 @@ class MatchingEngine:
     def _walk(self, record: OrderRecord, at: int, price: Decimal) -> list[tuple[Decimal, Decimal]]:
         """Prices and quantities that a taker meets, as far as its limit allows."""
         spec, rules = record.spec, self.rules[record.spec.pair]
-        best = self.taker_price(spec.pair, spec.side, price)
+        best = self._price_taken(record, price)
         if self._levels is None:
             in_quote = spec.quantity_in_quote
             whole = rules.quantity_down(spec.quantity / best) if in_quote else record.remaining

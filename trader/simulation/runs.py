@@ -23,7 +23,7 @@ from trader.domain.events import (
     TradeApproved,
     TradeRefused,
 )
-from trader.domain.orders import Fill, Liquidity, Purpose, Side
+from trader.domain.orders import Fill, Purpose
 from trader.domain.portfolio import ZERO, Portfolio, Position, Trade
 
 
@@ -73,25 +73,15 @@ class AccountRun:
     refusals: Mapping[str, tuple[int, datetime]]
     digest: str
 
-    def costs(self, slippage: float) -> CostBreakdown:
+    def costs(self, slippage_quote: float) -> CostBreakdown:
         """Gross result, fees, slippage and net result.
 
         Args:
-            slippage: the fraction by which taker prices were worsened. It is taken out of the
-                paid price again; the rounding to the tick stays in.
+            slippage_quote: what takers paid more, or got less, than the market's price.
         """
-        slipped = sum(
-            float(e.fill.cost_quote) * slippage / _worsened(e.fill.side, slippage)
-            for e in self.executions
-            if e.fill.liquidity is Liquidity.TAKER
-        )
         fees = sum(float(e.fill.fee_quote) for e in self.executions)
         net = (float(self.equity[-1]) if len(self.equity) else self.cash) - self.cash
-        return CostBreakdown(net + fees + slipped, fees, slipped, net)
-
-
-def _worsened(side: Side, slippage: float) -> float:
-    return 1 + slippage if side is Side.BUY else 1 - slippage
+        return CostBreakdown(net + fees + slippage_quote, fees, slippage_quote, net)
 
 
 def account_run(

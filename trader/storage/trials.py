@@ -60,6 +60,7 @@ class TrialLedger:
         self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self.path = path
+        self.seal_path = path.with_suffix(".seal")
         self._now = now
 
     def record(self, trials: Sequence[Trial]) -> int:
@@ -119,9 +120,36 @@ class TrialLedger:
                 file.write("".join(texts))
                 file.flush()
                 os.fsync(file.fileno())
+            self._seal(len(lines) + len(texts), last)
         return len(texts)
 
+    def _seal(self, count: int, last: str) -> None:
+        """Note beside the ledger how far it had come: a cut-off end is found by that."""
+        draft = self.seal_path.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps({"lines": count, "hash": last}) + "\n", encoding="utf-8")
+        draft.replace(self.seal_path)
+
     def _lines(self) -> list[dict[str, Any]]:
+        # First the seal: what is appended meanwhile is more than it promises, never less.
+        promised, seal = self._sealed()
+        lines = self._chained()
+        if promised and (len(lines) < promised or lines[promised - 1]["hash"] != seal):
+            raise HistoryError(
+                f"{self.path}: there were {promised:,} tries, {len(lines):,} are left of another "
+                "or a shorter ledger; the number of tries can no longer be trusted",
+                f"Restore the file from a backup; or move it and {self.seal_path.name} aside to "
+                "begin a new count.",
+            )
+        return lines
+
+    def _sealed(self) -> tuple[int, str]:
+        try:
+            seal = json.loads(self.seal_path.read_text(encoding="utf-8"))
+            return int(seal["lines"]), str(seal["hash"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, ""
+
+    def _chained(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         lines: list[dict[str, Any]] = []
