@@ -1,31 +1,34 @@
-"""`run_trader.py history`: import, check and list candles."""
+"""`run_trader.py history`: import, download, check and list candles."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.common import print_json, say
+from commands.common import parse_time, print_json, say
 from trader.domain.candles import Timeframe
 from trader.domain.errors import HistoryError
 from trader.domain.markets import Pair
 
 if TYPE_CHECKING:
     from config import Config
-    from trader.storage.history import HistoryStore, Stored
+    from trader.storage.history import HistoryStore
     from trader.storage.ohlcvt import Imported, ImportReport
+    from trader.storage.quality import Quality
 
 
 @click.group(name="history", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Import, check and list candles.
+    """Import, download, check and list candles.
 
     \b
     Example:
       python run_trader.py history import XBTUSD_60.csv.gz
+      python run_trader.py history download BTC/USD --start 2024-01-01
       python run_trader.py history check
     """
 
@@ -34,6 +37,7 @@ def command() -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--exchange", default="kraken", show_default=True, help="Whose candles these are.")
 @click.option("--only", multiple=True, metavar="PAIR", help="Of an archive, only this pair.")
+@click.option("--list", "only_list", is_flag=True, help="Say what is inside, import nothing.")
 @click.option("--pair", help="What a file holds whose name does not say it.")
 @click.option("--timeframe", help="Its timeframe, such as 1h.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
@@ -41,21 +45,28 @@ def import_(
     paths: tuple[Path, ...],
     exchange: str,
     only: tuple[str, ...],
+    only_list: bool,
     pair: str | None,
     timeframe: str | None,
     as_json: bool,
 ) -> None:
-    """Take in OHLCVT files: CSV, CSV.gz, ZIP or folders of them.
+    """Take in archives of candles or single trades: CSV, CSV.gz, ZIP or folders of them.
 
-    Files are named as Kraken names them, XBTUSD_60.csv. Importing again changes nothing; a
-    damaged file is refused with its line number and changes nothing either.
+    Files are named as Kraken names them: XBTUSD_60.csv has candles, XBTUSD.csv trades. An archive
+    of all pairs is read in one stream. Importing again changes nothing; a damaged file is refused
+    with its line number and changes nothing either.
 
     \b
     Example:
-      python run_trader.py history import XBTUSD_60.csv.gz Kraken_OHLCVT.zip
+      python run_trader.py history import XBTUSD_60.csv.gz
+      python run_trader.py history import Kraken_OHLCVT.zip --list
+      python run_trader.py history import Kraken_OHLCVT.zip --only BTC/USD --only ETH/USD
     """
     from trader.storage.ohlcvt import import_ohlcvt
 
+    if only_list:
+        _list_inside(paths, as_json)
+        return
     store = _store(exchange)
     _head("import", as_json)
     reports = []
@@ -83,22 +94,102 @@ def import_(
 
 @command.command()
 @click.option("--exchange", help="Only this exchange.")
+@click.option(
+    "--chart",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Also write a picture: a cell for each month.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def check(exchange: str | None, as_json: bool) -> None:
-    """Show for every stored series its span, its gaps and where it came from.
+def check(exchange: str | None, chart: Path | None, as_json: bool) -> None:
+    """Show for every stored series its score, its gaps with their reasons, and its sources.
 
     \b
     Example:
-      python run_trader.py history check --json
+      python run_trader.py history check --chart quality.html
     """
-    found = [(s.exchange, entry) for s in _stores(exchange) for entry in s.check()]
+    found, damaged = _judged(exchange)
     _head("check", as_json)
+    if chart is not None:
+        from trader.reports.history_chart import page
+
+        chart.write_text(page(found, datetime.now(UTC)), encoding="utf-8")
+        say(f"chart: {chart}", quiet=as_json)
     if as_json:
-        print_json({"series": [_series_document(name, entry) for name, entry in found]})
-    elif not found:
+        print_json({
+            "series": [_series_document(quality) for quality in found],
+            "damaged": [fault.as_dict() for fault in damaged],
+        })  # fmt: skip
+    elif not found and not damaged:
         click.echo("The store is empty. Import candles: python run_trader.py history import FILE")
     else:
         _print_check(found)
+    if damaged and not as_json:
+        raise HistoryError(
+            f"{len(damaged)} files damaged: {' | '.join(fault.message for fault in damaged[:5])}",
+            damaged[0].hint,
+        )
+
+
+@command.command()
+@click.argument("pairs", nargs=-1, required=True, metavar="PAIR…")
+@click.option("--start", metavar="TIME", help="From here on (UTC).")
+@click.option("--end", metavar="TIME", help="Up to here; now by default.")
+@click.option(
+    "--source",
+    default="",
+    metavar="S",
+    help="kraken, kraken-trades or ccxt:EXCHANGE; by default the quick one that "
+    "reaches back far enough.",
+)
+@click.option(
+    "--timeframe",
+    "timeframes",
+    multiple=True,
+    metavar="T",
+    help="Only this one, of kraken and ccxt; trades always give all.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask, however long it takes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def download(
+    pairs: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    source: str,
+    timeframes: tuple[str, ...],
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Get candles from Kraken, from its single trades, or from another exchange.
+
+    Trades give candles of every timeframe and may be stopped and gone on with at any time.
+
+    \b
+    Example:
+      python run_trader.py history download BTC/USD
+      python run_trader.py history download BTC/USD ETH/USD --start 2024-01-01
+      python run_trader.py history download BTC/USDT --source ccxt:binance --start 2020-01-01
+    """
+    from commands.history_download import Wish
+    from commands.history_download import download as get
+
+    now = datetime.now(UTC)
+    wish = Wish(
+        tuple(dict.fromkeys(Pair.parse(name) for name in pairs)),
+        None if start is None else parse_time(start, "--start"),
+        now if end is None else min(now, parse_time(end, "--end")),
+        source,
+        tuple(Timeframe.parse(name) for name in timeframes),
+        yes,
+        as_json,
+    )
+    _head("download", as_json)
+    found = get(_config(), wish)
+    if as_json:
+        print_json(found)
+        return
+    for entry in found["series"]:
+        click.echo("  ".join(f"{key} {value}" for key, value in entry.items()))
 
 
 @command.command(name="list")
@@ -148,6 +239,41 @@ def _stores(exchange: str | None) -> list[HistoryStore]:
     return [_store(name) for name in names]
 
 
+def _judged(exchange: str | None) -> tuple[list[Quality], list[HistoryError]]:
+    """Every series that can be read, and what is wrong with the others."""
+    from trader.storage.quality import judge
+
+    found, damaged = [], []
+    for store in _stores(exchange):
+        for pair, timeframe in store.pairs():
+            try:
+                found.append(judge(store, pair, timeframe))
+            except HistoryError as fault:
+                damaged.append(fault)
+    return found, damaged
+
+
+def _list_inside(paths: tuple[Path, ...], as_json: bool) -> None:
+    """What is in some archives, by pair."""
+    from trader.storage.ohlcvt import opened_members
+
+    rows: dict[str, dict[str, int]] = {}
+    skipped: list[str] = []
+    for path in paths:
+        with opened_members(path) as (members, others):
+            skipped += others
+            for member in members:
+                kind = str(member.timeframe or "trades")
+                rows.setdefault(str(member.pair), {})[kind] = member.size
+    if as_json:
+        print_json({"pairs": rows, "skipped": skipped})
+        return
+    _head("import --list", as_json)
+    for name, kinds in sorted(rows.items()):
+        click.echo(f"{name:<14}{', '.join(kinds)}  ({sum(kinds.values()) / 1e6:,.1f} MB)")
+    click.echo(f"{len(rows)} pairs; {len(skipped)} other files")
+
+
 def _import_document(reports: list[ImportReport]) -> dict[str, Any]:
     return {
         "imported": [_imported_document(entry) for r in reports for entry in r.imported],
@@ -168,6 +294,7 @@ def _imported_document(entry: Imported) -> dict[str, Any]:
         "gaps": len(entry.gaps),
         "longest_gap": max((gap.candles for gap in entry.gaps), default=0),
         "conflicts": entry.conflicts,
+        "trades": entry.trades,
         "notes": list(entry.notes),
     }
 
@@ -189,7 +316,7 @@ def _print_import(report: ImportReport) -> None:
         click.echo(f"skipped, not named like XBTUSD_60.csv: {', '.join(report.skipped[:8])}")
 
 
-def _print_span(entry: Imported | Stored, runs: int, longest: int, exchange: str = "") -> None:
+def _print_span(entry: Any, runs: int, longest: int, exchange: str = "") -> None:
     click.echo(
         f"{entry.pair} {entry.timeframe}: {entry.candles:,} candles, "
         f"{entry.first:%Y-%m-%d %H:%M} to {entry.last:%Y-%m-%d %H:%M} UTC"
@@ -204,37 +331,75 @@ def _print_span(entry: Imported | Stored, runs: int, longest: int, exchange: str
     )
 
 
-def _series_document(exchange: str, entry: Stored) -> dict[str, Any]:
+def _series_document(quality: Quality) -> dict[str, Any]:
+    entry = quality.stored
     return {
-        "exchange": exchange,
+        "exchange": quality.exchange,
         "pair": str(entry.pair),
         "timeframe": str(entry.timeframe),
+        "score": quality.score,
         "first": entry.first,
         "last": entry.last,
         "candles": entry.candles,
         "absent": entry.absent,
+        "absent_by_reason": {str(kind): count for kind, count in entry.absences.items()},
         "gaps": entry.gaps,
         "longest_gap": entry.longest,
         "longest_gap_first": entry.longest_first,
         "without_volume": entry.without_volume,
-        "sources": [
-            {"source": p.source, "added_at": p.added_at, "candles": p.candles, "first": p.first,
-             "last": p.last, "sha256": p.sha256}
-            for p in entry.sources
+        "conflicts": entry.conflicts,
+        "unlike_finer": quality.unlike,
+        "look_wrong": [_moment(t) for t in quality.wrong],
+        "changed_since_stored": list(quality.changed),
+        "sources": [asdict(source) for source in entry.sources],
+        "not_fetched": [
+            {"first": _moment(gap.first), "last": _moment(gap.last), "candles": gap.candles}
+            for gap in quality.gaps
+            if gap.kind == "not fetched"
         ],
-    }  # fmt: skip
+    }
 
 
-def _print_check(found: list[tuple[str, Stored]]) -> None:
-    for exchange, entry in found:
-        _print_span(entry, entry.gaps, entry.longest, exchange)
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _print_check(found: list[Quality]) -> None:
+    for quality in found:
+        entry = quality.stored
+        _print_span(entry, entry.gaps, entry.longest, quality.exchange)
+        click.echo(f"  quality: {quality.score:g} of 100")
+        if entry.absent:
+            reasons = [f"{count:,} {kind}" for kind, count in entry.absences.items() if count]
+            click.echo(f"  reasons: {', '.join(reasons)}")
         if entry.longest_first:
             click.echo(f"  the longest begins {entry.longest_first:%Y-%m-%d %H:%M} UTC")
-        if entry.without_volume:
-            click.echo(f"  without volume: {entry.without_volume:,}")
+        for words in _doubts(quality):
+            click.echo(f"  {words}")
         for source in entry.sources:
             mark = f", sha256 {source.sha256[:12]}" if source.sha256 else ""
             click.echo(
                 f"  source: {source.source}, {source.candles:,} candles, "
                 f"stored {source.added_at[:19]}{mark}"
             )
+
+
+def _doubts(quality: Quality) -> list[str]:
+    entry = quality.stored
+    words = []
+    if entry.without_volume:
+        words.append(f"without volume: {entry.without_volume:,}")
+    if entry.conflicts:
+        words.append(
+            f"sources disagree about {entry.conflicts:,} candles; those stored first stay"
+        )
+    if quality.unlike:
+        words.append(f"{quality.unlike:,} candles differ from what the finer ones add up to")
+    if quality.wrong:
+        first = _moment(quality.wrong[0])
+        words.append(
+            f"{len(quality.wrong):,} candles look like wrong prints, first {first:%Y-%m-%d %H:%M}"
+        )
+    if quality.changed:
+        words.append(f"CHANGED since it was stored: what came from {', '.join(quality.changed)}")
+    return words

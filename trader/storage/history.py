@@ -253,6 +253,14 @@ class HistoryStore:
             sum(entry.conflicts for entry in sources),
         )
 
+    def raw(self, pair: Pair, timeframe: Timeframe) -> Candles:
+        """What is stored in this timeframe itself, nothing made from finer candles.
+
+        Raises:
+            HistoryError: if the file is damaged or not there.
+        """
+        return self._read(pair, timeframe)
+
     def _others(self, pair: Pair, timeframe: Timeframe) -> list[IntArray]:
         """When the exchange's other pairs traded; a damaged file tells nothing."""
         found = []

@@ -116,19 +116,22 @@ class TradesDownload:
         self._tell = tell
 
     def estimate(self, pair: Pair) -> Estimate:
-        """How long a pair will take; asks the exchange twice."""
+        """How long a pair will take, by two or three questions; what is made meanwhile aside."""
         self._turn()
         first = self._pages.trades_since(pair, self._start_s * NS - 1).tape
-        self._turn()
-        last = self._pages.trades_since(pair, self._end_s * NS - 60 * NS).tape
         if not len(first):
             return Estimate(0, 0, 0.0)
+        last = first
+        for before_s in (3600, 86400):
+            self._turn()
+            last = self._pages.trades_since(pair, (self._end_s - before_s) * NS).tape
+            if len(last):
+                break
         held = sum(chunk.pages for chunk in self._trades.chunks(pair))
-        ids = int(first.trade_id[0]), int(last.trade_id[0]) if len(last) else 0
-        if ids[0] and ids[1] >= ids[0]:
-            count = ids[1] - ids[0] + 1
-        else:
+        ids = int(first.trade_id[0]), int((last if len(last) else first).trade_id[-1])
+        if not 0 < ids[0] <= ids[1]:
             return Estimate(None, 0, 0.0)
+        count = ids[1] - ids[0] + 1
         pages = max(1, -(-count // 1000) - held)
         return Estimate(count, pages, float(pages))
 
