@@ -18,6 +18,7 @@ from trader.jobs import (
     learning_settings,
     train_in_child,
 )
+from trader.storage.companions import companions_of
 from trader.storage.model_store import ModelStore
 
 RETRY_S = 3600.0
@@ -115,6 +116,9 @@ class Apprentice:
             __version__,
             None if leader is None or leader in histories else self._history(leader),
             own_indicators=config.indicators,
+            companions=companions_of(
+                config.data_dir, venue.history.exchange, histories, config.timeframe, now
+            ),
         )
 
     def _history(self, pair: Pair) -> Candles:

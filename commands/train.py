@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,13 @@ from trader.domain.errors import HistoryError, UsageError
 from trader.domain.markets import Pair
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from config import Config
+    from trader.learning.evaluation import Part
     from trader.learning.learner import Progress
     from trader.learning.model import HorizonCard
-    from trader.learning.training import TrainingResult
+    from trader.learning.training import Breakdown, TrainingResult
     from trader.storage.history import HistoryStore
 
 
@@ -28,12 +32,29 @@ if TYPE_CHECKING:
 @click.option("--end", metavar="TIME", help="Learn only from what was known then.")
 @click.option("--timeframe", help="Candle length instead of TIMEFRAME, such as 4h.")
 @click.option("--exchange", help="Whose stored candles; EXCHANGE if not given.")
+@click.option("--alone", is_flag=True, help="Learn from these pairs only, from no other markets.")
+@click.option(
+    "--label",
+    default="direction",
+    show_default=True,
+    help="What is predicted: direction, beyond-costs, barriers or trend.",
+)
+@click.option(
+    "--tune",
+    type=click.IntRange(0, 500),
+    default=0,
+    metavar="N",
+    help="Try N variants of the members on the past first; each is counted.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(
     pairs: tuple[str, ...],
     end: str | None,
     timeframe: str | None,
     exchange: str | None,
+    alone: bool,
+    label: str,
+    tune: int,
     as_json: bool,
 ) -> None:
     """Train one model for the pairs together, test it out of sample, and judge it.
@@ -45,9 +66,11 @@ def command(
     Example:
       python run_trader.py train BTC/USD ETH/USD
       python run_trader.py train BTC/USD --end 2021-01-01
+      python run_trader.py train BTC/USD ETH/USD --tune 20
     """
     from config import load_config
     from trader.jobs import train_and_save
+    from trader.storage.companions import companions_of
     from trader.storage.history import HistoryStore
 
     config = load_config()
@@ -56,8 +79,16 @@ def command(
     until = datetime.now(UTC) if end is None else parse_time(end, "--end")
     histories = _histories(store, config, pairs, frame, until)
     leader = _leader(store, histories, frame, until)
-    request = _request(config, store.exchange, histories, leader, until)
+    beside = {} if alone else companions_of(
+        config.data_dir, store.exchange, histories, frame, until
+    )  # fmt: skip
+    request = replace(
+        _request(config, store.exchange, histories, leader, until), companions=beside, tuning=tune
+    )
+    request = replace(request, settings=replace(request.settings, label=label))
     say(f"{config.mode}  training on {', '.join(map(str, histories))} {frame}", quiet=as_json)
+    if beside:
+        say(f"learning also from {', '.join(map(str, beside))}", quiet=as_json)
     started = time.monotonic()
     with _progress(quiet=as_json) as progress:
         result = train_and_save(request, progress)
@@ -130,6 +161,7 @@ def _request(
             days=(newest - min(c.first_opened_at for c in histories.values())).days,
         ),
         __version__, leader, own_indicators=config.indicators,
+        ledger=config.data_dir / "trials.jsonl",
     )  # fmt: skip
 
 
@@ -167,7 +199,7 @@ def _document(result: TrainingResult, config: Config, seconds: float) -> dict[st
             "seed": card.seed,
             "own_entries": card.sleeve_licensed,
         },
-        "horizons": [_horizon(h) for h in card.horizons],
+        "horizons": [_horizon(h, result.breakdown.get(h.hours)) for h in card.horizons],
         "tested": {"from": result.tested_from, "to": result.tested_to, "folds": result.folds},
         "sharpe_after_costs": dict(result.sharpe),
         "licence": {"granted": result.licence.granted, "reasons": list(result.licence.reasons)},
@@ -176,9 +208,12 @@ def _document(result: TrainingResult, config: Config, seconds: float) -> dict[st
     }
 
 
-def _horizon(card: HorizonCard) -> dict[str, Any]:
+def _horizon(card: HorizonCard, parts: Breakdown | None) -> dict[str, Any]:
     scores = {} if card.scores is None else card.scores.as_dict()
-    return {"hours": card.hours, "skilled": card.skilled, "scores": scores or None}
+    return {
+        "hours": card.hours, "skilled": card.skilled, "scores": scores or None,
+        "parts": None if parts is None else asdict(parts),
+    }  # fmt: skip
 
 
 def _show(result: TrainingResult, config: Config, seconds: float) -> None:
@@ -191,13 +226,16 @@ def _show(result: TrainingResult, config: Config, seconds: float) -> None:
         f"{config.mode}  model {card.id}: {names} {card.timeframe}, {card.source}", soft_wrap=True
     )
     table = Table(title=_tested(result), title_justify="left", box=None, pad_edge=False)
-    for heading in ("horizon", "AUC", "log-loss skill (90 %)", "Brier", "ECE (chance)",
+    for heading in ("horizon", "AUC", "log-loss skill (90 %)", "Brier skill", "ECE (chance)",
                     "forecasts", "speaks"):  # fmt: skip
         justify: Any = "left" if heading == "horizon" else "right"
         table.add_column(heading, justify=justify, no_wrap=True)
     for horizon in card.horizons:
         table.add_row(*_row(horizon))
     console.print(table)
+    console.print(_parts(result))
+    for line in _coverage(result):
+        console.print(line, soft_wrap=True)
     sharpe = ", ".join(f"{name} {value:.2f}" for name, value in result.sharpe.items())
     if sharpe:
         console.print(f"Sharpe after costs, out of sample: {sharpe}")
@@ -219,6 +257,44 @@ def _tested(result: TrainingResult) -> str:
         f"out of sample {result.tested_from:%Y-%m-%d} to {result.tested_to:%Y-%m-%d}, "
         f"{result.folds} refits"
     )
+
+
+def _parts(result: TrainingResult) -> Table:
+    """AUC by year and by state of the market, one column a horizon."""
+    from rich.table import Table
+
+    table = Table(
+        title="AUC, and forecast against outcome, by part", title_justify="left", box=None,
+        pad_edge=False,
+    )  # fmt: skip
+    table.add_column("part", no_wrap=True)
+    names: dict[str, None] = {}
+    for hours, parts in result.breakdown.items():
+        table.add_column(f"{hours:g} h", justify="right", no_wrap=True)
+        names |= dict.fromkeys(p.name for p in (*parts.years, *parts.regimes))
+    for name in names:
+        table.add_row(name, *(_part(name, parts) for parts in result.breakdown.values()))
+    return table
+
+
+def _part(name: str, parts: Breakdown) -> str:
+    found: Part | None = next((p for p in (*parts.years, *parts.regimes) if p.name == name), None)
+    if found is None:
+        return "–"
+    return f"{found.auc:.3f}  {found.predicted:.1%} / {found.observed:.1%}"
+
+
+def _coverage(result: TrainingResult) -> list[str]:
+    """How often it speaks, and what it would have been worth where it abstains."""
+    lines = []
+    for hours, parts in result.breakdown.items():
+        beyond = "too few to judge" if parts.outside is None else f"AUC {parts.outside.auc:.3f}"
+        inside = "" if parts.inside is None else f", AUC {parts.inside.auc:.3f}"
+        lines.append(
+            f"{hours:g} h: inside its training domain {parts.coverage:.1%} of the time{inside}; "
+            f"outside, where it abstains: {beyond}"
+        )
+    return lines
 
 
 def _row(card: HorizonCard) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class TimedModels:
         costs: what the models' own entries must beat.
         phase: counts the time spent inside.
         told: told what is being trained.
+        companions: markets that are only learned from.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class TimedModels:
         costs: Costs,
         phase: Callable[[str], AbstractContextManager[None]],
         told: Callable[[str], None],
+        companions: Mapping[Pair, Candles] | None = None,
     ) -> None:
         pair, candles = next(iter(histories.items()))
         rates = costs.rates(span.start.date(), pair.base)
@@ -61,7 +63,7 @@ class TimedModels:
         )
         self.walk = WalkForwardModels(
             histories, settings, source=source, first=span.start, code_version=__version__,
-            progress=lambda _, what: told(what),
+            companions=companions, progress=lambda _, what: told(what),
         )  # fmt: skip
         self._phase = phase
         self._timeframe = candles.timeframe
@@ -86,7 +88,7 @@ def predictions_of(models: TimedModels, span: Span, run: AccountRun) -> tuple[Pr
     horizon = max(dataset.horizons)
     made = learner.predictions[horizon]
     first, last = int(span.start.timestamp()), int(span.end.timestamp())
-    held = {pair: _holding(run, pair) for pair in dataset.pairs}
+    held = {pair: _holding(run, pair) for pair in dataset.own_pairs}
     found = []
     for place, row, chance in zip(
         made.column("pair").astype(int), made.column("row").astype(int),
@@ -119,7 +121,7 @@ def scores_of(models: TimedModels, span: Span) -> Scores | None:
     seen = seen.where(inside)
     if len(seen) < FEWEST:
         return None
-    overlap = learner.overlap(horizon) * len(learner.dataset.pairs)
+    overlap = learner.overlap(horizon) * learner.dataset.own
     return score(seen.chance, seen.up, seen.base, overlap=overlap)
 
 

@@ -42,6 +42,7 @@ from trader.simulation.backtest import (
 from trader.simulation.costs import Costs, fee_table
 from trader.simulation.path import to_us
 from trader.simulation.runs import AccountRun, account_run
+from trader.storage.companions import companions_of
 from trader.storage.held_candles import WholeHistory
 from trader.storage.history import HistoryStore
 from trader.storage.journal import MemoryJournal
@@ -337,6 +338,10 @@ def models_of(arena: Arena, watch: Stopwatch, shown: Shown) -> TimedModels | Non
     return TimedModels(
         {pair: arena.histories[pair] for pair in settings.pairs}, settings.config,
         settings.store.exchange, settings.span, settings.costs, watch.phase, shown.tell,
+        companions_of(
+            settings.config.data_dir, settings.store.exchange, settings.pairs,
+            settings.timeframe, settings.span.end,
+        ),
     )  # fmt: skip
 
 

@@ -7,17 +7,18 @@ models itself and reports what it is doing. If it dies, the loop goes on with wh
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import multiprocessing
 import os
 import queue
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ from trader.domain.errors import ModelError, TraderError
 from trader.domain.markets import Pair
 from trader.extensions import load_module
 from trader.learning.settings import LearningSettings
+
+if TYPE_CHECKING:
+    from trader.learning.tuning import TuningTrial
 
 NICE = 10
 KEPT_MODELS = 24
@@ -44,6 +48,9 @@ class TrainingRequest:
         trained_at: the present, in the candles' time.
         leader: the leader's candles where it is not among the pairs.
         trials: strategies and settings that were tried before, for the licence.
+        companions: markets that are only learned from.
+        tuning: variants of the members to try on the past first.
+        ledger: the trial ledger, where they are counted; None leaves them uncounted.
         own_indicators: modules with the user's own, to be loaded in the child too.
     """
 
@@ -56,6 +63,9 @@ class TrainingRequest:
     leader: Candles | None = None
     trials: int = 1
     own_indicators: tuple[str, ...] = ()
+    companions: Mapping[Pair, Candles] = field(default_factory=dict)
+    tuning: int = 0
+    ledger: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +154,8 @@ def train_and_save(request: TrainingRequest, progress: Any = None) -> Any:
     result = train(
         request.histories, request.settings, source=request.source,
         trained_at=request.trained_at, code_version=request.code_version, leader=request.leader,
-        trials=request.trials, progress=progress or silent,
+        companions=request.companions, trials=_tried(request), tuning=request.tuning,
+        tuned=lambda trial: _record(request, trial), progress=progress or silent,
     )  # fmt: skip
     store = ModelStore(request.models_dir, request.source)
     for model in (*result.earlier, result.model):
@@ -154,10 +165,42 @@ def train_and_save(request: TrainingRequest, progress: Any = None) -> Any:
     return result
 
 
+def _series(request: TrainingRequest) -> tuple[str, ...]:
+    return tuple(f"{request.source}:{pair}" for pair in sorted(request.histories))
+
+
+def _tried(request: TrainingRequest) -> int:
+    """Variants tried on these series so far."""
+    if request.ledger is None:
+        return request.trials
+    from trader.storage.trials import TrialLedger
+
+    return max(request.trials, len(TrialLedger(request.ledger).sharpes(_series(request), 1)))
+
+
+def _record(request: TrainingRequest, trial: TuningTrial) -> None:
+    """Count a variant. It was judged by its forecasts: there is no Sharpe ratio to tell."""
+    if request.ledger is None:
+        return
+    from trader.storage.trials import Trial, TrialLedger
+
+    settings = {
+        "model_type": request.settings.model_type, "label": request.settings.label,
+        "through": max(c.closed_at for c in request.histories.values()).isoformat(),
+        **dict(trial.parameters),
+    }  # fmt: skip
+    skills = np.array(trial.scores.skill)
+    digest = hashlib.sha256(skills.tobytes()).hexdigest()
+    TrialLedger(request.ledger).record(
+        [Trial("tuning", _series(request), settings, float("nan"), 0, digest)]
+    )
+
+
 def _packed(request: TrainingRequest) -> dict[str, Any]:
     """The request as what a spawned process can be given: plain arrays and values."""
     body = {name: getattr(request, name) for name in TrainingRequest.__slots__}
     body["histories"] = {str(p): _columns(c) for p, c in request.histories.items()}
+    body["companions"] = {str(p): _columns(c) for p, c in request.companions.items()}
     body["leader"] = None if request.leader is None else _columns(request.leader)
     return body
 
@@ -179,11 +222,13 @@ def _in_child(body: dict[str, Any], news: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     with contextlib.suppress(OSError):
         os.nice(NICE)
+    _limit_memory(body["settings"].memory_mb)
 
     def tell(done: float, what: str) -> None:
         news.put(("progress", done, what))
 
     body["histories"] = {Pair.parse(p): _candles(c) for p, c in body["histories"].items()}
+    body["companions"] = {Pair.parse(p): _candles(c) for p, c in body["companions"].items()}
     body["leader"] = None if body["leader"] is None else _candles(body["leader"])
     try:
         for module in body["own_indicators"]:
@@ -195,6 +240,31 @@ def _in_child(body: dict[str, Any], news: Any) -> None:
         news.put(("done", "", False, fault.message))
     except (TraderError, OSError, MemoryError) as fault:
         news.put(("done", "", False, f"training failed: {fault}"))
+
+
+def _limit_memory(megabytes: int) -> None:
+    """What the child may still take, from here on: beyond it is its own MemoryError.
+
+    The loop beside it must never be the one that the system ends for want of memory. Systems
+    that cannot limit a process only have the estimate made before the training.
+    """
+    try:
+        import resource
+
+        held = _data_bytes()
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (held + megabytes * 1_000_000, hard))
+    except (ImportError, OSError, ValueError):
+        return
+
+
+def _data_bytes() -> int:
+    """Data memory of this process so far; 0 where the system does not say."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def learning_settings(

@@ -41,9 +41,21 @@ def test_little_evidence_gives_humble_probabilities():
     assert little < 0.6 * much
 
 
-def test_the_base_rate_is_kept_when_the_vote_says_nothing_new():
-    platt = Platt(1.0, 0.0)
-    assert platt(np.array([0.53]), 0.53)[0] == pytest.approx(0.53)
+def test_a_vote_that_says_nothing_beyond_its_base_rate_gets_the_level():
+    platt = Platt(1.0, float(logit(np.array(0.52))))
+    assert platt(np.array([0.56]), 0.56)[0] == pytest.approx(0.52)
+
+
+def test_half_of_what_past_outcomes_say_of_the_level_is_believed():
+    up = (RNG.random(N) < 0.58).astype(float)
+    level = fit_platt(np.full(N, 0.6), np.full(N, 0.6), up, ONE).level
+    assert level == pytest.approx(0.5 * float(logit(up.mean())))
+
+
+def test_a_lopsided_label_keeps_its_level():
+    up = (RNG.random(N) < 0.3).astype(float)
+    level = fit_platt(np.full(N, 0.3), np.full(N, 0.3), up, ONE, 1.0).level
+    assert level == pytest.approx(float(logit(up.mean())))
 
 
 def test_certain_votes_do_not_become_infinite():

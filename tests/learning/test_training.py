@@ -95,8 +95,8 @@ def test_training_rows_end_an_embargo_before_the_refit():
     labels = dataset.labels[24.0][0]
     used = labels.known_before(moment, 24 * 3600)
     assert labels.known_at[used].max() <= moment - 24 * 3600
-    _, up, _ = learner._training_rows(24.0, moment)
-    assert 200 < len(up) <= SETTINGS.rows_per_fit
+    picked = learner._training_rows(24.0, moment)
+    assert 200 < len(picked.up) <= SETTINGS.rows_per_fit
 
 
 def test_calibration_never_sees_an_outcome_that_was_not_known():

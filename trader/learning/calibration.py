@@ -23,15 +23,14 @@ _EDGE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Platt:
-    """probability = logistic(slope × (logit vote − logit base) + logit base + shift)."""
+    """probability = logistic(slope × (logit vote − logit base) + level)."""
 
     slope: float
-    shift: float
+    level: float
 
-    def __call__(self, votes: FloatArray, base_rate: float) -> FloatArray:
-        """Calibrated probabilities of raw votes."""
-        base = logit(np.array(base_rate))
-        return logistic(self.slope * (logit(votes) - base) + base + self.shift)
+    def __call__(self, votes: FloatArray, base_rate: FloatArray | float) -> FloatArray:
+        """Calibrated probabilities of raw votes made with that base rate."""
+        return logistic(self.slope * (logit(votes) - logit(np.asarray(base_rate))) + self.level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,33 +59,40 @@ def logistic(x: FloatArray) -> FloatArray:
 
 
 def fit_platt(
-    votes: FloatArray, base_rates: FloatArray, up: FloatArray, weights: FloatArray
+    votes: FloatArray,
+    base_rates: FloatArray,
+    up: FloatArray,
+    weights: FloatArray,
+    level_kept: float = MEAN_KEPT,
 ) -> Platt:
-    """Fit slope ≥ 0 and shift by weighted, ridged Newton steps.
+    """Fit the level, then a slope ≥ 0 by weighted, ridged Newton steps.
 
     Args:
         votes: raw out-of-sample votes.
         base_rates: the base rate each vote was made with.
         up: outcomes, 0 or 1.
         weights: effective weight of each row (overlapping outcomes weigh less).
+        level_kept: share of the outcomes' log-odds that is believed: all of it where the label
+            itself is lopsided (a profit beyond the costs is rarer than none).
 
-    The ridge pulls towards slope 0, shift 0, that is towards the base rate, with the force of
-    `PRIOR_ROWS` rows: little evidence gives humble probabilities.
+    A vote counts as what it says beyond its own base rate. The level it is set against is half
+    the log-odds of the outcomes seen: how often prices rose in one span says little about the
+    next, and carried over whole it costs more rank and calibration than it brings. The ridge
+    pulls the slope towards 0 with the force of `PRIOR_ROWS` rows: little evidence gives humble
+    probabilities.
     """
-    base = logit(base_rates)
-    x = np.column_stack([logit(votes) - base, np.ones(len(votes))])
-    theta = np.zeros(2)
-    spread = float(np.average(x[:, 0] ** 2, weights=weights))
-    ridge = np.diag([PRIOR_ROWS * max(spread, 1e-6) * 0.25, PRIOR_ROWS * 0.25])
+    level = level_kept * float(logit(np.asarray(np.average(up, weights=weights))))
+    x = logit(votes) - logit(base_rates)
+    ridge = PRIOR_ROWS * 0.25 * max(float(np.average(x**2, weights=weights)), 1e-6)
+    slope = 0.0
     for _ in range(25):
-        p = logistic(x @ theta + base)
-        gradient = x.T @ (weights * (up - p)) - ridge @ theta
-        curvature = (x * (weights * p * (1 - p))[:, None]).T @ x + ridge
-        step = np.linalg.solve(curvature, gradient)
-        theta = theta + step
-        if float(np.abs(step).max()) < 1e-10:
+        p = logistic(slope * x + level)
+        gradient = float((weights * x * (up - p)).sum()) - ridge * slope
+        step = gradient / (float((weights * x**2 * p * (1 - p)).sum()) + ridge)
+        slope += step
+        if abs(step) < 1e-10:
             break
-    return Platt(max(float(theta[0]), 0.0), float(theta[1]))
+    return Platt(max(slope, 0.0), level)
 
 
 def fit_returns(

@@ -180,21 +180,38 @@ def compile_vote(fitted: list[dict[str, Any]]) -> CompiledVote:
     groups: list[Group] = []
     lines: dict[int, Line] = {}
     for horizon, members in enumerate(fitted):
-        for name, member in members.items():
+        for name, fitted_member in members.items():
+            member, columns, width = _whole(fitted_member)
             if hasattr(member, "weights_"):
-                lines[horizon] = _line(member)
+                lines[horizon] = _line(member, columns, width)
                 continue
             trees, group = _trees(member, horizon, name)
+            for tree in trees if columns is not None else ():
+                tree["feature"] = columns[tree["feature"]]
             parts += [{**tree, "group": np.array([len(groups)])} for tree in trees]
             groups.append(group)
     forest = _joined(parts) if parts else None
     return CompiledVote(forest, tuple(groups), lines, len(fitted))
 
 
-def _line(member: Any) -> Line:
+def _whole(member: Any) -> tuple[Any, Any, int]:
+    """The member itself, the columns it looks at (None for all) and how many there are in all."""
+    columns = getattr(member, "columns", None)
+    return (member, None, 0) if columns is None else (member.member, columns, member.width)
+
+
+def _line(member: Any, columns: Ints | None, width: int) -> Line:
+    def spread(values: FloatArray, elsewhere: float) -> FloatArray:
+        if columns is None:
+            return values
+        whole = np.full(width, elsewhere)
+        whole[columns] = values
+        return whole
+
     return Line(
-        member.median_, member.mean_, member.deviation_, member.weights_, member.intercept_
-    )
+        spread(member.median_, 0.0), spread(member.mean_, 0.0), spread(member.deviation_, 1.0),
+        spread(member.weights_, 0.0), member.intercept_,
+    )  # fmt: skip
 
 
 def _trees(member: Any, horizon: int, name: str) -> tuple[list[dict[str, Any]], Group]:

@@ -18,7 +18,7 @@ from trader.learning.features import (
     schema_hash,
     table_of,
 )
-from trader.learning.labels import BoolArray, Labels, horizon_labels
+from trader.learning.labels import BoolArray, Labels, labels_of
 
 HORIZON_HOURS = (1.0, 6.0, 24.0)
 WARM_ROWS = 200
@@ -32,6 +32,10 @@ class Dataset:
         labels: horizon in hours → one `Labels` per table.
         warm: one mask per table: rows with features good enough to learn from.
         data_hash: fingerprint of the candles and the feature schema.
+        pairs: what the tables are of, in their order.
+        own: how many of them, from the first on, are predicted and judged; the others are
+            companions, which are only learned from.
+        traded: the pairs the model is for; all of its own if empty.
     """
 
     timeframe: Timeframe
@@ -40,6 +44,8 @@ class Dataset:
     warm: tuple[BoolArray, ...]
     data_hash: str
     pairs: tuple[Pair, ...] = field(default=())
+    own: int = 0
+    traded: tuple[Pair, ...] = field(default=())
 
     @property
     def horizons(self) -> tuple[float, ...]:
@@ -48,18 +54,28 @@ class Dataset:
 
     @property
     def first_known(self) -> int:
-        """The first moment (Unix seconds) with a warm row of any pair; 0 without one."""
-        firsts = [
-            int(table.closed_at[warm][0])
-            for table, warm in zip(self.tables, self.warm, strict=True)
-            if warm.any()
-        ]
+        """The first moment (Unix seconds) with a warm row of a pair of its own; 0 without one."""
+        firsts = [int(table.closed_at[warm][0]) for table, warm in self._judged() if warm.any()]
         return min(firsts, default=0)
 
     @property
     def last_known(self) -> int:
         """The close of the newest candle, Unix seconds; 0 without candles."""
-        return max((int(t.closed_at[-1]) for t in self.tables if len(t.closed_at)), default=0)
+        tables = [table for table, _ in self._judged()]
+        return max((int(t.closed_at[-1]) for t in tables if len(t.closed_at)), default=0)
+
+    @property
+    def own_pairs(self) -> tuple[Pair, ...]:
+        """The pairs that are predicted and judged."""
+        return self.pairs[: self.own]
+
+    @property
+    def own_tables(self) -> tuple[FeatureTable, ...]:
+        """Their feature tables."""
+        return self.tables[: self.own]
+
+    def _judged(self) -> list[tuple[FeatureTable, BoolArray]]:
+        return list(zip(self.tables, self.warm, strict=True))[: self.own]
 
 
 def horizons_for(timeframe: Timeframe) -> tuple[float, ...]:
@@ -75,14 +91,21 @@ def build_dataset(
     histories: Mapping[Pair, Candles],
     *,
     leader: Candles | None = None,
+    companions: Mapping[Pair, Candles] | None = None,
     horizons: tuple[float, ...] | None = None,
+    label: str = "direction",
+    costs: float = 0.0,
 ) -> Dataset:
     """Compute features and labels of every pair.
 
     Args:
         histories: closed candles of each pair, all of one timeframe.
         leader: the leader's candles where it is not among the pairs.
+        companions: markets that are only learned from; those of another timeframe and those
+            among the pairs are left out.
         horizons: hours; `horizons_for` the timeframe if None.
+        label: what is predicted, a name of `labels.LABELS`.
+        costs: of a round trip, for the labels that ask for it.
 
     Raises:
         ModelError: if there are no candles, or of several timeframes.
@@ -92,21 +115,31 @@ def build_dataset(
         found = ", ".join(sorted(map(str, frames))) or "none"
         raise ModelError(f"training wants candles of one timeframe, found: {found}")
     timeframe = frames.pop()
-    pairs = tuple(sorted(histories))
-    leading = next((p for p in pairs if p.base == LEADER), None)
-    analyses = {pair: analysis_for_features(pair, histories[pair]) for pair in pairs}
+    beside = {
+        pair: candles
+        for pair, candles in (companions or {}).items()
+        if candles.timeframe == timeframe and pair not in histories and len(candles)
+    }
+    own = tuple(sorted(histories))
+    pairs, markets = (*own, *sorted(beside)), {**beside, **histories}
+    leading = next((p for p in own if p.base == LEADER), None)
+    analyses = {pair: analysis_for_features(pair, markets[pair]) for pair in pairs}
     led_by = analyses[leading] if leading else None
     if led_by is None and leader is not None and len(leader):
         led_by = analysis_for_features(Pair(LEADER, pairs[0].quote), leader)
     tables = tuple(table_of(analyses[pair], led_by) for pair in pairs)
     wanted = horizons_for(timeframe) if horizons is None else horizons
-    labels = {h: tuple(horizon_labels(histories[p], h) for p in pairs) for h in wanted}
+    labels = {
+        h: tuple(labels_of(label, t.candles, h, sigma=t.sigma, costs=costs) for t in tables)
+        for h in wanted
+    }
     warm = tuple(np.isfinite(t.sigma) & (np.arange(len(t.sigma)) >= WARM_ROWS) for t in tables)
-    return Dataset(timeframe, tables, labels, warm, _fingerprint(histories, leader), pairs)
+    print_of = _fingerprint(markets, leader, label)
+    return Dataset(timeframe, tables, labels, warm, print_of, pairs, len(own))
 
 
-def _fingerprint(histories: Mapping[Pair, Candles], leader: Candles | None) -> str:
-    digest = hashlib.sha256(schema_hash().encode())
+def _fingerprint(histories: Mapping[Pair, Candles], leader: Candles | None, label: str) -> str:
+    digest = hashlib.sha256(f"{schema_hash()}|{label}".encode())
     for name, candles in [*((str(p), histories[p]) for p in sorted(histories)), ("", leader)]:
         if candles is not None:
             digest.update(f"{name}|{candles.timeframe}".encode())

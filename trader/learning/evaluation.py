@@ -143,6 +143,54 @@ def ece_noise(probabilities: FloatArray, overlap: int, seed: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """How good the predictions of a part of the test were: a year, or a state of the market.
+
+    Attributes:
+        name: of the part.
+        n: predictions in it.
+        auc: NaN if only one outcome occurs.
+        log_loss_skill: against the base rate known at the time.
+        predicted, observed: mean probability and share of rises: equal if it is reliable there.
+        ece, ece_noise_95: as in `Scores`.
+    """
+
+    name: str
+    n: int
+    auc: float
+    log_loss_skill: float
+    predicted: float
+    observed: float
+    ece: float
+    ece_noise_95: float
+
+
+LEAST_IN_PART = 200
+"""Predictions below which a part is not judged."""
+
+
+def part_of(
+    name: str,
+    probabilities: FloatArray,
+    up: FloatArray,
+    base_rates: FloatArray,
+    *,
+    overlap: int = 1,
+    seed: int = 0,
+) -> Part | None:
+    """Score a part of the predictions; None if they are too few. Arguments as in `score`."""
+    if len(up) < LEAST_IN_PART:
+        return None
+    p = np.clip(probabilities, _SMALL, 1 - _SMALL)
+    base = np.clip(base_rates, _SMALL, 1 - _SMALL)
+    skill = 1 - _log_loss(p, up).mean() / _log_loss(base, up).mean()
+    return Part(
+        name, len(up), auc(p, up), float(skill), float(p.mean()), float(up.mean()), ece(p, up),
+        ece_noise(p, max(overlap, 1), seed),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class ReliabilityBin:
     """Predictions of similar probability and how often they came true."""
 

@@ -7,7 +7,9 @@ only rows whose outcome was known before the training, with an embargo.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -171,7 +173,8 @@ def trend_labels(candles: Candles, spans: tuple[int, ...]) -> Labels:
     """Is the most significant straight line through the coming closes a rising one?
 
     For each row and each span the slope of log closes against time is tested; the span with the
-    largest |t| decides. Known when that span has passed.
+    largest |t| decides. Known when the longest span has passed: until then another span might
+    still have won.
 
     Source: trend scanning, López de Prado (2019), "Advances in financial machine learning:
     lecture on labelling".
@@ -180,7 +183,8 @@ def trend_labels(candles: Candles, spans: tuple[int, ...]) -> Labels:
     decided = candles.opened_at + step
     log_close = np.log(candles.close)
     best = np.zeros(rows)
-    known = decided + max(spans) * step
+    longest = np.minimum(np.arange(rows) + max(spans), rows - 1)
+    known = np.maximum(decided[longest], decided + max(spans) * step)
     returns = np.full(rows, np.nan)
     valid = np.arange(rows) + max(spans) < rows
     for span in spans:
@@ -190,10 +194,68 @@ def trend_labels(candles: Candles, spans: tuple[int, ...]) -> Labels:
         better = valid & (np.abs(t) > np.abs(best))
         best[better] = t[better]
         at = np.minimum(np.arange(rows) + span, rows - 1)
-        known[better] = decided[at][better]
         returns[better] = (np.exp(log_close[at] - log_close) - 1)[better]
     up = (best > 0).astype(np.float64)
     return Labels(up, returns, decided, known, valid, max(spans) * step)
+
+
+def labels_of(
+    kind: str, candles: Candles, hours: float, *, sigma: FloatArray, costs: float
+) -> Labels:
+    """The labels of one kind over one horizon.
+
+    Args:
+        kind: a name of `LABELS`.
+        candles: closed candles.
+        hours: the horizon, a whole number of candles.
+        sigma: volatility per candle, one a row, for barriers.
+        costs: of a round trip, as a fraction.
+
+    Raises:
+        UsageError: if there is no such kind, or the horizon is no whole number of candles.
+    """
+    if kind not in LABELS:
+        near = get_close_matches(kind, LABELS, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(LABELS)}."
+        raise UsageError(f"label '{kind}' is not known", hint)
+    return LABELS[kind](candles, hours, sigma, costs)
+
+
+def _direction(candles: Candles, hours: float, _sigma: FloatArray, _costs: float) -> Labels:
+    return horizon_labels(candles, hours)
+
+
+def _beyond_costs(candles: Candles, hours: float, _sigma: FloatArray, costs: float) -> Labels:
+    return horizon_labels(candles, hours, costs)
+
+
+def _barriers(candles: Candles, hours: float, sigma: FloatArray, _costs: float) -> Labels:
+    longest = _candles_in(candles, hours)
+    distance = sigma * np.sqrt(longest)
+    return barrier_labels(candles, distance, np.minimum(distance, 0.99), longest)
+
+
+def _trend(candles: Candles, hours: float, _sigma: FloatArray, _costs: float) -> Labels:
+    longest = max(LEAST_SPAN, _candles_in(candles, hours))
+    spans = {max(LEAST_SPAN, longest // part) for part in (4, 2, 1)}
+    return trend_labels(candles, tuple(sorted(spans)))
+
+
+def _candles_in(candles: Candles, hours: float) -> int:
+    return max(1, round(hours * 3600 / candles.timeframe.seconds))
+
+
+LABELS: dict[str, Callable[[Candles, float, FloatArray, float], Labels]] = {
+    "direction": _direction,
+    "beyond-costs": _beyond_costs,
+    "barriers": _barriers,
+    "trend": _trend,
+}
+"""What may be predicted: the sign of the return, a return beyond the costs of a round trip, the
+upper of two barriers one standard deviation away, the direction of the clearest trend."""
+
+LEAST_SPAN = 3
+"""Candles of the shortest trend whose slope can be tested."""
 
 
 def _slope_t(values: FloatArray, span: int) -> FloatArray:

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from trader.domain.candles import FloatArray
 from trader.learning.calibration import (
     FEWEST,
+    MEAN_KEPT,
     Platt,
     ReturnMap,
     fit_platt,
@@ -28,8 +29,9 @@ from trader.learning.calibration import (
 )
 from trader.learning.compiled import CompiledVote, compile_vote
 from trader.learning.dataset import Dataset
+from trader.learning.domain import Domain, domain_of
 from trader.learning.drift import WINDOW_DAYS, reference_of
-from trader.learning.estimators import fit_member, members_of
+from trader.learning.estimators import fit_member, members_of, steady_columns
 from trader.learning.features import Matrix, feature_names, schema_hash
 from trader.learning.licence import Licence
 from trader.learning.model import HorizonCard, ModelCard, TradingModel
@@ -40,8 +42,6 @@ Progress: TypeAlias = Callable[[float, str], None]
 """Called with the share done, in [0, 1], and what is being done."""
 
 _BASE_STRIDE = 0.3
-_QUANTILES = (0.001, 0.999)
-_STRANGE_QUANTILE = 0.995
 
 
 def silent(_done: float, _what: str) -> None:
@@ -58,6 +58,7 @@ class Predictions:
     base: list[FloatArray] = field(default_factory=list)
     chance: list[FloatArray] = field(default_factory=list)
     expected: list[FloatArray] = field(default_factory=list)
+    usual: list[npt.NDArray[np.bool_]] = field(default_factory=list)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """All pieces of a column joined."""
@@ -67,7 +68,10 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownPredictions:
-    """Predictions with their outcomes, oldest first."""
+    """Predictions with their outcomes, oldest first.
+
+    `usual` says whether the row lay inside the training domain of the model that was asked.
+    """
 
     pair: npt.NDArray[np.int64]
     row: npt.NDArray[np.int64]
@@ -77,6 +81,7 @@ class KnownPredictions:
     base: FloatArray
     chance: FloatArray
     expected: FloatArray
+    usual: npt.NDArray[np.bool_]
     up: FloatArray
     returns: FloatArray
     sigma: FloatArray
@@ -95,6 +100,25 @@ class KnownPredictions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrainingRows:
+    """What one horizon is learned from at one moment.
+
+    Attributes:
+        rows: rows × features of all pairs.
+        up: outcomes.
+        weights: mean 1; None if all weigh the same.
+        columns: those a fit looks at; None for all.
+        first: the first row's moment, Unix seconds.
+    """
+
+    rows: Matrix
+    up: FloatArray
+    weights: FloatArray | None
+    columns: npt.NDArray[np.int64] | None
+    first: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fit:
     """Members fitted at one moment, one horizon after the other."""
 
@@ -104,6 +128,7 @@ class Fit:
     rows: list[int]
     trained_from: int
     sample: Matrix
+    domain: Domain
 
 
 class Learner:
@@ -123,6 +148,9 @@ class Learner:
         self.schedule = schedule
         self.predictions = {h: Predictions() for h in dataset.horizons}
         self._members = members_of(settings.model_type)
+        self._uniqueness = {
+            h: [each.uniqueness() for each in labels] for h, labels in dataset.labels.items()
+        }
         self._done = 0
 
     @property
@@ -148,14 +176,17 @@ class Learner:
     def fit_at(self, moment: int) -> Fit | None:
         """Fit all members of all horizons on what was known at the moment."""
         picked = [self._training_rows(h, moment) for h in self.dataset.horizons]
-        if any(len(up) < 200 or up.min() == up.max() for _, up, _ in picked):
+        if any(len(each.up) < 200 or each.up.min() == each.up.max() for each in picked):
             return None
         jobs = [(place, name) for place in range(len(picked)) for name in self._members]
 
         def fit_one(job: tuple[int, str]) -> Any:
             place, name = job
-            features, up, _ = picked[place]
-            return fit_member(name, self.settings.seed + place, features, up)
+            each = picked[place]
+            return fit_member(
+                name, self.settings.seed + place, each.rows, each.up, each.weights,
+                changes=self.settings.parameters, columns=each.columns,
+            )  # fmt: skip
 
         with ThreadPoolExecutor(self.settings.workers) as pool:
             members = list(pool.map(fit_one, jobs))
@@ -163,8 +194,9 @@ class Learner:
         for (place, name), member in zip(jobs, members, strict=True):
             fitted[place][name] = member
         return Fit(
-            moment, fitted, [float(up.mean()) for _, up, _ in picked],
-            [len(up) for _, up, _ in picked], min(first for *_, first in picked), picked[-1][0],
+            moment, fitted, [float(np.average(p.up, weights=p.weights)) for p in picked],
+            [len(each.up) for each in picked], min(each.first for each in picked),
+            picked[-1].rows, domain_of(picked[-1].rows),
         )  # fmt: skip
 
     def known(
@@ -195,7 +227,7 @@ class Learner:
             gather(lambda i: labels[i].decided_at, np.int64),
             gather(lambda i: labels[i].known_at, np.int64),
             made.column("vote"), made.column("base"), made.column("chance"),
-            made.column("expected"),
+            made.column("expected"), made.column("usual").astype(np.bool_),
             gather(lambda i: labels[i].up), gather(lambda i: labels[i].returns),
             gather(lambda i: tables[i].sigma) * scale,
         )  # fmt: skip
@@ -215,7 +247,7 @@ class Learner:
         weights = np.full(len(seen), 1.0 / self.overlap(horizon))
         scaled = np.clip(np.log1p(seen.returns) / seen.sigma, -4.0, 4.0)
         return (
-            fit_platt(seen.vote, seen.base, seen.up, weights),
+            fit_platt(seen.vote, seen.base, seen.up, weights, self._level_kept),
             fit_returns(seen.vote, seen.base, scaled, weights),
         )
 
@@ -227,9 +259,13 @@ class Learner:
     def _embargo(self) -> int:
         return round(self.settings.embargo_hours * 3600)
 
-    def _training_rows(self, horizon: float, moment: int) -> tuple[Matrix, FloatArray, int]:
-        """Thinned training rows, their outcomes and the first one's time."""
-        picked, outcomes, first = [], [], moment
+    @property
+    def _level_kept(self) -> float:
+        return MEAN_KEPT if self.settings.label == "direction" else 1.0
+
+    def _training_rows(self, horizon: float, moment: int) -> TrainingRows:
+        """Thinned training rows of all pairs and companions, and their outcomes."""
+        picked, outcomes, weights, times = [], [], [], []
         start = moment - self.settings.window_days * DAY
         rows = []
         for place, labels in enumerate(self.dataset.labels[horizon]):
@@ -245,16 +281,41 @@ class Learner:
             mine = rows[place][::-1][::stride][::-1]
             picked.append(table.matrix[mine])
             outcomes.append(self.dataset.labels[horizon][place].up[mine])
-            if len(mine):
-                first = min(first, int(table.closed_at[mine[0]]))
-        return np.concatenate(picked), np.concatenate(outcomes), first
+            weights.append(self._uniqueness[horizon][place][mine])
+            times.append(table.closed_at[mine])
+        found, up = np.concatenate(picked), np.concatenate(outcomes)
+        moments = np.concatenate(times)
+        return TrainingRows(
+            found, up, self._weights(np.concatenate(weights), moments, moment),
+            self._columns(found, up, moments), int(moments.min(initial=moment)),
+        )  # fmt: skip
+
+    def _weights(
+        self, uniqueness: FloatArray, moments: npt.NDArray[np.int64], moment: int
+    ) -> FloatArray | None:
+        """Weight of each row, mean 1: its uniqueness, and its age where that counts."""
+        weights = uniqueness
+        if self.settings.half_life_days > 0:
+            ages = (moment - moments) / DAY
+            weights = weights * 0.5 ** (ages / self.settings.half_life_days)
+        if not len(weights) or np.ptp(weights) < 1e-9:
+            return None
+        return np.asarray(weights / weights.mean())
+
+    def _columns(
+        self, rows: Matrix, up: FloatArray, moments: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64] | None:
+        kept = self.settings.features_kept
+        if not 0 < kept < rows.shape[1] or len(up) < 200:
+            return None
+        return steady_columns(rows, up, moments, kept)
 
     def _predict(self, fit: Fit, place: int, horizon: float, start: int, until: int) -> None:
         """Append the votes on rows decided in [start, until)."""
         platt, returns = self.calibration(horizon, start)
         base = fit.base_rates[place]
         made = self.predictions[horizon]
-        for number, table in enumerate(self.dataset.tables):
+        for number, table in enumerate(self.dataset.own_tables):
             mine = (table.closed_at >= start) & (table.closed_at < until)
             rows = np.flatnonzero(mine & self.dataset.warm[number])
             if not len(rows):
@@ -265,6 +326,7 @@ class Learner:
             made.pair.append(np.full(len(rows), number))
             made.row.append(rows)
             made.vote.append(votes)
+            made.usual.append(fit.domain.holds(table.matrix[rows]))
             made.base.append(np.full(len(rows), base))
             made.chance.append(platt(votes, base) if platt else unknown)
             made.expected.append(returns(votes, base, sigma) if returns else unknown)
@@ -308,15 +370,13 @@ def build_model(
 ) -> TradingModel:
     """The fitted members as a model that may be asked and saved."""
     vote = compile_vote(fit.fitted)
-    low, high = np.nanquantile(fit.sample, _QUANTILES, axis=0).astype(np.float32)
     card = _card(
         learner, fit, vote, horizons, source, trained_at, code_version, licence, sleeve_licensed,
         parent,
     )  # fmt: skip
-    model = TradingModel(card, vote, low, high)
-    strange = float(np.quantile(model.strange_share(fit.sample), _STRANGE_QUANTILE))
     reference = reference_of(fit.sample, _months(learner.dataset, fit))
-    return replace(model, strangeness=max(0.05, 2 * strange), drift=reference)
+    model = TradingModel(card, vote, fit.domain.low, fit.domain.high, fit.domain.limit)
+    return replace(model, drift=reference)
 
 
 def _months(dataset: Dataset, fit: Fit) -> Iterator[Matrix]:
@@ -324,7 +384,7 @@ def _months(dataset: Dataset, fit: Fit) -> Iterator[Matrix]:
     step = WINDOW_DAYS * DAY
     for start in range(fit.trained_from, fit.moment - step + 1, step):
         parts = []
-        for table, warm in zip(dataset.tables, dataset.warm, strict=True):
+        for table, warm in zip(dataset.own_tables, dataset.warm, strict=False):
             begin, end = np.searchsorted(table.closed_at, (start, start + step), side="right")
             parts.append(table.matrix[begin:end][warm[begin:end]])
         rows = np.concatenate(parts)
@@ -348,7 +408,7 @@ def _card(
     known_through = datetime.fromtimestamp(fit.moment, UTC)
     return ModelCard(
         id=f"{known_through:%Y%m%dT%H%MZ}-{_short_hash(vote)}",
-        pairs=dataset.pairs,
+        pairs=dataset.traded or dataset.own_pairs,
         timeframe=dataset.timeframe,
         source=source,
         model_type=settings.model_type,

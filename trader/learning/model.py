@@ -19,6 +19,7 @@ from trader.domain.memo import once
 from trader.domain.signals import Snapshot
 from trader.learning.calibration import Platt, ReturnMap
 from trader.learning.compiled import CompiledVote
+from trader.learning.domain import Domain
 from trader.learning.drift import DriftReference
 from trader.learning.evaluation import Scores
 from trader.learning.features import (
@@ -202,9 +203,7 @@ class TradingModel:
 
     def strange_share(self, rows: Matrix) -> FloatArray:
         """Share of known features outside their training range, one a row."""
-        known = np.isfinite(rows)
-        outside = (rows < self.low) | (rows > self.high)
-        return np.asarray((outside & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+        return Domain(self.low, self.high, self.strangeness).strangeness(rows)
 
     def _silence(self, strange: float, sigma: FloatArray) -> str:
         if not math.isfinite(float(sigma[-1])):

@@ -18,6 +18,11 @@ class LearningSettings:
         calibration_days: age of the oldest prediction used to calibrate.
         round_trip_cost: fraction that the model's own entries must beat.
         volatility_target, rebalance_band, confidence_threshold: as in the strategies.
+        label: what is predicted, a name of `labels.LABELS`.
+        parameters: changes to the members, (`member.parameter`, value), as tuning found them.
+        features_kept: columns a fit selects for itself on its own rows; 0 for all.
+        half_life_days: age at which a training row weighs half; 0 for rows of equal weight.
+        memory_mb: what a training may hold at most, above what the program holds anyway.
         workers: threads of a fit.
     """
 
@@ -34,3 +39,8 @@ class LearningSettings:
     confidence_threshold: float = 0.55
     seed: int = 7
     workers: int = 2
+    label: str = "direction"
+    parameters: tuple[tuple[str, float], ...] = ()
+    features_kept: int = 0
+    half_life_days: float = 0.0
+    memory_mb: int = 1500

@@ -40,6 +40,7 @@ class WalkForwardModels:
         first: the first moment that will be asked about.
         code_version: of this program.
         leader: the leader's candles where it is not among the pairs.
+        companions: markets that are only learned from.
         progress: told what is being done; the share is of the whole walk to the end of history.
     """
 
@@ -52,10 +53,12 @@ class WalkForwardModels:
         first: datetime,
         code_version: str,
         leader: Candles | None = None,
+        companions: Mapping[Pair, Candles] | None = None,
         progress: Progress = silent,
     ) -> None:
         self._histories = histories
         self._leader = leader
+        self._companions = companions
         self._settings = settings
         self.source = source
         self._version = code_version
@@ -95,7 +98,10 @@ class WalkForwardModels:
 
     def _begin(self) -> tuple[Learner, Judging]:
         if self._learner is None or self._judging is None:
-            dataset = build_dataset(self._histories, leader=self._leader)
+            dataset = build_dataset(
+                self._histories, leader=self._leader, companions=self._companions,
+                label=self._settings.label, costs=self._settings.round_trip_cost,
+            )  # fmt: skip
             moments = refit_moments(dataset.first_known, dataset.last_known, self._settings)
             lead = self._first - LEAD_DAYS * DAY - self._settings.refit_days * DAY
             schedule = tuple(m for m in moments if m >= lead) if dataset.first_known else ()
