@@ -1,15 +1,24 @@
-"""A model trained beside the loop, from the history the bot has."""
+"""A model trained beside the loop, from the history the bot has, and held against its successor.
+
+The first model is used as soon as it is there. Later ones are challengers: a challenger takes the
+champion's place when it has forecast better on candles neither had learned from. Without a test a
+new model is used where the champion's own evidence ends: it cannot speak, its live record speaks
+against it, or it is older than the tested walk ever let a model grow (`stale_after`).
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 from main import Parts
 from trader import __version__
 from trader.domain.candles import Candles
 from trader.domain.errors import HistoryError, ModelError
+from trader.domain.events import ModelCompared
 from trader.domain.markets import Pair
 from trader.jobs import (
     TrainingJob,
@@ -18,11 +27,23 @@ from trader.jobs import (
     learning_settings,
     train_in_child,
 )
+from trader.learning.model import TradingModel
+from trader.learning.promotion import KEPT, PROMOTED, Comparison
 from trader.storage.companions import companions_of
 from trader.storage.model_store import ModelStore
 
 RETRY_S = 3600.0
 WARM_UP_DAYS = 365
+COMPARE_EVERY = timedelta(days=1)
+
+
+class Task(StrEnum):
+    """What is to be done beside the loop."""
+
+    FIRST = "first"
+    REPLACE = "replace"
+    CHALLENGE = "challenge"
+    COMPARE = "compare"
 
 
 class Apprentice:
@@ -40,48 +61,78 @@ class Apprentice:
         self._tell = tell
         self._models = ModelStore(parts.config.models_dir, parts.venue.history.exchange)
         self._job: TrainingJob | None = None
+        self._task = Task.FIRST
         self._again_at = 0.0
+        self._compared_at: datetime | None = None
 
     def look(self) -> None:
-        """Begin a training if one is due, or see how the present one fares; never waits."""
+        """Begin a job if one is due, or see how the present one fares; never waits."""
         if self._job is not None:
             self._follow(self._job)
-        elif self._is_due():
-            self._begin()
+            return
+        if not self._parts.trader.ai.strategy.learns or self._parts.venue.pace == "jump":
+            return
+        if time.monotonic() < self._again_at:
+            return
+        found = self._due()
+        if found is not None:
+            self._begin(*found)
 
     def stop(self) -> None:
-        """End a training that still runs; its work is lost."""
+        """End a job that still runs; its work is lost."""
         if self._job is not None:
             self._job.stop()
             self._job = None
 
-    def _is_due(self) -> bool:
-        parts = self._parts
-        if not parts.trader.ai.strategy.learns or parts.venue.pace == "jump":
-            return False
-        if time.monotonic() < self._again_at:
-            return False
-        now = parts.trader.clock.now()
-        hours = parts.config.retrain_hours
+    def _due(self) -> tuple[Task, tuple[str, str] | None] | None:
+        """What is due now, with the models to compare."""
+        parts, now = self._parts, self._parts.trader.clock.now()
+        pair, frame = parts.venue.pairs[0], parts.config.timeframe
         try:
-            model = self._models.model_for(parts.venue.pairs[0], parts.config.timeframe, now)
+            champion = self._models.model_for(pair, frame, now)
+            if champion is not None:
+                champion.check_fits(frame)
         except ModelError:
-            return True
-        if model is None:
-            return True
-        return hours > 0 and now - model.known_through >= timedelta(hours=hours)
+            return Task.REPLACE, None
+        if champion is None:
+            return Task.FIRST, None
+        hours = parts.config.retrain_hours
+        if hours <= 0:
+            return None
+        if parts.trader.tracker.doubt_of(champion.id) is not None:
+            return self._after(Task.REPLACE, champion.known_through, hours, now)
+        if now - champion.known_through >= stale_after(champion):
+            return Task.REPLACE, None
+        challenger = self._models.challenger(pair, frame, now)
+        if challenger is None:
+            return self._after(Task.CHALLENGE, champion.known_through, hours, now)
+        if self._compared_at is not None and now - self._compared_at < COMPARE_EVERY:
+            return None
+        if now - challenger.known_through < COMPARE_EVERY:
+            return None
+        self._compared_at = now
+        return Task.COMPARE, (champion.id, challenger.id)
 
-    def _begin(self) -> None:
+    def _after(
+        self, task: Task, known_through: datetime, hours: float, now: datetime
+    ) -> tuple[Task, None] | None:
+        """The training, RETRAIN_HOURS after the last one."""
+        entries = self._models.entries(self._parts.venue.pairs[0])
+        seen = [entry.card.known_through for entry in entries if entry.card is not None]
+        last = max([known_through, *(at for at in seen if at <= now)])
+        return (task, None) if now - last >= timedelta(hours=hours) else None
+
+    def _begin(self, task: Task, compare: tuple[str, str] | None) -> None:
         self._again_at = time.monotonic() + RETRY_S
         request = self._request()
         if request is None:
             self._tell("no model can be trained: there is no history yet")
             return
+        request = replace(request, challenge=task is Task.CHALLENGE, compare=compare)
+        self._task = task
         self._job = train_in_child(request)
         rows = sum(len(candles) for candles in request.histories.values())
-        self._tell(
-            f"training a model beside the loop, from {rows:,} candles; until then the plain rule"
-        )
+        self._tell(_BEGINS[task].format(rows=rows))
 
     def _follow(self, job: TrainingJob) -> None:
         outcome = job.poll()
@@ -91,7 +142,32 @@ class Apprentice:
             return
         self._job = None
         self._parts.trader.outlook.pop("training")
-        self._tell(_in_words(outcome))
+        if outcome.compared is not None:
+            self._settle(outcome.compared)
+        elif self._task is not Task.COMPARE:
+            self._tell(_in_words(outcome, self._task))
+
+    def _settle(self, found: Comparison) -> None:
+        """Carry out what a comparison showed, and journal it."""
+        parts, now = self._parts, self._parts.trader.clock.now()
+        for pair in parts.venue.pairs:
+            try:
+                if found.verdict == PROMOTED:
+                    self._models.promote(pair, found.challenger)
+                elif found.verdict == KEPT:
+                    self._models.retire(pair, found.challenger, found.reason)
+            except ModelError:
+                continue  # a pair that was added since then has neither of them
+        parts.trader.executor.record(
+            ModelCompared(
+                now, parts.venue.pairs[0], found.champion, found.challenger, found.verdict,
+                found.blocks, found.lead, found.evidence, found.reason,
+            )
+        )  # fmt: skip
+        verb = {PROMOTED: "takes over from", KEPT: "is dropped, kept is"}
+        if found.verdict in verb:
+            words = f"model {found.challenger} {verb[found.verdict]} {found.champion}"
+            self._tell(f"{words}: {found.reason}")
 
     def _request(self) -> TrainingRequest | None:
         parts = self._parts
@@ -134,8 +210,27 @@ class Apprentice:
         return stored.known_at(now).followed_by(held)
 
 
-def _in_words(outcome: TrainingOutcome) -> str:
+_BEGINS = {
+    Task.FIRST: "training a model beside the loop, from {rows:,} candles; until then the plain "
+    "rule",
+    Task.REPLACE: "training a model in place of the one in use, beside the loop, from {rows:,} "
+    "candles",
+    Task.CHALLENGE: "training a challenger beside the loop, from {rows:,} candles; it is used "
+    "when it has forecast better than the model in use",
+    Task.COMPARE: "holding the challenger against the model in use",
+}
+
+
+def stale_after(model: TradingModel) -> timedelta:
+    """How old its walk forward ever let a model grow."""
+    return timedelta(days=model.card.refit_days)
+
+
+def _in_words(outcome: TrainingOutcome, task: Task) -> str:
     if not outcome.succeeded:
-        return f"no new model: {outcome.reason}; the plain trend rule goes on"
+        goes_on = "the plain trend rule" if task is Task.FIRST else "the model in use"
+        return f"no new model: {outcome.reason}; {goes_on} goes on"
+    if task is Task.CHALLENGE:
+        return f"challenger {outcome.model_id} is trained; both forecast from now on"
     verdict = "may trade real money" if outcome.licensed else "no licence for real money"
     return f"model {outcome.model_id} is trained and used from the next candle on; {verdict}"

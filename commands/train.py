@@ -202,7 +202,11 @@ def _document(result: TrainingResult, config: Config, seconds: float) -> dict[st
         "horizons": [_horizon(h, result.breakdown.get(h.hours)) for h in card.horizons],
         "tested": {"from": result.tested_from, "to": result.tested_to, "folds": result.folds},
         "sharpe_after_costs": dict(result.sharpe),
-        "licence": {"granted": result.licence.granted, "reasons": list(result.licence.reasons)},
+        "licence": {
+            "granted": result.licence.granted,
+            "reasons": list(result.licence.reasons),
+            "needed": list(result.licence.needed),
+        },
         "earlier_models": [m.id for m in result.earlier],
         "seconds": round(seconds, 1),
     }
@@ -243,6 +247,10 @@ def _show(result: TrainingResult, config: Config, seconds: float) -> None:
     console.print(f"licence to trade real money: {verdict}")
     for reason in result.licence.reasons:
         console.print(f"  · {reason}", soft_wrap=True)
+    if result.licence.needed:
+        console.print("what it would take, all of it:")
+    for need in result.licence.needed:
+        console.print(f"  · {need}", soft_wrap=True)
     console.print(
         f"saved under {config.models_dir}, with {len(result.earlier)} earlier ones for replays; "
         f"{seconds:.0f} s",

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -47,6 +52,45 @@ def test_a_stopped_training_says_so(tmp_path):
     assert job.poll() is None
     job.stop()
     assert job.poll().reason == "the training was stopped"
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.test_jobs import request
+from trader.jobs import train_in_child
+if __name__ == "__main__":
+    job = train_in_child(request(Path({folder!r})))
+    print(job._child.pid, flush=True)
+    time.sleep(120)
+"""
+
+
+def test_a_killed_bot_leaves_no_training_behind(tmp_path):
+    root = str(Path(__file__).resolve().parents[1])
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(root=root, folder=str(tmp_path)))
+    bot = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, cwd=root
+    )
+    child = int(bot.stdout.readline())
+    time.sleep(1.0)
+    assert _lives(child)
+    bot.kill()
+    bot.wait()
+    bot.stdout.close()
+    ends = time.monotonic() + 30
+    while _lives(child) and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert not _lives(child)
+
+
+def _lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize(("days", "refit"), [(1460, 91), (500, 28)])

@@ -1,7 +1,8 @@
-"""Work beside the loop: a training in a process of its own.
+"""Work beside the loop: a training, or a comparison of models, in a process of its own.
 
 The child runs at low priority, with the candles it was given and nothing else; it saves the
-models itself and reports what it is doing. If it dies, the loop goes on with what it has.
+models itself and reports what it is doing. If it dies, the loop goes on with what it has. If the
+loop is killed, the child ends within a second or two: nobody is left to use its work.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import queue
 import signal
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +33,7 @@ from trader.extensions import load_module
 from trader.learning.settings import LearningSettings
 
 if TYPE_CHECKING:
+    from trader.learning.promotion import Comparison
     from trader.learning.tuning import TuningTrial
 
 NICE = 10
@@ -52,6 +56,8 @@ class TrainingRequest:
         tuning: variants of the members to try on the past first.
         ledger: the trial ledger, where they are counted; None leaves them uncounted.
         own_indicators: modules with the user's own, to be loaded in the child too.
+        challenge: the model must show itself better than the one in use before it is used.
+        compare: (champion, challenger): hold these two against each other, train nothing.
     """
 
     histories: Mapping[Pair, Candles]
@@ -66,6 +72,8 @@ class TrainingRequest:
     companions: Mapping[Pair, Candles] = field(default_factory=dict)
     tuning: int = 0
     ledger: Path | None = None
+    challenge: bool = False
+    compare: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,7 @@ class TrainingOutcome:
     model_id: str
     licensed: bool
     reason: str
+    compared: Comparison | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -158,8 +167,10 @@ def train_and_save(request: TrainingRequest, progress: Any = None) -> Any:
         tuned=lambda trial: _record(request, trial), progress=progress or silent,
     )  # fmt: skip
     store = ModelStore(request.models_dir, request.source)
-    for model in (*result.earlier, result.model):
+    # A challenger comes alone: the walk's newest models would slip past the one in use.
+    for model in () if request.challenge else result.earlier:
         store.save(model)
+    store.save(result.model, challenger=request.challenge)
     for pair in request.histories:
         store.prune(pair, KEPT_MODELS)
     return result
@@ -196,6 +207,23 @@ def _record(request: TrainingRequest, trial: TuningTrial) -> None:
     )
 
 
+def compare_stored(request: TrainingRequest) -> Comparison:
+    """Hold a stored challenger against the stored model in use, on candles neither has seen.
+
+    Raises:
+        ModelError: if one of them cannot be read, or the two cannot be compared.
+    """
+    from trader.learning.promotion import compare
+    from trader.storage.model_store import ModelStore
+
+    if request.compare is None:
+        raise ModelError("a comparison needs two models")
+    store = ModelStore(request.models_dir, request.source)
+    pair = next(iter(request.histories))
+    champion, challenger = (store.named(pair, model_id) for model_id in request.compare)
+    return compare(champion, challenger, request.histories, request.trained_at, request.leader)
+
+
 def _packed(request: TrainingRequest) -> dict[str, Any]:
     """The request as what a spawned process can be given: plain arrays and values."""
     body = {name: getattr(request, name) for name in TrainingRequest.__slots__}
@@ -220,6 +248,7 @@ def _candles(packed: tuple[int, tuple[Any, ...]]) -> Candles:
 def _in_child(body: dict[str, Any], news: Any) -> None:
     """The child's life: train at low priority, save, report."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    _end_with_parent()
     with contextlib.suppress(OSError):
         os.nice(NICE)
     _limit_memory(body["settings"].memory_mb)
@@ -265,6 +294,29 @@ def _data_bytes() -> int:
             if line.startswith("VmData:"):
                 return int(line.split()[1]) * 1024
     return 0
+
+
+def _work(request: TrainingRequest, tell: Any) -> tuple[Any, ...]:
+    if request.compare is not None:
+        tell(0.1, "comparing the challenger with the model in use")
+        found = compare_stored(request)
+        return "", False, found.reason, found
+    result = train_and_save(request, tell)
+    licence = result.licence
+    return result.model.id, licence.granted, "; ".join(licence.reasons)
+
+
+def _end_with_parent() -> None:
+    """Leave at once when the parent is gone, however it went: it waits for the end of a pipe."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def learning_settings(

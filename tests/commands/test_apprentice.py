@@ -1,5 +1,7 @@
 """Training beside the loop: begun when due, followed without waiting, told of."""
 
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +10,12 @@ from commands import apprentice as module
 from commands.apprentice import Apprentice
 from config import load_config
 from main import Wishes, assemble
+from tests.learning.trained import result
+from trader.domain.events import ModelCompared
 from trader.jobs import TrainingOutcome
+from trader.learning.promotion import Comparison
+from trader.learning.tracking import Doubt
+from trader.storage.model_store import ModelStore
 
 
 class Job:
@@ -25,6 +32,16 @@ class Job:
 
     def stop(self):
         self.stopped = True
+
+
+def known(days, model_id, parts, **more):
+    """A stored model that knows all up to so many days ago."""
+    model, now = result().model, parts.trader.clock.now()
+    card = replace(
+        model.card, id=model_id, source="simulated", pairs=parts.venue.pairs,
+        timeframe=parts.config.timeframe, known_through=now - timedelta(days=days), **more,
+    )  # fmt: skip
+    return replace(model, card=card)
 
 
 @pytest.fixture
@@ -96,3 +113,94 @@ def test_ending_the_bot_ends_the_training(scene):
     found.apprentice.look()
     found.apprentice.stop()
     assert found.jobs[0].stopped
+
+
+def begun(scene, *models, challenger=None):
+    """What is begun with these models in the store."""
+    found = scene()
+    store = ModelStore(found.parts.config.models_dir, "simulated")
+    for model in models:
+        store.save(model(found.parts))
+    if challenger is not None:
+        store.save(challenger(found.parts), challenger=True)
+    found.store = store
+    return found
+
+
+def test_a_young_model_is_left_alone(scene):
+    found = begun(scene, lambda parts: known(3, "champion", parts))
+    found.apprentice.look()
+    assert found.jobs == []
+
+
+def test_after_the_retraining_hours_a_challenger_is_trained(scene):
+    found = begun(scene, lambda parts: known(8, "champion", parts))
+    found.apprentice.look()
+    assert found.jobs[0].request.challenge
+    assert "challenger" in found.said[0]
+
+
+def test_a_model_older_than_its_test_ever_let_one_grow_is_replaced_without_a_test(scene):
+    found = begun(scene, lambda parts: known(40, "champion", parts, refit_days=28))
+    found.apprentice.look()
+    assert not found.jobs[0].request.challenge
+    assert "in place of the one in use" in found.said[0]
+
+
+def test_a_doubted_model_is_replaced_without_a_test(scene):
+    found = begun(scene, lambda parts: known(8, "champion", parts))
+    tracker, now = found.parts.trader.tracker, found.parts.trader.clock.now()
+    tracker.doubts["champion"] = Doubt("champion", 1.0, now, "wrong too often")
+    found.apprentice.look()
+    assert not found.jobs[0].request.challenge
+
+
+def test_a_model_for_other_features_is_replaced(scene):
+    found = begun(scene, lambda parts: known(1, "champion", parts, schema="feedfeed"))
+    found.apprentice.look()
+    assert (found.jobs[0].request.challenge, found.jobs[0].request.compare) == (False, None)
+
+
+def test_a_challenger_is_held_against_the_champion_once_a_day(scene):
+    found = begun(
+        scene, lambda parts: known(20, "champion", parts),
+        challenger=lambda parts: known(9, "challenger", parts),
+    )  # fmt: skip
+    found.apprentice.look()
+    assert found.jobs[0].request.compare == ("champion", "challenger")
+    found.jobs[0].outcome = compared("undecided")
+    found.apprentice.look()
+    found.apprentice._again_at = 0.0
+    found.apprentice.look()
+    assert len(found.jobs) == 1
+
+
+def compared(verdict):
+    held = Comparison("champion", "challenger", verdict, 9, 9, 0.01, 25.0, 0.1, "better by far")
+    return TrainingOutcome("", False, held.reason, held)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "used", "waits"),
+    [
+        ("promoted", "challenger", False),
+        ("kept", "champion", False),
+        ("undecided", "champion", True),
+    ],
+)
+def test_what_a_comparison_shows_is_carried_out_and_journalled(scene, verdict, used, waits):
+    found = begun(
+        scene, lambda parts: known(20, "champion", parts),
+        challenger=lambda parts: known(9, "challenger", parts),
+    )  # fmt: skip
+    found.apprentice.look()
+    found.jobs[0].outcome = compared(verdict)
+    found.apprentice.look()
+    parts = found.parts
+    asked = (parts.venue.pairs[0], parts.config.timeframe, parts.trader.clock.now())
+    assert found.store.model_for(*asked).id == used
+    assert (found.store.challenger(*asked) is not None) == waits
+    told = [e for _, e in parts.journal.events() if isinstance(e, ModelCompared)]
+    assert [(e.verdict, e.champion, e.challenger) for e in told] == [
+        (verdict, "champion", "challenger")
+    ]

@@ -9,6 +9,7 @@ from trader.learning.evaluation import Scores
 from trader.learning.licence import (
     Evidence,
     chance_of_lead,
+    days_to_prove,
     judge,
     lead_interval,
     trials_behind,
@@ -126,3 +127,34 @@ def test_daily_returns_compound_the_candles_of_each_utc_day():
     candles = candles_of(np.full(48, 100.0))
     days = daily(np.full(48, 0.01), candles.opened_at)
     assert list(days.values()) == pytest.approx([1.01**24 - 1] * 2)
+
+
+def test_a_refusal_says_what_it_would_take():
+    thin = world(8, 0.8)
+    verdict = judge(replace(thin, trades=10, scores=replace(GOOD, skill_low=-0.004)))
+    assert not verdict.granted
+    text = "\n".join(verdict.needed)
+    assert "20 more closed trades, 5,840 days at this pace" in text
+    assert "more days of the same skill" in text
+
+
+def test_the_days_that_are_needed_are_those_that_would_do():
+    thin = replace(world(8, 0.9), trials=412)
+    days = days_to_prove(thin)
+    assert days > DAYS
+    # The same returns over and over keep mean, spread, skew and kurtosis.
+    whole = -(-days // DAYS)
+    assert deflated_sharpe(np.tile(thin.strategy, whole), 412) >= 0.95
+    assert deflated_sharpe(np.tile(thin.strategy, whole - 1), 412) < 0.95
+
+
+def test_no_number_of_days_proves_a_strategy_that_loses():
+    losing = world(9, -1.0)
+    assert days_to_prove(losing) is None
+    assert any("time alone is not" in need for need in judge(losing).needed)
+
+
+def test_a_feature_that_sees_the_future_is_refused_by_name():
+    verdict = judge(replace(world(1, 1.5), leaks=("tomorrow",)))
+    assert not verdict.granted
+    assert any("tomorrow" in reason for reason in verdict.reasons)

@@ -83,6 +83,6 @@ def test_blocks_of_overlapping_differences_keep_the_promise():
         overlapping = np.convolve(steps, np.ones(24) / np.sqrt(24), mode="valid")
         for difference in overlapping.tolist():
             evidence.take(difference, 1 / 24)
-        assert evidence.blocks >= 199
+        assert evidence.independent >= 160
         decided += evidence.decided
     assert decided <= 5

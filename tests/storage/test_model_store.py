@@ -9,7 +9,8 @@ from tests.learning.trained import BTC, ETH, FOUR_HOURS, result
 from tests.market_making import HOUR
 from trader.domain.errors import ModelError
 from trader.learning.model import TradingModel
-from trader.storage.model_store import ModelStore
+from trader.storage import model_store
+from trader.storage.model_store import ModelStore, _seal
 
 
 @pytest.fixture
@@ -75,6 +76,7 @@ def test_a_file_that_is_no_archive_is_refused_even_with_the_right_hash(store, tm
     (folder / "model.npz").write_bytes(b"cos\nsystem\n(S'echo'\ntR.")
     body = json.loads((folder / "manifest.json").read_text())
     body["sha256"] = hashlib.sha256((folder / "model.npz").read_bytes()).hexdigest()
+    body["seal"] = _seal(body)
     (folder / "manifest.json").write_text(json.dumps(body))
     with pytest.raises(ModelError, match="cannot be read"):
         store.model_for(BTC, FOUR_HOURS, later())
@@ -110,3 +112,77 @@ def test_pruning_keeps_the_newest(store):
         store.save(TradingModel(card, model.vote, model.low, model.high))
     assert store.prune(BTC, keep=2) == 4
     assert [c.id for c in store.models(BTC)][-1] == model.id
+
+
+def test_a_licence_written_in_by_hand_is_refused(store, tmp_path):
+    path = tmp_path / "BTC-USD" / result().model.id / "manifest.json"
+    body = json.loads(path.read_text())
+    body["licence"] = {"granted": True, "reasons": ["trust me"], "needed": []}
+    path.write_text(json.dumps(body))
+    with pytest.raises(ModelError, match="changed after it was written"):
+        ModelStore(tmp_path, "test").model_for(BTC, FOUR_HOURS, later())
+
+
+def test_a_manifest_in_a_foreign_folder_is_refused(store, tmp_path):
+    home = tmp_path / "BTC-USD"
+    (home / result().model.id).rename(home / "20300101T0000Z-feedbeef")
+    with pytest.raises(ModelError, match="its manifest is that of"):
+        ModelStore(tmp_path, "test").model_for(BTC, FOUR_HOURS, later() + timedelta(days=9000))
+
+
+def test_a_file_that_is_too_large_is_not_even_read(store, monkeypatch):
+    monkeypatch.setattr(model_store, "LARGEST_FILE", 100)
+    with pytest.raises(ModelError, match="are no model"):
+        store.model_for(BTC, FOUR_HOURS, later())
+
+
+def test_an_archive_that_would_fill_the_memory_is_not_unpacked(store, monkeypatch):
+    monkeypatch.setattr(model_store, "LARGEST_UNPACKED", 1000)
+    with pytest.raises(ModelError, match="unpacks to"):
+        store.model_for(BTC, FOUR_HOURS, later())
+
+
+def test_a_challenger_is_not_used_before_it_is_promoted(tmp_path):
+    store, other = ModelStore(tmp_path, "test"), ModelStore(tmp_path, "test")
+    champion = result().earlier[-1]
+    store.save(champion)
+    store.save(result().model, challenger=True)
+    for seen in (store, other):
+        assert seen.model_for(BTC, FOUR_HOURS, later()).id == champion.id
+        assert seen.challenger(BTC, FOUR_HOURS, later()).id == result().model.id
+    other.promote(BTC, result().model.id)
+    for seen in (store, other):
+        assert seen.model_for(BTC, FOUR_HOURS, later()).id == result().model.id
+        assert seen.challenger(BTC, FOUR_HOURS, later()) is None
+
+
+def test_entries_tell_the_state_of_every_model(store, tmp_path):
+    first, second = result().earlier[-2:]
+    store.save(first)
+    store.save(second)
+    store.retire(BTC, second.id, "it lost money")
+    (tmp_path / "BTC-USD" / first.id / "manifest.json").write_text("{")
+    states = {e.id: (e.state, e.note) for e in store.entries(BTC)}
+    assert states[result().model.id] == ("in use", "")
+    assert states[second.id] == ("retired", "it lost money")
+    assert states[first.id][0] == "damaged"
+
+
+def test_pruning_spares_the_model_in_use_and_the_challenger(tmp_path):
+    store, model = ModelStore(tmp_path, "test"), result().model
+    store.save(model)
+    for day in range(4):
+        known = model.known_through - timedelta(days=day + 1)
+        trained = model.trained_at + timedelta(days=day)
+        name = f"{known:%Y%m%dT%H%MZ}-copy"
+        card = replace(model.card, id=name, known_through=known, trained_at=trained)
+        store.save(replace(model, card=card), challenger=day == 0)
+    store.prune(BTC, keep=2)
+    assert {e.state for e in store.entries(BTC)} == {"in use", "challenger"}
+
+
+def test_the_training_values_of_the_features_are_stored_with_the_model(store, tmp_path):
+    again = ModelStore(tmp_path, "test").model_for(BTC, FOUR_HOURS, later())
+    row = np.zeros(len(again.low), dtype=np.float32)
+    assert again.drift.buckets(row) == result().model.drift.buckets(row)
+    assert again.drift.limit == result().model.drift.limit

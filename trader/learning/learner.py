@@ -425,6 +425,7 @@ def _card(
         licence=licence,
         sleeve_licensed=sleeve_licensed,
         parent=parent,
+        refit_days=settings.refit_days,
     )
 
 

@@ -2,7 +2,20 @@
 
 Refusing is a success of the program: most strategies do not beat their yardsticks after costs,
 and the evidence of a few years seldom proves those that do. Every condition is checked and every
-failed one is named with what was found and what was wanted.
+failed one is named with what was found, what was wanted, and what it would take.
+
+The test, all of it out of sample and after costs:
+
+1. two years of days and thirty closed trades at least;
+2. the Sharpe ratio, deflated for every variant that was tried, is above luck with 95 %;
+3. the strategy earns more than buy-and-hold of the same volatility in 90 % of bootstrap worlds,
+   and is not shown to earn less than the trend rule it is built on (90 % interval of the
+   difference of their Sharpe ratios not below zero);
+4. the forecasts have skill (90 % interval of the log-loss skill above zero) and are calibrated
+   (expected calibration error inside the band that chance explains);
+5. nothing looks ahead, and nothing is too good to be true.
+
+How often it errs on worlds with known truth: `python -m campaigns.licence`.
 """
 
 from __future__ import annotations
@@ -10,13 +23,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 
 from trader.bootstrap import sharpe_of, stationary_rows
 from trader.domain.candles import FloatArray, IntArray
 from trader.learning.evaluation import Scores
-from trader.performance import daily_sharpe, deflated_sharpe
+from trader.performance import (
+    daily_sharpe,
+    deflated_sharpe,
+    expected_best_sharpe,
+    probability_above,
+)
 
 LEAST_DAYS = 730
 LEAST_TRADES = 30
@@ -27,6 +46,7 @@ TOO_GOOD_SHARPE = 4.0
 DESIGN_TRIALS = 412
 """Variants that were tried on real candles before this design was chosen."""
 DESIGN_DATA_END = datetime(2023, 1, 1, tzinfo=UTC)
+_LONGEST_DAYS = 36_500
 _ROUNDS = 500
 _ROUNDING = 1e-12
 _MEAN_BLOCK_DAYS = 20
@@ -34,10 +54,11 @@ _MEAN_BLOCK_DAYS = 20
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """The verdict: granted, and the reasons in plain words."""
+    """The verdict: granted, the reasons in plain words, and what a refused one would need."""
 
     granted: bool
     reasons: tuple[str, ...]
+    needed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +71,7 @@ class Evidence:
         trades: closed trades of the strategy.
         trials: strategies and settings that were tried to get here, this one included.
         scores: of the main horizon's probabilities; None without a calibrated model.
+        leaks: features found to change with the future.
     """
 
     strategy: FloatArray
@@ -58,16 +80,31 @@ class Evidence:
     trades: int
     trials: int
     scores: Scores | None
+    leaks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """A condition that is not met: what was found and wanted, and what it would take."""
+
+    reason: str
+    needed: str
 
 
 def judge(evidence: Evidence, *, seed: int = 0) -> Licence:
     """The verdict on the evidence; deterministic."""
     if evidence.scores is None or len(evidence.strategy) == 0:
-        return Licence(False, ("too little history to test the model out of sample",))
-    failed = [*_amount(evidence), *_returns(evidence, seed), *_forecasts(evidence.scores)]
-    failed += _suspicions(evidence)
-    if failed:
-        return Licence(False, tuple(failed))
+        return Licence(
+            False, ("too little history to test the model out of sample",),
+            (f"history for {LEAST_DAYS} days of tested forecasts, beside what training needs",),
+        )  # fmt: skip
+    faults = [
+        *_amount(evidence), *_returns(evidence, seed),
+        *_forecasts(evidence.scores, len(evidence.strategy)), *_suspicions(evidence),
+    ]  # fmt: skip
+    if faults:
+        needed = dict.fromkeys(fault.needed for fault in faults)
+        return Licence(False, tuple(fault.reason for fault in faults), tuple(needed))
     years = len(evidence.strategy) / 365
     return Licence(
         True,
@@ -148,64 +185,157 @@ def _drawn(days: int, seed: int) -> IntArray:
     return rows
 
 
-def _amount(evidence: Evidence) -> list[str]:
-    days, failed = len(evidence.strategy), []
+def _amount(evidence: Evidence) -> list[_Fault]:
+    days, found = len(evidence.strategy), []
     if days < LEAST_DAYS:
-        failed.append(f"{days} days out of sample, {LEAST_DAYS} are needed")
+        found.append(
+            _Fault(
+                f"{days} days out of sample, {LEAST_DAYS} are needed",
+                f"{LEAST_DAYS - days} more days out of sample",
+            )
+        )
     if evidence.trades < LEAST_TRADES:
-        failed.append(f"{evidence.trades} trades out of sample, {LEAST_TRADES} are needed")
-    return failed
+        more = LEAST_TRADES - evidence.trades
+        pace = (
+            f", {days * more / evidence.trades:,.0f} days at this pace" if evidence.trades else ""
+        )
+        found.append(
+            _Fault(
+                f"{evidence.trades} trades out of sample, {LEAST_TRADES} are needed",
+                f"{more} more closed trades{pace}",
+            )
+        )
+    return found
 
 
-def _returns(evidence: Evidence, seed: int) -> list[str]:
-    failed = []
+def _returns(evidence: Evidence, seed: int) -> list[_Fault]:
+    found = []
     dsr = deflated_sharpe(evidence.strategy, evidence.trials)
     if not dsr >= WANTED_DSR:
-        failed.append(
-            f"Sharpe {_yearly(evidence.strategy):.2f} after costs: deflated for "
-            f"{evidence.trials} trials it is above luck with {dsr:.0%}, {WANTED_DSR:.0%} is needed"
+        found.append(
+            _Fault(
+                f"Sharpe {_yearly(evidence.strategy):.2f} after costs: deflated for "
+                f"{evidence.trials} trials it is above luck with {dsr:.0%}, {WANTED_DSR:.0%} is "
+                "needed",
+                _more_days_for_luck(evidence),
+            )
         )
     lead = chance_of_lead(evidence.strategy, evidence.hold, seed=seed)
     if lead < WANTED_LEAD:
-        failed.append(
-            f"it beats buy-and-hold of the same volatility with {lead:.0%}, "
-            f"{WANTED_LEAD:.0%} is needed"
+        found.append(
+            _Fault(
+                f"it beats buy-and-hold of the same volatility with {lead:.0%}, "
+                f"{WANTED_LEAD:.0%} is needed",
+                _more_days_for_lead(lead, len(evidence.strategy)),
+            )
         )
     gap, low, high = lead_interval(evidence.strategy, evidence.trend, seed=seed)
     if high < 0:
-        failed.append(
-            f"the models cost the trend rule {-gap:.2f} of Sharpe ({low:.2f} to {high:.2f})"
+        found.append(
+            _Fault(
+                f"the models cost the trend rule {-gap:.2f} of Sharpe ({low:.2f} to {high:.2f})",
+                "models that cost the trend rule nothing",
+            )
         )
-    return failed
+    return found
 
 
-def _forecasts(scores: Scores) -> list[str]:
-    failed = []
+def _more_days_for_luck(evidence: Evidence) -> str:
+    """Days at the present Sharpe ratio after which it would be above luck, in words."""
+    days = len(evidence.strategy)
+    ratio = _yearly(evidence.strategy)
+    wanted = days_to_prove(evidence)
+    if wanted is None:
+        return f"a Sharpe ratio well above zero after costs (it is {ratio:.2f}); time alone is not"
+    return f"{wanted - days:,} more days at this Sharpe ratio ({wanted / 365:.1f} years in all)"
+
+
+def days_to_prove(evidence: Evidence) -> int | None:
+    """Days of the same daily returns that would pass the deflated Sharpe ratio.
+
+    The same mean, spread, skew and kurtosis, the same trials; None if `_LONGEST_DAYS` are not
+    enough.
+    """
+    returns = evidence.strategy
+    ratio = daily_sharpe(returns)
+    if not ratio > 0:
+        return None
+    centred = returns - returns.mean()
+    second = float(np.mean(centred**2))
+    skew = float(np.mean(centred**3)) / second**1.5
+    kurtosis = float(np.mean(centred**4)) / second**2
+
+    def passes(days: int) -> bool:
+        luck = expected_best_sharpe(evidence.trials, 1 / days)
+        return probability_above(ratio, luck, days, skew, kurtosis) >= WANTED_DSR
+
+    grid = np.unique(np.geomspace(len(returns), _LONGEST_DAYS, 2000).astype(int)).tolist()
+    return next((days for days in grid if passes(days)), None)
+
+
+def _more_days_for_lead(lead: float, days: int) -> str:
+    """From the share of bootstrap worlds: the lead in standard errors grows with √days."""
+    if lead <= 0.5:
+        return "a lead over buy-and-hold of the same volatility: there is none yet"
+    now = NormalDist().inv_cdf(lead)
+    wanted = days * (NormalDist().inv_cdf(WANTED_LEAD) / now) ** 2
+    if wanted > _LONGEST_DAYS:
+        return "a larger lead over buy-and-hold of the same volatility"
+    return f"about {wanted - days:,.0f} more days of the same lead over buy-and-hold"
+
+
+def _forecasts(scores: Scores, days: int) -> list[_Fault]:
+    found = []
     if scores.skill_low <= 0:
-        failed.append(
-            f"log-loss skill {scores.log_loss_skill:+.2%} ({scores.skill_low:+.2%} to "
-            f"{scores.skill_high:+.2%}): its interval must lie above zero"
+        found.append(
+            _Fault(
+                f"log-loss skill {scores.log_loss_skill:+.2%} ({scores.skill_low:+.2%} to "
+                f"{scores.skill_high:+.2%}): its interval must lie above zero",
+                _more_days_for_skill(scores, days),
+            )
         )
     if scores.ece > scores.ece_noise_95:
-        failed.append(
-            f"calibration error {scores.ece:.3f} is above what chance explains "
-            f"({scores.ece_noise_95:.3f})"
+        found.append(
+            _Fault(
+                f"calibration error {scores.ece:.3f} is above what chance explains "
+                f"({scores.ece_noise_95:.3f})",
+                "probabilities that come true as often as they say",
+            )
         )
-    return failed
+    return found
 
 
-def _suspicions(evidence: Evidence) -> list[str]:
-    failed = []
+def _more_days_for_skill(scores: Scores, days: int) -> str:
+    """The lower half of the interval shrinks with √days."""
+    skill, half = scores.log_loss_skill, scores.log_loss_skill - scores.skill_low
+    if skill <= 0 or days * (half / skill) ** 2 > _LONGEST_DAYS:
+        return "forecasts that beat the base rate"
+    return f"about {days * ((half / skill) ** 2 - 1) + 1:,.0f} more days of the same skill"
+
+
+def _suspicions(evidence: Evidence) -> list[_Fault]:
+    found = []
+    remedy = "an explanation: run `python run_trader.py features check` and look for the future"
+    if evidence.leaks:
+        named = ", ".join(evidence.leaks[:3])
+        found.append(_Fault(f"{len(evidence.leaks)} features see the future ({named})", remedy))
     if evidence.scores is not None and evidence.scores.auc > TOO_GOOD_AUC:
-        failed.append(
-            f"AUC {evidence.scores.auc:.3f} is too good to be true: look for a leak of the future"
+        found.append(
+            _Fault(
+                f"AUC {evidence.scores.auc:.3f} is too good to be true: look for a leak of the "
+                "future",
+                remedy,
+            )
         )
     if _yearly(evidence.strategy) > TOO_GOOD_SHARPE:
-        failed.append(
-            f"Sharpe {_yearly(evidence.strategy):.1f} is too good to be true: look for a leak "
-            "of the future"
+        found.append(
+            _Fault(
+                f"Sharpe {_yearly(evidence.strategy):.1f} is too good to be true: look for a leak "
+                "of the future",
+                remedy,
+            )
         )
-    return failed
+    return found
 
 
 def _yearly(returns: FloatArray) -> float:

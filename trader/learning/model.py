@@ -61,6 +61,24 @@ class HorizonCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Importance:
+    """What a feature is worth, out of fold: how much worse forecasts get without it.
+
+    Attributes:
+        text: what the feature is.
+        lost: log loss added when its values are shuffled among the candles, nats per forecast,
+            the mean over the folds; above 0 it helps.
+        folds_helped: share of the folds in which it helped.
+    """
+
+    feature: str
+    text: str
+    horizon_hours: float
+    lost: float
+    folds_helped: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Everything about a model but its numbers; the manifest on disk.
 
@@ -72,6 +90,8 @@ class ModelCard:
         rows: training rows per horizon.
         sleeve_licensed: its own entries paid out of sample.
         parent: the training run it belongs to.
+        refit_days: how old a model grew in the walk forward that was its test.
+        importance: of the features, out of fold, the most important first.
     """
 
     id: str
@@ -92,6 +112,8 @@ class ModelCard:
     licence: Licence
     sleeve_licensed: bool = False
     parent: str = ""
+    refit_days: int = 91
+    importance: tuple[Importance, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -200,6 +222,17 @@ class TradingModel:
                 f"model {self.id} is for {self.card.timeframe} candles, not {timeframe}",
                 "Train one for this timeframe: python run_trader.py train",
             )
+
+    def chances(self, rows: Matrix, hours: float) -> FloatArray:
+        """Calibrated chances of a rise over one horizon, one a feature row.
+
+        Raises:
+            ModelError: if the horizon is not calibrated.
+        """
+        for place, card in enumerate(self.card.horizons):
+            if card.hours == hours and card.platt is not None:
+                return card.platt(self.vote.probabilities(rows)[:, place], card.base_rate)
+        raise ModelError(f"model {self.id} is not calibrated over {hours:g} h")
 
     def strange_share(self, rows: Matrix) -> FloatArray:
         """Share of known features outside their training range, one a row."""
@@ -345,8 +378,14 @@ def _card(body: dict[str, Any]) -> ModelCard:
         data_hash=str(body["data_hash"]),
         seed=int(body["seed"]),
         code_version=str(body["code_version"]),
-        licence=Licence(bool(body["licence"]["granted"]), tuple(body["licence"]["reasons"])),
+        licence=Licence(
+            bool(body["licence"]["granted"]),
+            tuple(body["licence"]["reasons"]),
+            tuple(body["licence"].get("needed", ())),
+        ),
         sleeve_licensed=bool(body["sleeve_licensed"]),
         parent=str(body["parent"]),
+        refit_days=int(body["refit_days"]),
+        importance=tuple(Importance(**item) for item in body["importance"]),
         **{name: datetime.fromisoformat(body[name]) for name in times},
     )

@@ -32,8 +32,14 @@ forecasts raise a false alarm about once in 1,000.
 ENOUGH = 20.0
 """Evidence that decides: a chance of at most 1/20 that it is ever reached by luck."""
 
+GATHERED = 6.0
+"""Independent differences in a block of overlapping ones."""
+
 _BOLDEST = 0.75
-_PRIOR_BETS = 10.0
+_PRIOR_BETS = 100.0
+_PRIOR_MEAN = 0.01
+_PRIOR_SPREAD = 0.04
+_WHOLE = 1e-9
 _SMALL = 1e-3
 
 
@@ -127,10 +133,9 @@ class EvidenceProcess:
         return self.best >= ENOUGH
 
     def _bet(self) -> float:
-        # A tenth of the bound is the spread and the hope that are assumed before anything is seen.
         n = self.count + _PRIOR_BETS
-        mean = (self._sum + _PRIOR_BETS * 0.02) / n
-        spread = (self._squares + _PRIOR_BETS * 0.04) / n
+        mean = (self._sum + _PRIOR_BETS * _PRIOR_MEAN) / n
+        spread = (self._squares + _PRIOR_BETS * _PRIOR_SPREAD) / n
         return min(max(mean / max(spread, 1e-9), 0.0), _BOLDEST)
 
 
@@ -138,52 +143,54 @@ class EvidenceProcess:
 class BlockEvidence:
     """`EvidenceProcess` for forecasts whose outcomes overlap.
 
-    Differences are gathered in blocks; every other block goes to one of two processes, so that
-    what a bet was chosen from had ended before the block it is placed on began. The mean of two
-    evidence processes is one.
+    Differences that repeat each other are gathered into blocks of `GATHERED` independent ones; as
+    much as overlaps is left out before the next block begins, so that every bet is chosen from
+    what had ended before. Differences without overlap are taken one by one.
 
-    Args:
-        bound: of one difference.
+    Attributes:
+        process: the evidence itself.
+        independent: differences taken in, without overlap.
     """
 
-    even: EvidenceProcess
-    odd: EvidenceProcess
-    blocks: int = 0
-    best: float = 1.0
+    process: EvidenceProcess
+    independent: float = 0.0
     _weight: float = 0.0
     _total: float = 0.0
+    _skip: float = 0.0
 
     @classmethod
     def bounded(cls, bound: float) -> BlockEvidence:
-        """Nothing seen yet."""
-        return cls(EvidenceProcess(bound), EvidenceProcess(bound))
+        """Nothing seen yet; `bound` is that of one difference."""
+        return cls(EvidenceProcess(bound))
 
     def take(self, difference: float, weight: float) -> float:
-        """One difference; weights add up to one a block. The evidence now."""
+        """One difference and the share of it that is new; the evidence now."""
+        if weight >= 1.0 - _WHOLE:
+            self.independent += 1
+            return self.process.take(difference)
+        if self._skip > _WHOLE:
+            self._skip -= weight
+            return self.process.wealth
         self._weight += weight
         self._total += weight * difference
-        if self._weight >= 1.0 - 1e-9:
-            side = self.odd if self.blocks % 2 else self.even
-            side.take(self._total / self._weight)
-            self.blocks += 1
+        if self._weight >= GATHERED - _WHOLE:
+            self.independent += self._weight
+            self.process.take(self._total / self._weight)
             self._weight = self._total = 0.0
-            self.best = max(self.best, self.wealth)
-        return self.wealth
+            self._skip = 1.0
+        return self.process.wealth
 
     @property
     def wealth(self) -> float:
         """Evidence so far; `ENOUGH` decides."""
-        return (self.even.wealth + self.odd.wealth) / 2
+        return self.process.wealth
 
     @property
     def mean(self) -> float:
-        """Mean difference of the blocks so far."""
-        total = self.even.count + self.odd.count
-        if not total:
-            return 0.0
-        return (self.even.mean * self.even.count + self.odd.mean * self.odd.count) / total
+        """Mean difference so far."""
+        return self.process.mean
 
     @property
     def decided(self) -> bool:
         """Whether the evidence has ever been enough."""
-        return self.best >= ENOUGH
+        return self.process.decided

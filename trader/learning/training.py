@@ -20,6 +20,7 @@ from trader.learning.calibration import FEWEST
 from trader.learning.dataset import Dataset, build_dataset
 from trader.learning.evaluation import Part, Scores, part_of, score
 from trader.learning.features import feature_names
+from trader.learning.importance import importance_of
 from trader.learning.labels import BoolArray
 from trader.learning.learner import (
     DAY,
@@ -188,6 +189,9 @@ def train(
         sleeve_licensed=judged.sleeve_licensed(now),
     )  # fmt: skip
     named = tuple(replace(m, card=replace(m.card, parent=model.id)) for m in earlier)
+    progress(0.98, "importance of the features")
+    card = replace(model.card, importance=importance_of(named, dataset, settings.seed))
+    model = replace(model, card=card)
     progress(1.0, "done")
     return TrainingResult(
         model, named, len(schedule), start, end, judged.sharpes(evidence), judged.breakdown()

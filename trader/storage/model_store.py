@@ -1,8 +1,12 @@
 """Models on disk: `models/<PAIR>/<id>/model.npz` and `manifest.json`.
 
 A model file is plain arrays; reading it runs no code from the file. Its hash in the manifest is
-checked before it is opened all the same: half-written, mixed-up and edited files are refused. A
-model folder appears under its name only when it is complete.
+checked before it is opened all the same, and the manifest bears a seal over itself: half-written,
+mixed-up and edited files are refused. Sizes are bounded before anything is unpacked. A model
+folder appears under its name only when it is complete.
+
+The newest model that is neither a challenger nor retired is in use. A challenger waits, marked by
+a file, until it is promoted or retired; retiring the model in use brings back the one before it.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +36,10 @@ from trader.learning.model import ModelCard, TradingModel
 MODEL_FILE = "model.npz"
 MANIFEST = "manifest.json"
 RETIRED = "retired"
+CHALLENGER = "challenger"
+SEAL = "seal"
+LARGEST_FILE = 64 * 2**20
+LARGEST_UNPACKED = 512 * 2**20
 _REMEDY = "Delete the folder and train again: python run_trader.py train"
 
 
@@ -58,9 +67,58 @@ class ModelStore:
         fitting = [
             (str(body.get("known_through", "")), folder)
             for folder, body in self._manifests(pair)
-            if self._fits(body, timeframe, now)
+            if self._fits(body, timeframe, now) and not body["challenger"]
         ]
         return self.load(max(fitting)[1]) if fitting else None
+
+    def challenger(self, pair: Pair, timeframe: Timeframe, now: datetime) -> ModelCard | None:
+        """The newest model that waits to show itself better than the one in use, if any."""
+        waiting = [
+            (str(body.get("known_through", "")), folder.name, body)
+            for folder, body in self._manifests(pair)
+            if body["challenger"] and self._fits(body, timeframe, now) and not body.get("broken")
+        ]
+        if not waiting:
+            return None
+        return ModelCard.from_dict(max(waiting, key=lambda found: found[:2])[2])
+
+    def named(self, pair: Pair, model_id: str) -> TradingModel:
+        """One model of the pair, whatever its state.
+
+        Raises:
+            ModelError: if there is none of that name, or it is damaged.
+        """
+        return self.load(self._folder(pair, model_id))
+
+    def entries(self, pair: Pair) -> tuple[Entry, ...]:
+        """Every model folder of the pair with its state, oldest knowledge first."""
+        found = [self._entry(folder) for folder in _folders(self._root / pair.slug)]
+        seen = [e for e in found if self._source is None or e.source in ("", self._source)]
+        ordered = sorted(seen, key=lambda entry: (entry.known_through, entry.id))
+        using: dict[str, str] = {}
+        for entry in ordered:
+            if entry.state == "earlier" and entry.card is not None:
+                using[str(entry.card.timeframe) + entry.source] = entry.id
+        return tuple(
+            replace(entry, state="in use") if entry.id in using.values() else entry
+            for entry in ordered
+        )
+
+    def _entry(self, folder: Path) -> Entry:
+        body: dict[str, Any] = {}
+        try:
+            body = _read_manifest(folder)
+            card: ModelCard | None = ModelCard.from_dict(body)
+            _verified(folder, str(body.get("sha256", "")))
+            note, state = "", "earlier"
+        except ModelError as fault:
+            card, note, state = None, fault.message, "damaged"
+        if (folder / RETIRED).exists():
+            state, note = "retired", note or _text(folder / RETIRED)
+        elif (folder / CHALLENGER).exists() and state != "damaged":
+            state = "challenger"
+        known = str(body.get("known_through", "")) or folder.name
+        return Entry(folder.name, state, str(body.get("source", "")), known, card, note)
 
     def models(self, pair: Pair) -> tuple[ModelCard, ...]:
         """The cards of all readable models of the pair, oldest knowledge first."""
@@ -72,10 +130,14 @@ class ModelStore:
                 continue
         return tuple(sorted(cards, key=lambda card: (card.known_through, card.trained_at)))
 
-    def save(self, model: TradingModel) -> Path:
+    def save(self, model: TradingModel, *, challenger: bool = False) -> Path:
         """Write a model for each of its pairs; the folder of the first.
 
         A model that is there already (same id) is written anew.
+
+        Args:
+            model: what to write.
+            challenger: it is not used before it is promoted.
         """
         arrays = {
             **{f"vote.{name}": values for name, values in model.vote.arrays().items()},
@@ -93,8 +155,10 @@ class ModelStore:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         folders = [self._root / pair.slug / model.id for pair in model.card.pairs]
+        sealed = {**body, SEAL: _seal(body)}
         for folder in folders:
-            _write_folder(folder, content, body)
+            _write_folder(folder, content, sealed, CHALLENGER if challenger else "")
+        self._listed.clear()
         return folders[0]
 
     def load(self, folder: Path) -> TradingModel:
@@ -120,25 +184,55 @@ class ModelStore:
         self._loaded = {folder: model, **dict(list(self._loaded.items())[:7])}
         return model
 
-    def retire(self, pair: Pair, model_id: str) -> None:
+    def retire(self, pair: Pair, model_id: str, reason: str = "") -> None:
         """Take a model out of use; it stays on disk. The one before it is used again.
 
         Raises:
             ModelError: if there is no such model.
         """
+        folder = self._folder(pair, model_id)
+        (folder / RETIRED).write_text(reason, encoding="utf-8")
+        (folder / CHALLENGER).unlink(missing_ok=True)
+        self._changed(folder)
+
+    def promote(self, pair: Pair, model_id: str) -> None:
+        """A challenger, or a retired model, may be used from now on.
+
+        Raises:
+            ModelError: if there is no such model, or it is damaged.
+        """
+        self.named(pair, model_id)
+        folder = self._folder(pair, model_id)
+        for mark in (CHALLENGER, RETIRED):
+            (folder / mark).unlink(missing_ok=True)
+        self._changed(folder)
+
+    def _folder(self, pair: Pair, model_id: str) -> Path:
         folder = self._root / pair.slug / model_id
-        if not (folder / MANIFEST).exists():
-            raise ModelError(f"{pair} has no model {model_id}", f"Look into {folder.parent}.")
-        (folder / RETIRED).touch()
+        if Path(model_id).name != model_id or not (folder / MANIFEST).exists():
+            raise ModelError(
+                f"{pair} has no model {model_id}",
+                "List them: python run_trader.py models list",
+            )
+        return folder
+
+    def _changed(self, folder: Path) -> None:
+        """Other processes look at the time of the folder above."""
+        os.utime(folder.parent)
         self._listed.clear()
 
     def prune(self, pair: Pair, keep: int = 24) -> int:
-        """Delete all but the newest models of the pair and source; how many went."""
+        """Delete all but the newest models of the pair and source; how many went.
+
+        The model in use and a waiting challenger stay.
+        """
+        kept = {e.id for e in self.entries(pair) if e.state in ("in use", "challenger")}
         known = sorted(
             (str(body.get("trained_at", "")), str(body.get("known_through", "")), folder)
             for folder, body in self._manifests(pair)
-            if self._source in (None, body.get("source"))
+            if self._source in (None, body.get("source")) and folder.name not in kept
         )
+        keep = max(0, keep - len(kept))
         for *_, folder in known[: max(0, len(known) - keep)]:
             shutil.rmtree(folder, ignore_errors=True)
         return max(0, len(known) - keep)
@@ -164,15 +258,55 @@ class ModelStore:
         if home in self._listed and self._listed[home][0] == changed:
             return self._listed[home][1]
         found = []
-        for folder in sorted(home.iterdir()):
-            if folder.name.startswith(".") or (folder / RETIRED).exists():
+        for folder in _folders(home):
+            if (folder / RETIRED).exists():
                 continue
             try:
-                found.append((folder, _read_manifest(folder)))
+                body = _read_manifest(folder)
             except ModelError:
-                found.append((folder, _stand_in(folder)))
+                body = _stand_in(folder)
+            found.append((folder, {**body, "challenger": (folder / CHALLENGER).exists()}))
         self._listed[home] = (changed, tuple(found))
         return self._listed[home][1]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model folder of a pair.
+
+    Attributes:
+        state: `in use`, `earlier`, `challenger`, `retired` or `damaged`.
+        card: None where it cannot be read.
+        note: why it is retired or damaged.
+    """
+
+    id: str
+    state: str
+    source: str
+    known_through: str
+    card: ModelCard | None
+    note: str
+
+
+def _folders(home: Path) -> list[Path]:
+    """The model folders of a pair; half-written ones begin with a dot."""
+    if not home.is_dir():
+        return []
+    return sorted(f for f in home.iterdir() if f.is_dir() and not f.name.startswith("."))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _seal(body: dict[str, Any]) -> str:
+    """Hash of a manifest without its seal."""
+    bare = {name: value for name, value in body.items() if name != SEAL}
+    text = json.dumps(bare, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _drift(arrays: dict[str, npt.NDArray[Any]]) -> DriftReference | None:
@@ -199,11 +333,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         ) from fault
     if not isinstance(body, dict):
         raise ModelError(f"model {folder.name}: the manifest is no JSON object", _REMEDY)
+    if body.get(SEAL) != _seal(body):
+        raise ModelError(
+            f"model {folder.name}: the manifest was changed after it was written", _REMEDY
+        )
+    if body.get("id") != folder.name:
+        raise ModelError(f"model {folder.name}: its manifest is that of {body.get('id')}", _REMEDY)
     return body
 
 
 def _verified(folder: Path, expected: str) -> bytes:
     try:
+        size = (folder / MODEL_FILE).stat().st_size
+        if size > LARGEST_FILE:
+            raise ModelError(f"model {folder.name}: {size:,} bytes are no model", _REMEDY)
         content = (folder / MODEL_FILE).read_bytes()
     except OSError as fault:
         raise ModelError(
@@ -234,6 +377,10 @@ def _packed(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
 
 def _unpacked(content: bytes, folder: Path) -> dict[str, npt.NDArray[Any]]:
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+        if size > LARGEST_UNPACKED:
+            raise ModelError(f"model {folder.name}: unpacks to {size:,} bytes", _REMEDY)
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
@@ -242,14 +389,16 @@ def _unpacked(content: bytes, folder: Path) -> dict[str, npt.NDArray[Any]]:
         ) from fault
 
 
-def _write_folder(folder: Path, content: bytes, body: dict[str, Any]) -> None:
-    """Write beside and rename, so that nobody ever sees half a model."""
+def _write_folder(folder: Path, content: bytes, body: dict[str, Any], mark: str = "") -> None:
+    """Write beside and rename, so that nobody ever sees half a model or a mark too late."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
     try:
         _write_synced(beside / MODEL_FILE, content)
         text = json.dumps(body, indent=1, sort_keys=True, allow_nan=True)
         _write_synced(beside / MANIFEST, text.encode())
+        if mark:
+            _write_synced(beside / mark, b"")
         if folder.exists():
             shutil.rmtree(folder)
         beside.rename(folder)
