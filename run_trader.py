@@ -20,6 +20,7 @@ COMMANDS = {
     "analyze": "one analysis: indicators, patterns, sentiment, signal, plan",
     "trade": "one manual order through the same risk rules",
     "train": "train, validate, promote or keep a model",
+    "models": "models with their lineage; back to an earlier one",
     "status": "balances, positions, orders, limits, model, health",
     "why": "what was decided for a candle and why",
     "report": "what was earned, by day, week and month, after fees",

@@ -2,7 +2,7 @@
 
 A hidden signal with a half-life of three hours moves an hourly market. Champion and challenger
 see it, each through noise of its own; what they say of 1, 6 and 24 hours goes through the real
-test (`trader.learning.promotion.weigh`), looked at every third day, which may stop at any look.
+test (`trader.learning.promotion`), looked at every day, which may stop at any look.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from campaigns.output import Pace, progress, show
 from trader.domain.candles import FloatArray
-from trader.learning.promotion import PairedChances, weigh
+from trader.learning.promotion import PairedChances, evidence_over_time
 from trader.learning.sequential import ENOUGH
 
 HORIZONS = (1, 6, 24)
@@ -65,21 +65,9 @@ def _autoregressive(rng: np.random.Generator, rows: int) -> FloatArray:
 
 def promoted_after(paired: dict[float, PairedChances], days: int) -> int | None:
     """The first day on which the test would promote the challenger, None if on none."""
-    for day in range(2, days + 1, 3):
-        until = day * 86400
-        known = {
-            hours: _before(rows, until - round(hours * 3600)) for hours, rows in paired.items()
-        }
-        if weigh(known)[0] >= ENOUGH:
-            return day
-    return None
-
-
-def _before(rows: PairedChances, moment: int) -> PairedChances:
-    keep = rows.decided_at <= moment
-    return PairedChances(
-        rows.decided_at[keep], rows.champion[keep], rows.challenger[keep], rows.rose[keep]
-    )
+    evidence = evidence_over_time(paired, np.arange(1, days + 1) * 86400)
+    enough = np.flatnonzero(evidence >= ENOUGH)
+    return int(enough[0]) + 1 if len(enough) else None
 
 
 CASES = {

@@ -13,7 +13,7 @@ from trader.domain.errors import JournalError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from trader.domain.events import Event
+    from trader.domain.events import Event, ForecastMade
     from trader.domain.signals import Approval
     from trader.reports.decision import DecisionStory, OrderStory
 
@@ -80,6 +80,7 @@ def document(
             "strategy": signal.strategy,
             "model": signal.model_id or None,
         },
+        "forecast": asdict(story.forecast) if story.forecast else None,
         "verdict": story.verdict,
         "plan": asdict(story.approval) if story.approval else None,
         "refusals": [{"rule": r.rule, "reason": r.reason} for r in story.refusals],
@@ -126,10 +127,35 @@ def lines(story: DecisionStory, mode: str, moment: datetime | None) -> list[str]
     told += [f"{'':<9}- {reason}" for reason in signal.reasons]
     if signal.target_weight is not None:
         told.append(f"{'':<9}- wants {signal.target_weight:.1%} of equity in {signal.pair.base}")
+    if story.forecast is not None:
+        told += _forecast_lines(story.forecast)
     told += _risk_lines(story)
     for order in story.orders:
         told += _order_lines(order)
     told.append(f"{'outcome':<9}{story.outcome}")
+    return told
+
+
+def _forecast_lines(forecast: ForecastMade) -> list[str]:
+    told = [
+        f"{'model' if not place else '':<9}chance of a rise over {c.horizon_hours:g} h "
+        f"{c.probability:.1%} (usual {c.base_rate:.1%}), {c.expected_return:+.2%} expected"
+        for place, c in enumerate(forecast.chances)
+    ]
+    explained = forecast.explained
+    if explained is None:
+        return told
+    from trader.learning.features import feature_texts
+
+    texts = feature_texts()
+    told.append(f"{'':<9}the vote over {explained.horizon_hours:g} h, exactly: "
+                f"{explained.start:.1%} before anything is known")  # fmt: skip
+    told += [
+        f"{'':<9}  {move.moved:+.2%}  {texts.get(move.feature, move.feature)}"
+        for move in explained.moves
+    ]
+    told.append(f"{'':<9}  {explained.rest:+.2%}  all other features")
+    told.append(f"{'':<9}= {explained.vote:.1%}, calibrated {explained.calibrated:.1%}")
     return told
 
 

@@ -1,7 +1,9 @@
 import json
+from dataclasses import replace
 
 from tests.commands.told import EVENTS, SessionEnded, at, write
-from trader.domain.events import Troubled
+from tests.domain.event_samples import SAMPLES
+from trader.domain.events import ForecastMade, Troubled
 
 
 def test_a_refused_signal_names_the_rule_and_its_numbers(data, answer):
@@ -78,3 +80,16 @@ def test_before_the_first_start_why_says_how_to_begin(run):
 def test_a_time_that_is_none_and_a_pair_that_is_none_are_misuse(data, run):
     assert run("why", "BTC/USD", "--at", "yesterday")[0] == 2
     assert run("why", "???")[0] == 2
+
+
+def test_the_forecast_is_shown_with_the_features_that_moved_it_exactly(data, run, answer):
+    made = SAMPLES["ForecastMade"]
+    assert isinstance(made, ForecastMade)
+    write(data, [replace(made, at=at(3), closed_at=at(3)), *EVENTS[-1:]])
+    told = answer("why", "BTC/USD", "--json")["forecast"]["explained"]
+    moved = sum(move["moved"] for move in told["moves"])
+    assert told["start"] + moved + told["rest"] == told["vote"]
+    _, out, _ = run("why", "BTC/USD")
+    assert "chance of a rise over 24 h 56.0% (usual 52.0%)" in out
+    assert "+3.00%" in out
+    assert "= 56.0%, calibrated 55.0%" in out

@@ -17,6 +17,7 @@ from trader.learning.promotion import (
     UNDECIDED,
     PairedChances,
     compare,
+    evidence_over_time,
     paired_chances,
     weigh,
 )
@@ -55,6 +56,15 @@ def test_pairs_at_one_moment_are_one_piece_of_evidence():
     one = stream(2, 10, 0.0, 0.1)[1.0]
     twice = PairedChances(*(np.concatenate([getattr(one, n)] * 2) for n in one.__slots__))
     assert weigh({1.0: twice})[:3] == pytest.approx(weigh({1.0: one})[:3])
+
+
+def test_looking_every_day_shows_what_one_look_at_the_end_would_have_shown():
+    paired = stream(3, 20, 0.0, 0.12)
+    end = max(int(rows.decided_at[-1] + hours * 3600) for hours, rows in paired.items())
+    looks = np.arange(86400, end + 86401, 86400)
+    path = evidence_over_time(paired, looks)
+    assert path[-1] == pytest.approx(weigh(paired)[0])
+    assert path[0] != path[-1]
 
 
 def test_without_common_candles_nothing_is_decided():

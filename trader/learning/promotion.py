@@ -103,6 +103,24 @@ def weigh(paired: Mapping[float, PairedChances]) -> tuple[float, float, int, flo
     )  # fmt: skip
 
 
+def evidence_over_time(paired: Mapping[float, PairedChances], looks: IntArray) -> FloatArray:
+    """The evidence for the challenger that `weigh` would have found at each look.
+
+    Args:
+        paired: horizon in hours → what was said and what came.
+        looks: Unix seconds; a forecast counts once its outcome is known.
+    """
+    found = []
+    for hours, rows in sorted(paired.items()):
+        moments, gaps = _by_moment(rows)
+        weights = np.minimum(np.diff(moments, prepend=moments[0]) / (hours * 3600), 1.0)
+        process = BlockEvidence.bounded(LOSS_BOUND)
+        path = [process.take(g, w) for g, w in zip(gaps.tolist(), weights.tolist(), strict=True)]
+        known = np.searchsorted(moments + round(hours * 3600), looks, side="right")
+        found.append(np.array([1.0, *path])[known])
+    return np.asarray(np.mean(found, axis=0))
+
+
 def compare(
     champion: TradingModel,
     challenger: TradingModel,

@@ -20,6 +20,7 @@ from trader.learning.calibration import FEWEST
 from trader.learning.dataset import Dataset, build_dataset
 from trader.learning.evaluation import Part, Scores, part_of, score
 from trader.learning.features import feature_names
+from trader.learning.honesty import columns_that_see_ahead
 from trader.learning.importance import importance_of
 from trader.learning.labels import BoolArray
 from trader.learning.learner import (
@@ -182,6 +183,7 @@ def train(
     evidence = judged.evidence(
         trials_behind(source, start or datetime.fromtimestamp(now, UTC), trials + tuning)
     )
+    evidence = replace(evidence, leaks=columns_that_see_ahead(histories))
     model = build_model(
         learner, final, horizons=with_base(cards, final), source=source, trained_at=trained_at,
         code_version=code_version,

@@ -15,6 +15,7 @@ from trader.domain.events import (
     CancelIntended,
     EmergencyStopped,
     Event,
+    ForecastMade,
     OrderAccepted,
     OrderEnded,
     OrderFilled,
@@ -31,6 +32,9 @@ from trader.domain.events import (
 from trader.domain.markets import Pair
 from trader.domain.orders import Fill, OrderState
 from trader.domain.signals import Action, Approval, Refusal
+
+_FORECAST_NEAR = 50
+"""Events before a signal among which its forecast lies."""
 
 _INTERRUPTIONS = (SessionEnded, EmergencyStopped, Troubled)
 _ORDER_EVENTS = (
@@ -70,6 +74,7 @@ class DecisionStory:
         orders: orders decided for this candle, protective ones included.
         interruption: what the journal tells after this decision when a later candle was asked
             for that nobody decided on.
+        forecast: what the model said of the candle, None if none spoke.
     """
 
     session: SessionStarted | None
@@ -78,6 +83,7 @@ class DecisionStory:
     refusals: tuple[Refusal, ...]
     orders: tuple[OrderStory, ...]
     interruption: Event | None = None
+    forecast: ForecastMade | None = None
 
     @property
     def verdict(self) -> str:
@@ -136,7 +142,7 @@ def explain(
     approval, refusals = _verdict(journal, number, made)
     return DecisionStory(
         _session(journal, number), made, approval, refusals, _orders(journal, number, made),
-        _interruption(journal, number, moment),
+        _interruption(journal, number, moment), _forecast(journal, number, made),
     )  # fmt: skip
 
 
@@ -179,6 +185,17 @@ def _orders(journal: ReadableJournal, number: int, made: SignalMade) -> tuple[Or
         for order_id, record in view.orders.items()
         if (record.request.pair, record.decided_for) == key
     )
+
+
+def _forecast(journal: ReadableJournal, number: int, made: SignalMade) -> ForecastMade | None:
+    """It is written just before the signal."""
+    for _, event in journal.events(max(0, number - _FORECAST_NEAR), kinds=(ForecastMade,)):
+        assert isinstance(event, ForecastMade)  # noqa: S101 - for the type checker
+        if (event.pair, event.closed_at) == (made.signal.pair, made.signal.closed_at):
+            return event
+        if event.closed_at > made.signal.closed_at:
+            break
+    return None
 
 
 def _session(journal: ReadableJournal, number: int) -> SessionStarted | None:
