@@ -70,6 +70,7 @@ def result() -> BacktestResult:
         "calibration": {"n": 1000, "base_rate": 0.33, "auc": 0.5, "brier": 0.2,
                         "brier_skill": 0.0, "log_loss_skill": 0.0, "ece": 0.1,
                         "ece_noise_95": 0.05},
+        "break_even_hit_rate": 0.25, "intervals": {"sharpe": (0.2, 2.1)},
         "licence": None, "seconds": {}, "digest": "ab" * 32,
     }  # fmt: skip
     baselines = {"buy_and_hold": account("hold"), "trend": account("trend", 0.3)}

@@ -2,13 +2,14 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.reports.sample import account, candles, result
+from tests.reports.sample import START, account, candles, result
 from trader.performance import drawdowns
 from trader.reports.figures import (
     monthly_returns,
@@ -108,3 +109,31 @@ def test_the_report_draws_in_a_browser_without_a_fault(
     view.close()
     assert faults == []
     assert drawn >= 8
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_click_on_a_trade_shows_it_on_its_candles_and_says_why(
+    page: str, browser: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    view = browser.new_page(viewport={"width": 1440, "height": 900}, offline=True)
+    view.goto(path.as_uri())
+    view.wait_for_selector("#reliability .main-svg")
+    row = view.locator("tr.trade").first
+    row.focus()
+    row.press("Enter")
+    told = view.locator("#why-trades-BTC-USD")
+    assert "sell 1 BTC at 31,000 (exit)" in told.inner_text()
+    # What a strategy says is text, whatever it looks like.
+    assert "trend <up>" in told.inner_text()
+    first, last = view.evaluate("document.getElementById('trades-BTC-USD').layout.xaxis.range")
+    assert first < 1000 * (START + timedelta(hours=5)).timestamp()
+    assert 1000 * (START + timedelta(hours=100)).timestamp() < last < 1000 * 1.612e9
+    view.close()
+
+
+def test_figures_stand_beside_their_range_and_the_break_even(page: str) -> None:
+    assert "0.20 to 2.10</small>" in page
+    assert "25% needed to break even" in page

@@ -79,6 +79,7 @@ def layout(**more: Any) -> dict[str, Any]:
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "hovermode": "x unified",
+        "modebar": {"bgcolor": "rgba(255,255,255,0.85)", "color": MUTED, "activecolor": STRATEGY},
         "hoverlabel": {"bgcolor": "white", "bordercolor": GRID, "font": {"size": 12}},
         "height": 340,
     }  # fmt: skip
@@ -116,10 +117,16 @@ def equity_figure(runs: Mapping[str, AccountRun], quote: str) -> Figure:
             "hovertemplate": "%{y:.1%}",
         })  # fmt: skip
     data.sort(key=lambda trace: trace["legendgroup"] == "strategy")  # ours is drawn on top
+    worths = [float(w) for run in runs.values() if len(run.equity) for w in
+              (run.equity.min(), run.equity.max())]  # fmt: skip
+    # Where one account leaves the others far behind, only ratios show all of them.
+    far = bool(worths) and min(worths) > 0 and max(worths) / min(worths) > 5
+    kinds = ("log", "linear") if far else ("linear", "log")
     return {"data": data, "layout": layout(
         height=480,
         xaxis={"type": "date", "anchor": "y2"},
-        yaxis={"domain": [0.36, 1], "tickformat": ",.3~s", "title": {"text": quote}},
+        yaxis={"domain": [0.36, 1], "tickformat": ",.3~s", "title": {"text": quote},
+               "type": kinds[0]},
         yaxis2={"domain": [0, 0.3], "tickformat": ".0%", "title": {"text": "below peak"}},
         updatemenus=[{
             "type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.02,
@@ -127,7 +134,7 @@ def equity_figure(runs: Mapping[str, AccountRun], quote: str) -> Figure:
             "font": {"size": 11, "color": MUTED},
             "buttons": [
                 {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind}]}
-                for kind in ("linear", "log")
+                for kind in kinds
             ],
         }],
     )}  # fmt: skip
@@ -155,6 +162,8 @@ def trades_figure(pair: Pair, candles: Candles, executions: Sequence[Execution])
             "marker": {"color": colour, "symbol": symbol, "size": 10 if len(fills) < 60 else 7,
                        "line": {"color": "white", "width": 1}},
             "text": [_told(e) for e in fills], "hovertemplate": "%{text}<extra></extra>",
+            # Read by the page when one of them is clicked.
+            "customdata": [_why(e) for e in fills],
         })  # fmt: skip
     spread = float(shown.high.max() / shown.low.min()) if len(shown) else 1.0
     return {"data": data, "layout": layout(
@@ -187,6 +196,28 @@ def _told(execution: Execution) -> str:
         f"{fill.filled_at:%Y-%m-%d %H:%M} UTC, {fill.liquidity}, fee "
         f"{float(fill.fee_quote):,.2f} {fill.pair.quote}{_wrapped(words)}"
     )
+
+
+def _why(execution: Execution) -> list[str | float]:
+    """Title, facts and the whole reason as plain text, and the moment in Unix seconds."""
+    fill = execution.fill
+    return [
+        f"{fill.side} {float(fill.quantity):,.6g} {fill.pair.base} at {float(fill.price):,.8g} "
+        f"({execution.purpose})",
+        f"{fill.filled_at:%Y-%m-%d %H:%M} UTC · {fill.liquidity} · worth "
+        f"{float(fill.cost_quote):,.2f} {fill.pair.quote} · fee {float(fill.fee_quote):,.2f} "
+        f"{fill.pair.quote}",
+        _GIVEN.get(str(execution.purpose)) or execution.reason or "No reason was noted.",
+        fill.filled_at.timestamp(),
+    ]
+
+
+_GIVEN = {
+    "stop": "The price fell to the protective stop, which lay at the exchange.",
+    "target": "The price rose to the target.",
+    "flatten": "Everything was sold: an emergency stop.",
+}
+"""Why what nobody decided anew happened."""
 
 
 def _wrapped(text: str, width: int = 70) -> str:

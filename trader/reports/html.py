@@ -74,8 +74,11 @@ def _sections(result: BacktestResult, charts: dict[str, fig.Figure]) -> list[str
                  "After fees and slippage, marked at every candle's close. The yardsticks ran "
                  "through the same engine with the same costs."),
         _section("Trades on candles", _trade_charts(result, chart),
-                 "Drag to zoom, double-click to go back; hover over a triangle to read why."),
-        _section("Numbers", _metrics_table(result)),
+                 "Drag to zoom, double-click to go back; click a triangle to read why. A click "
+                 "on a row of the table of trades below shows that trade here."),
+        _section("Numbers", _metrics_table(result),
+                 "In small print the range that holds nine of ten resampled histories "
+                 "(stationary bootstrap)."),
         _section("Month by month", chart("months", fig.months_figure(result.run)),
                  "Return in per cent."),
         '<div class="pair">',
@@ -169,6 +172,7 @@ def _trade_charts(result: BacktestResult, chart: Any) -> str:
         name = f"trades-{pair.slug}"
         parts.append(f"<h3>{pair}</h3>" if len(result.histories) > 1 else "")
         parts.append(chart(name, fig.trades_figure(pair, candles, result.run.executions)))
+        parts.append(f'<div class="why" id="why-{name}" aria-live="polite"></div>')
     return "".join(parts)
 
 
@@ -186,9 +190,24 @@ def _metrics_table(result: BacktestResult) -> str:
     for name, form, words in METRICS:
         title, _, rest = words.partition(": ")
         explained = f"<small>{html.escape(rest)}</small>" if rest else ""
-        cells = "".join(f"<td>{shown(columns[key].get(name), form)}</td>" for key in keys)
+        cells = "".join(
+            f"<td>{shown(columns[key].get(name), form)}"
+            f"{_range(document, name, form) if key == 'strategy' else ''}</td>"
+            for key in keys
+        )
         rows.append(f"<tr><th>{html.escape(title)}{explained}</th>{cells}</tr>")
     return _table(f"<tr><th></th>{head}</tr>", rows)
+
+
+def _range(document: Mapping[str, Any], name: str, form: str) -> str:
+    """The 90 % range of a figure, and what the share of winners had to be, in small print."""
+    even = document.get("break_even_hit_rate")
+    if name == "hit_rate" and even is not None:
+        return f"<small>{shown(even, form)} needed to break even</small>"
+    found = (document.get("intervals") or {}).get(name)
+    if found is None:
+        return ""
+    return f"<small>{shown(found[0], form)} to {shown(found[1], form)}</small>"
 
 
 def _table(head: str, rows: list[str], *, long: bool = False) -> str:
@@ -248,8 +267,10 @@ def _trade_row(trade: Trade) -> str:
     profit = float(trade.profit_quote)
     share = profit / (float(trade.entry_price) * float(trade.quantity))
     tone = "good" if profit >= 0 else "bad"
+    span = f"{trade.entry_at.timestamp():.0f} {trade.exit_at.timestamp():.0f}"
     return (
-        f"<tr><td>{trade.pair}</td><td>{trade.entry_at:%Y-%m-%d %H:%M}</td>"
+        f'<tr class="trade" tabindex="0" data-chart="trades-{trade.pair.slug}" '
+        f'data-span="{span}"><td>{trade.pair}</td><td>{trade.entry_at:%Y-%m-%d %H:%M}</td>'
         f"<td>{float(trade.entry_price):,.6g}</td><td>{trade.exit_at:%Y-%m-%d %H:%M}</td>"
         f"<td>{float(trade.exit_price):,.6g}</td><td>{float(trade.quantity):,.6g}</td>"
         f'<td class="{tone}">{shown(profit, "+,.2f")}</td>'
@@ -331,6 +352,12 @@ section{padding:18px 20px;margin:0 0 16px;min-width:0}
 white-space:nowrap}
 .card small{color:var(--muted);font-size:12.5px}
 .good b,td.good{color:var(--good)}.bad b,td.bad{color:var(--bad)}
+tbody td small{display:block;color:var(--muted);font-size:12px}
+tr.trade{cursor:pointer}tr.trade:hover,tr.trade:focus-visible{background:var(--back)}
+.why:empty{display:none}.why{margin:8px 0 0;padding:10px 14px;border-left:3px solid var(--own);
+background:var(--back);border-radius:0 8px 8px 0}
+.why p{margin:0;overflow-wrap:anywhere}.why p+p{color:var(--muted);font-size:13.5px}
+.why p.reason{color:var(--ink);font-size:14px;margin-top:4px}
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:16px}
 .pair:empty{display:none}
 .scroll{overflow-x:auto}.scroll.long{max-height:560px;overflow-y:auto}
@@ -377,6 +404,57 @@ _PAGE = """<!doctype html>
     }
     Plotly.newPlot(id, c.data, c.layout, {responsive: true, displaylogo: false,
       modeBarButtonsToRemove: ['lasso2d', 'select2d'], displayModeBar: small ? false : 'hover'});
+  });
+  function tell(id, parts) {
+    var box = document.getElementById('why-' + id);
+    box.textContent = '';
+    parts.slice(0, 3).forEach(function (part, i) {
+      var line = document.createElement('p');
+      if (i === 0) { var b = document.createElement('b'); b.textContent = part; line.append(b); }
+      else line.textContent = part;
+      if (i === 2) line.className = 'reason';
+      box.append(line);
+    });
+  }
+  function show(row) {
+    var id = row.dataset.chart, chart = document.getElementById(id);
+    var span = row.dataset.span.split(' ').map(function (s) { return 1000 * Number(s); });
+    var room = Math.max(0.6 * (span[1] - span[0]), 8 * 3600000);
+    var seen = [span[0] - room, span[1] + room], candles = chart._fullData[0];
+    var low = Infinity, high = 0;
+    for (var i = 0; i < candles.x.length; i++) {
+      var at = +new Date(candles.x[i]);
+      if (at < seen[0] || at > seen[1]) continue;
+      low = Math.min(low, candles.low[i]);
+      high = Math.max(high, candles.high[i]);
+    }
+    var change = {'xaxis.range': seen};
+    if (high > 0) {
+      var scale = chart.layout.yaxis.type === 'log' ? Math.log10 : Number;
+      var edge = 0.05 * (scale(high) - scale(low));
+      change['yaxis.range'] = [scale(low) - edge, scale(high) + edge];
+    }
+    Plotly.relayout(chart, change);
+    chart.scrollIntoView({behavior: 'smooth', block: 'center'});
+    chart.data.forEach(function (trace) {
+      if (!trace.customdata) return;
+      trace.customdata.forEach(function (parts) {
+        if (trace.name === 'sold' && Math.abs(1000 * parts[3] - span[1]) < 1000) tell(id, parts);
+      });
+    });
+  }
+  Object.keys(charts).forEach(function (id) {
+    if (id.indexOf('trades-') === 0)
+      document.getElementById(id).on('plotly_click', function (event) {
+        var point = event.points.find(function (p) { return p.customdata; });
+        if (point) tell(id, point.customdata);
+      });
+  });
+  document.querySelectorAll('tr.trade').forEach(function (row) {
+    row.addEventListener('click', function () { show(row); });
+    row.addEventListener('keydown', function (e) {
+      if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); show(row); }
+    });
   });
 })();
 </script></body></html>
