@@ -2,7 +2,7 @@
 PYTHON := $(if $(wildcard .venv/bin/python),.venv/bin/python,python)
 
 .DEFAULT_GOAL := help
-.PHONY: help install check fix test story golden lock peers image clean
+.PHONY: help install check fix test story golden docs audit lock peers image clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -31,6 +31,13 @@ golden:  ## write the generated files anew; a change in them is explained in CHA
 	$(PYTHON) -m config --markdown > docs/settings.md
 	$(PYTHON) run_trader.py features list --markdown > docs/indicators.md
 	$(PYTHON) scripts/structure.py > PROJECT_STRUCTURE.md
+	$(PYTHON) scripts/reference.py
+
+docs:  ## the documentation site, in build/site; no warning is let through
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+
+audit:  ## known holes, licences and an SBOM of what runs, in build/
+	./scripts/audit.sh
 
 lock:  ## pin the newest versions of what requirements*.in ask for
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate -q -U \

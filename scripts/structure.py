@@ -43,7 +43,8 @@ OTHER_FILES = {
     "Dockerfile, docker-compose.yml, .dockerignore": "the container image; bot and dashboard",
     ".ci/run": "what continuous integration runs",
     "scripts/install.sh": "sets up and runs: the two commands of the README",
-    "docs/": "glossary, one candle, settings, decision records",
+    "docs/, mkdocs.yml": "tutorials, how-to, explanation, reference, decision records; the site",
+    "SECURITY.md, CONTRIBUTING.md": "reporting a weakness; half an hour to a first change",
     "tests/": "mirrors the tree; `test_trader.py` has the user's stories",
 }
 SECTIONS = {

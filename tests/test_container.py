@@ -22,6 +22,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 SERVICES = sorted(COMPOSE["services"])
+OURS = sorted(n for n, s in COMPOSE["services"].items() if s["image"] == "kraken-ai-trader")
 
 
 def tool(name: str) -> str:
@@ -99,10 +100,24 @@ def test_a_container_has_no_rights_it_does_not_need(service):
     told = COMPOSE["services"][service]
     assert (told["read_only"], told["cap_drop"]) == (True, ["ALL"])
     assert told["security_opt"] == ["no-new-privileges:true"]
-    assert set(COMPOSE["volumes"]) == {volume.split(":")[0] for volume in told["volumes"]}
+    named = {v.split(":")[0] for v in told["volumes"] if not v.startswith(".")}
+    assert named <= set(COMPOSE["volumes"])
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_no_container_is_shown_to_the_network(service):
+    ports = COMPOSE["services"][service].get("ports", [])
+    assert {port.split(":")[0] for port in ports} <= {"127.0.0.1"}
+
+
+def test_bot_and_dashboard_start_alone_and_the_rest_by_profile():
+    profiles = {name: s.get("profiles") for name, s in COMPOSE["services"].items()}
+    assert profiles == {
+        "bot": None, "dashboard": None, "sandbox": ["sandbox"], "prometheus": ["metrics"]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("service", OURS)
 def test_the_settings_of_a_container_are_settings_we_know(service):
     given = {
         name: str(value) for name, value in COMPOSE["services"][service]["environment"].items()
@@ -118,15 +133,35 @@ def test_the_dashboard_is_not_started_without_a_password_nor_shown_to_the_networ
     assert [port.split(":")[0] for port in dashboard["ports"]] == ["127.0.0.1"]
 
 
-def test_compose_reads_the_file():
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True,
-                                        check=False).returncode:  # fmt: skip
+def compose_command():
+    """docker compose, as a plugin or alone; .ci/run brings it where it can."""
+    docker, alone = shutil.which("docker"), shutil.which("docker-compose")
+    if docker and not subprocess.run([docker, "compose", "version"], capture_output=True,
+                                     check=False).returncode:  # fmt: skip
+        return [docker, "compose"]
+    if alone is None:
         pytest.skip("no docker compose here")
-    done = subprocess.run([docker, "compose", "config", "--quiet"], cwd=ROOT, check=False,
-                          capture_output=True, text=True,
+    return [alone]
+
+
+def test_compose_reads_the_file():
+    profiles = ["--profile", "sandbox", "--profile", "metrics"]
+    done = subprocess.run([*compose_command(), *profiles, "config", "--quiet"], cwd=ROOT,
+                          check=False, capture_output=True, text=True,
                           env={"DASHBOARD_PASSWORD": "a-long-password"})  # fmt: skip
     assert done.stderr == ""
+
+
+def test_the_unit_of_the_system_is_well_formed(tmp_path):
+    tool_path = shutil.which("systemd-analyze")
+    if tool_path is None:
+        pytest.skip("no systemd here")
+    unit = (ROOT / "deploy" / "kraken-ai-trader.service").read_text()
+    here = tmp_path / "kraken-ai-trader.service"
+    here.write_text(re.sub(r"ExecStart=.*", "ExecStart=/bin/true", unit))
+    done = subprocess.run([tool_path, "verify", here], capture_output=True, text=True, check=False)
+    ours = [line for line in done.stderr.splitlines() if "kraken-ai-trader.service" in line]
+    assert ours == []
 
 
 @pytest.mark.parametrize(("age_s", "well"), [(10, True), (300, False)])

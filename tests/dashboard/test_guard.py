@@ -81,6 +81,24 @@ def test_five_wrong_passwords_lock_the_door_for_a_minute(tmp_path: Path) -> None
     assert web.post("/login", data=right).status_code == 302
 
 
+def test_a_program_may_read_with_the_password_in_the_request_and_do_nothing_else(
+    tmp_path: Path,
+) -> None:
+    web = client(tmp_path, "open sesame")
+    assert web.get("/metrics", auth=("prometheus", "open sesame")).status_code == 200
+    assert web.get("/metrics", auth=("prometheus", "wrong")).status_code == 401
+    answer = web.post("/api/stop", json={}, auth=("prometheus", "open sesame"))
+    assert answer.status_code == 403
+    assert StopSwitch(tmp_path / "data").read() is None
+
+
+def test_guessing_in_the_request_locks_the_door_too(tmp_path: Path) -> None:
+    web = client(tmp_path, "open sesame")
+    for _ in range(5):
+        web.get("/metrics", auth=("x", "wrong"))
+    assert web.get("/metrics", auth=("x", "open sesame")).status_code == 401
+
+
 def test_scripts_and_styles_come_from_here_only(tmp_path: Path) -> None:
     policy = client(tmp_path).get("/").headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy

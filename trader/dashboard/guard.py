@@ -51,11 +51,26 @@ class Guard:
             abort(400, "this name is not served here")
         if request.method not in {"GET", "HEAD", "OPTIONS"} and not _has_token():
             abort(403, "the page is too old or not ours; load it again")
-        if self._password and request.endpoint not in _OPEN and not session.get("in"):
+        if self._password and not (
+            request.endpoint in _OPEN or session.get("in") or self._is_known_machine()
+        ):
             if request.path.startswith(("/api/", "/metrics")):
                 abort(401, "log in first")
             return redirect(url_for("login"))
         return None
+
+    def _is_known_machine(self) -> bool:
+        """Programs may read with the password in the request itself (HTTP Basic, any name)."""
+        given = request.authorization
+        if request.method not in {"GET", "HEAD"} or given is None or given.type != "basic":
+            return False
+        who = request.remote_addr or "?"
+        if self._locked(who):
+            return False
+        if hmac.compare_digest((given.password or "").encode(), self._password.encode()):
+            return True
+        self._failures.setdefault(who, []).append(self._now())
+        return False
 
     def _login(self) -> Any:
         fault, status = "", 200
