@@ -125,3 +125,10 @@ def test_models_of_other_candles_cannot_be_compared():
     with pytest.raises(ModelError, match="no calibrated horizon in common"):
         compare(champion, replace(challenger, card=silent), histories(), end_of(histories()[BTC]))
     assert champion.card.timeframe == FOUR_HOURS
+
+
+def test_models_that_predict_something_else_than_rises_are_not_compared():
+    champion, challenger = champion_and_challenger()
+    other = replace(challenger, card=replace(challenger.card, label="barriers"))
+    with pytest.raises(ModelError, match="does not predict rises"):
+        compare(champion, other, histories(), end_of(histories()[BTC]))

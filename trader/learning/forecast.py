@@ -65,6 +65,7 @@ class Outlook:
         buckets: tells the tenths of the feature values; worked out when asked.
         strange: share of features outside their training range.
         reference: the training values of the features; None from an older model.
+        of_a_rise: its chances are those of a rise: only such are held against what came.
     """
 
     forecasts: dict[float, Forecast] = field(default_factory=dict)
@@ -77,6 +78,7 @@ class Outlook:
     buckets: Callable[[], str] = str
     strange: float = 0.0
     reference: DriftReference | None = None
+    of_a_rise: bool = True
 
     @property
     def main(self) -> Forecast | None:
@@ -85,8 +87,8 @@ class Outlook:
 
     @property
     def chances(self) -> tuple[StatedChance, ...]:
-        """What is said of each horizon, shortest first; nothing while the model abstains."""
-        if self.abstains:
+        """Chances of a rise, shortest horizon first; nothing while the model abstains."""
+        if self.abstains or not self.of_a_rise:
             return ()
         return tuple(
             StatedChance(hours, f.probability, f.base_rate, f.expected_return)

@@ -426,6 +426,7 @@ def _card(
         sleeve_licensed=sleeve_licensed,
         parent=parent,
         refit_days=settings.refit_days,
+        label=settings.label,
     )
 
 

@@ -35,6 +35,8 @@ from trader.learning.licence import Licence
 from trader.learning.shapley import Account, VoteAccount
 
 RECENT_HOURS = 168
+DIRECTION = "direction"
+"""The label whose chances are those of a rise."""
 _CHUNK = 512
 _NAMED = 5
 
@@ -91,6 +93,7 @@ class ModelCard:
         sleeve_licensed: its own entries paid out of sample.
         parent: the training run it belongs to.
         refit_days: how old a model grew in the walk forward that was its test.
+        label: what is predicted.
         importance: of the features, out of fold, the most important first.
     """
 
@@ -113,6 +116,7 @@ class ModelCard:
     sleeve_licensed: bool = False
     parent: str = ""
     refit_days: int = 91
+    label: str = DIRECTION
     importance: tuple[Importance, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -188,6 +192,7 @@ class TradingModel:
             buckets=lambda: "" if self.drift is None else self.drift.buckets(rows[-1]),
             strange=strange,
             reference=self.drift,
+            of_a_rise=self.card.label == DIRECTION,
         )  # fmt: skip
 
     @property
@@ -386,6 +391,7 @@ def _card(body: dict[str, Any]) -> ModelCard:
         sleeve_licensed=bool(body["sleeve_licensed"]),
         parent=str(body["parent"]),
         refit_days=int(body["refit_days"]),
+        label=str(body["label"]),
         importance=tuple(Importance(**item) for item in body["importance"]),
         **{name: datetime.fromisoformat(body[name]) for name in times},
     )

@@ -23,7 +23,7 @@ from trader.domain.candles import Candles, FloatArray, IntArray
 from trader.domain.errors import ModelError
 from trader.domain.markets import Pair
 from trader.learning.dataset import Dataset, build_dataset
-from trader.learning.model import TradingModel
+from trader.learning.model import DIRECTION, TradingModel
 from trader.learning.sequential import ENOUGH, BlockEvidence
 
 PROMOTED, KEPT, UNDECIDED = "promoted", "kept", "undecided"
@@ -161,6 +161,8 @@ def paired_chances(
     """
     for model in (champion, challenger):
         model.check_fits(dataset.timeframe)
+        if model.card.label != DIRECTION:
+            raise ModelError(f"model {model.id} does not predict rises ({model.card.label})")
     shared = _shared_horizons(champion, challenger, dataset)
     begin = max(champion.known_through, challenger.known_through).timestamp()
     found = {}
