@@ -52,16 +52,17 @@ class Bot:
                 os.environ.update(kept)
         return SimpleNamespace(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
 
-    def start(self, *words):
+    def start(self, *words, dashboard=False):
         """The bot in the background, until it has made a decision."""
+        words = words if dashboard else ("--no-dashboard", *words)
         log = (self.folder / "out.txt").open("a+")
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "run_trader.py"), "start", "--no-dashboard", *words],
+            [sys.executable, str(ROOT / "run_trader.py"), "start", *words],
             cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         log.close()
-        self.wait(lambda: self.state().get("pid") == self.process.pid and self.state()["prices"])
+        self.wait(lambda: self.state().get("pid") == self.process.pid and self.state()["prices"], 60)
         return self
 
     def state(self):
