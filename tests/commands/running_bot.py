@@ -62,7 +62,9 @@ class Bot:
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         log.close()
-        self.wait(lambda: self.state().get("pid") == self.process.pid and self.state()["prices"], 60)
+        self.wait(
+            lambda: self.state().get("pid") == self.process.pid and self.state()["prices"], 60
+        )
         return self
 
     def state(self):
