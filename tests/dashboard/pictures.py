@@ -16,6 +16,7 @@ from conftest import _FLAGS
 from trader.dashboard.app import PAGES
 
 TALLEST = 1500
+_WHERE = {"overview": "", "decisions": "decisions?q=approved"}
 _PALETTE = 128
 
 
@@ -28,7 +29,7 @@ def take(url: str, folder: Path, scheme: str, width: int, names: dict[str, str])
         context = browser.new_context(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
         page = context.new_page()
         for name, file in names.items():
-            page.goto(f"{url}/{'' if name == 'overview' else name}")
+            page.goto(f"{url}/{_WHERE.get(name, name)}")
             page.wait_for_selector("body[data-ready]", timeout=30_000)
             if name == "backtests":
                 for box in page.locator("#list input[type=checkbox]").all()[:3]:

@@ -50,7 +50,7 @@ export function gauge(share, mood, label) {
   const arc = "M 10 54 A 40 40 0 0 1 90 54", part = Math.max(0, Math.min(1, share || 0)) * 100;
   return svg("svg", { viewBox: "0 0 100 60", class: "gauge", role: "img", "aria-label": label },
     svg("path", { d: arc, class: "track", pathLength: 100 }),
-    svg("path", { d: arc, class: `fill ${mood}`, pathLength: 100, "stroke-dasharray": `${part} 200` }));
+    ...(part > 0 ? [svg("path", { d: arc, class: `fill ${mood}`, pathLength: 100, "stroke-dasharray": `${part} 200` })] : []));
 }
 
 export function ago(seconds) {
