@@ -31,7 +31,7 @@ class LearningSettings:
     refit_days: int = 91
     embargo_hours: float = 24.0
     least_days: int = 120
-    rows_per_fit: int = 12_000
+    rows_per_fit: int = 30_000
     calibration_days: int = 1461
     round_trip_cost: float = 0.0170
     volatility_target: float = 0.40
