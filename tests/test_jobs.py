@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,23 @@ def test_short_histories_are_tested_in_shorter_steps(days, refit):
     )  # fmt: skip
     assert settings.refit_days == refit
     assert settings.round_trip_cost == pytest.approx(0.017)
+
+
+def test_a_child_that_takes_more_than_its_budget_fails_alone():
+    greedy = (
+        "import numpy as np\n"
+        "from trader.jobs import _limit_memory\n"
+        "np.ones(10)\n"
+        "_limit_memory(150)\n"
+        "kept = np.ones(5_000_000)\n"  # 40 MB: fine
+        "try:\n    np.ones(40_000_000)\nexcept MemoryError:\n    print('refused')\n"
+    )
+    said = subprocess.run([sys.executable, "-c", greedy], capture_output=True, text=True)
+    assert said.stdout.strip() == "refused"
+
+
+def test_a_training_that_cannot_fit_is_an_outcome_with_a_reason(tmp_path):
+    small = replace(request(tmp_path), settings=replace(SETTINGS, memory_mb=100))
+    outcome = train_in_child(small).wait(60)
+    assert not outcome.succeeded
+    assert "the budget is 100 MB" in outcome.reason

@@ -251,6 +251,8 @@ def _in_child(body: dict[str, Any], news: Any) -> None:
     _end_with_parent()
     with contextlib.suppress(OSError):
         os.nice(NICE)
+    import trader.learning.training  # noqa: F401 - the budget is for data, not for libraries
+
     _limit_memory(body["settings"].memory_mb)
 
     def tell(done: float, what: str) -> None:

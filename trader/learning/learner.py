@@ -19,6 +19,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from trader.domain.candles import FloatArray
+from trader.domain.errors import ModelError
 from trader.learning.calibration import (
     FEWEST,
     MEAN_KEPT,
@@ -244,6 +245,7 @@ class Learner:
         seen = self.known(horizon, moment, self.settings.calibration_days)
         if len(seen) < FEWEST:
             return None, None
+        self._must_be_known(seen.known_at, moment, "the calibration")
         weights = np.full(len(seen), 1.0 / self.overlap(horizon))
         scaled = np.clip(np.log1p(seen.returns) / seen.sigma, -4.0, 4.0)
         return (
@@ -279,6 +281,8 @@ class Learner:
         for place, table in enumerate(self.dataset.tables):
             # Counted back from the newest, so that the rows do not depend on where it begins.
             mine = rows[place][::-1][::stride][::-1]
+            known = self.dataset.labels[horizon][place].known_at[mine]
+            self._must_be_known(known, moment, f"a training on {self.dataset.pairs[place]}")
             picked.append(table.matrix[mine])
             outcomes.append(self.dataset.labels[horizon][place].up[mine])
             weights.append(self._uniqueness[horizon][place][mine])
@@ -289,6 +293,21 @@ class Learner:
             found, up, self._weights(np.concatenate(weights), moments, moment),
             self._columns(found, up, moments), int(moments.min(initial=moment)),
         )  # fmt: skip
+
+    def _must_be_known(self, known_at: npt.NDArray[np.int64], moment: int, what: str) -> None:
+        """Stop where an outcome is used before its time, whatever chose the rows.
+
+        Raises:
+            ModelError: the fault is in the program or in a part of one's own, not in the data.
+        """
+        early = int((known_at + self._embargo > moment).sum())
+        if early:
+            at = datetime.fromtimestamp(moment, UTC)
+            raise ModelError(
+                f"{what} at {at:%Y-%m-%d %H:%M} UTC would use {early:,} outcomes that were not "
+                f"known {self.settings.embargo_hours:g} h before: rows must be purged",
+                "Choose rows with Labels.known_before.",
+            )
 
     def _weights(
         self, uniqueness: FloatArray, moments: npt.NDArray[np.int64], moment: int

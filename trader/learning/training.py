@@ -383,14 +383,19 @@ def _short(histories: Mapping[Pair, Candles]) -> bool:
 
 
 def _verdict(evidence: Evidence, settings: LearningSettings, pooled: bool) -> Licence:
+    """The licence's verdict, and what it cannot know of how the test was made."""
     verdict = judge(evidence, seed=settings.seed)
-    if not pooled:
+    against = []
+    if settings.round_trip_cost <= 0:
+        against.append("tested without costs: no result says anything then")
+    if pooled:
+        against.append(
+            f"less than {ALONE_DAYS} days of its own history: judged together with the other "
+            "stored markets, which says nothing certain of this one"
+        )
+    if not against:
         return verdict
-    reason = (
-        f"less than {ALONE_DAYS} days of its own history: judged together with the other stored "
-        "markets, which says nothing certain of this one"
-    )
-    return Licence(False, (reason, *(() if verdict.granted else verdict.reasons)))
+    return Licence(False, (*against, *(() if verdict.granted else verdict.reasons)))
 
 
 def check_memory(
