@@ -26,7 +26,7 @@ from trader.domain.events import Event
 from trader.domain.markets import Pair
 from trader.domain.orders import Liquidity, OrderType, Side
 from trader.domain.portfolio import Portfolio
-from trader.domain.signals import Action, Approval, Refusal, Signal
+from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.sandbox import SandboxExchange
 from trader.learning.licence import inherited_trials, trials_in_words
@@ -190,8 +190,35 @@ class Incidents:
         return StopRequest("a rehearsal", self.flatten, "rehearsal", self.stop[0].isoformat())
 
 
+class SharedAnalyzer(MarketAnalyzer):
+    """For several accounts on one prepared history: what one has looked at the next looks up.
+
+    Beside the history itself a backtest shows nothing (no book, no outside sentiment), so a pair
+    and how much of it is known decide what is seen.
+    """
+
+    MOST = 60_000
+
+    def __init__(self, threads: int = 1) -> None:
+        super().__init__(threads)
+        self._seen: dict[tuple[Pair, int], Snapshot] = {}
+
+    def analyze(self, pair: Pair, candles: Candles, **more: Any) -> Snapshot:
+        """See `MarketAnalyzer.analyze`."""
+        known = pair, len(candles)
+        found = self._seen.get(known)
+        if found is None:
+            found = super().analyze(pair, candles, **more)
+            if len(self._seen) < self.MOST:
+                self._seen[known] = found
+        return found
+
+
 class FullWeight(RiskManager):
     """What a yardstick is judged by: it may put its whole share in, without a stop."""
+
+    def change(self, portfolio: Portfolio, now: datetime) -> None:
+        """The owner's limits are not asked, so their state does not change."""
 
     def review(
         self, signal: Signal, portfolio: Portfolio, market: MarketView, now: datetime
@@ -239,7 +266,7 @@ class Arena:
             if settings.finest_path:
                 paths = load_paths(settings.store, histories, span.start, span.end)
         with watch.phase("analyze"):
-            analyzer = MarketAnalyzer(threads=os.cpu_count() or 1)
+            analyzer = SharedAnalyzer(threads=os.cpu_count() or 1)
             for pair, candles in histories.items():
                 analyzer.prepare(pair, candles)
         return cls(settings, histories, analyzer, paths)

@@ -3,16 +3,22 @@
 import csv
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from commands.common import guarded
-from scripts.backtest import command
-from scripts.backtest_run import too_good
+from config import load_config
+from market_analyzer import MarketAnalyzer
+from risk_manager import RiskManager
+from scripts.backtest import Progress, command
+from scripts.backtest_run import Arena, RunSettings, Stopwatch, limits_of, too_good
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.markets import Pair
+from trader.simulation.backtest import Span
+from trader.simulation.costs import Costs
 from trader.storage.history import HistoryStore
 
 HOUR = Timeframe(3600)
@@ -206,6 +212,25 @@ def test_harder_models_of_execution_are_chosen_by_options_said_and_are_other_tri
     }  # fmt: skip
     assert hard["digest"] != usual["digest"]
     assert hard["trials"] == usual["trials"] + 1
+
+
+def test_accounts_that_share_an_analysis_trade_as_if_each_had_its_own(home: Path) -> None:
+    config = load_config(None, {"DATA_DIR": str(home / "data")})
+    span = Span.of_days(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 10, tzinfo=UTC))
+    settings = RunSettings(
+        config, HistoryStore(home / "data"), (BTC, ETH), HOUR, span, "sma-cross", Costs(),
+        Decimal(10_000),
+    )  # fmt: skip
+    shared = Arena.open(settings, Stopwatch())
+    own = Arena(settings, shared.histories, MarketAnalyzer(), shared.paths)
+    for pair, candles in own.histories.items():
+        own.analyzer.prepare(pair, candles)
+    risk = RiskManager(limits_of(settings))
+    runs = [
+        arena.trade("x", "sma-cross", risk, None, Progress(quiet=True)).digest
+        for arena in (shared, shared, own)
+    ]
+    assert len(set(runs)) == 1
 
 
 def test_what_is_too_good_to_be_true_is_said() -> None:

@@ -111,10 +111,15 @@ class Snapshot:
         # Built by hand: this is asked for at every candle, and JSON would take most of the time.
         sentiment = sorted(self.sentiment.items())
         seen = f"{self.pair}|{self.closed_at:%Y-%m-%dT%H:%M:%S}|{self.price!r}|{sentiment!r}"
+        held = rows.digests.get(self.index)
+        if held is not None and held[0] == seen:
+            return held[1]
         digest = hashlib.sha256(seen.encode())
         digest.update(rows.names)
         digest.update(rows.row(self.index))
-        return digest.hexdigest()[:16]
+        short = digest.hexdigest()[:16]
+        rows.digests[self.index] = seen, short
+        return short
 
 
 class _PackedRows:
@@ -130,6 +135,8 @@ class _PackedRows:
         self._start = -1
         self._block: list[bytes] = []
         self._asked = False
+        # Several accounts on one history ask for the same ones.
+        self.digests: dict[int, tuple[str, str]] = {}
 
     def row(self, index: int) -> bytes:
         """The values at one candle; NaN and zero in one form each."""
