@@ -34,6 +34,7 @@ setup(
     license_files=["MIT_LICENSE"],
     python_requires=">=3.11",
     install_requires=requirements(),
+    extras_require={"cluster": ["distributed"]},
     py_modules=sorted({path.stem for path in HERE.glob("*.py")} - NOT_INSTALLED),
     packages=find_packages(include=["trader", "trader.*", "commands", "commands.*", "scripts"]),
     package_data={"": ["**/*.*"]},

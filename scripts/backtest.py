@@ -104,7 +104,12 @@ def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
 @click.option("--exchange", default="kraken", show_default=True, help="Whose candles.")
 @click.option("--sweep", "sweeps", multiple=True, metavar="NAME=V1,V2",
               help="Try each value of a setting; again for a grid.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes; 0 is one a core.")
+@click.option("--tune", type=click.IntRange(0, 20_000), default=0, metavar="N",
+              help="Let Optuna choose N variants; --sweep takes LOW..HIGH too.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(0), default=0, help="At once; 0 is one a core.")
+@click.option("--cluster", default="", metavar="ADDRESS", help="An existing Dask scheduler.")
+@click.option("--engine", type=click.Choice(["auto", "compiled", "steps"]), default="auto",
+              show_default=True, help="Of sweeps: machine code where it can.")  # fmt: skip
 @click.option(
     "--verify",
     is_flag=True,
@@ -117,6 +122,9 @@ def command(
     verify: bool,
     sweeps: tuple[str, ...],
     jobs: int,
+    tune: int,
+    cluster: str,
+    engine: str,
     **words: Any,
 ) -> None:
     """Trade history with the strategy and show what would have been left, after all costs.
@@ -128,10 +136,14 @@ def command(
     Example:
       python scripts/backtest.py --pair BTC/USD --start 2021-01-01 --end 2021-12-31
       python scripts/backtest.py --pair BTC/USD --sweep STOP_ATR_MULTIPLE=2,3,4,5
+      python scripts/backtest.py --pair BTC/USD --sweep RISK_REWARD=1..6 --tune 100
     """
     progress = Progress(quiet=as_json)
+    if tune and not sweeps:
+        raise UsageError("--tune needs to know what", "Add --sweep STOP_ATR_MULTIPLE=1..6.")
     if sweeps:
-        _sweep(sweeps, jobs, words, out, progress, as_json=as_json)
+        wishes = {"jobs": jobs, "tune": tune, "cluster": cluster, "engine": engine}
+        _sweep(sweeps, wishes, words, out, progress, as_json=as_json)
         return
     settings = Builder(words)(())
     if verify:
@@ -192,22 +204,24 @@ def _verify(settings: RunSettings, progress: Progress, *, as_json: bool) -> None
 
 def _sweep(
     texts: tuple[str, ...],
-    jobs: int,
+    wishes: dict[str, Any],
     words: dict[str, Any],
     out: Path | None,
     progress: Progress,
     *,
     as_json: bool,
 ) -> None:
-    from scripts.backtest_sweep import print_sweep, read_sweeps, sweep, write_sweep
+    from scripts.backtest_sweep import Wishes, print_sweep, sweep, write_sweep
 
-    document = sweep(read_sweeps(texts), Builder(words), jobs, progress)
+    document = sweep(texts, Builder(words), progress, Wishes(**wishes))
     if out is not None:
         write_sweep(document, out)
     if as_json:
         print_json(document)
-    else:
-        print_sweep(document)
+        return
+    print_sweep(document)
+    if out is not None:
+        say(f"report: {out / 'sweep.html'}")
 
 
 class Builder:

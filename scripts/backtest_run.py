@@ -440,7 +440,9 @@ def _judge(
 def _baselines(
     arena: Arena, run: AccountRun, risk: RiskManager, shown: Shown
 ) -> dict[str, AccountRun]:
-    """The yardsticks through the same engine; the strategy's own run where it is one of them."""
+    """The yardsticks through the same rules; the strategy's own run where it is one of them."""
+    from scripts.backtest_fast import yardstick
+
     free = FullWeight(risk.limits)
     wanted = {
         "buy_and_hold": ("buy and hold", "buy-and-hold", free),
@@ -450,7 +452,8 @@ def _baselines(
     return {
         key: run
         if (strategy, judge) == (run.name, risk)
-        else arena.trade(name, strategy, judge, None, shown)
+        else yardstick(arena, name, strategy, judge)
+        or arena.trade(name, strategy, judge, None, shown)
         for key, (name, strategy, judge) in wanted.items()
     }
 

@@ -10,18 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from trader.domain.candles import FloatArray, IntArray
-from trader.domain.portfolio import Trade
 
 DAY = 86400
 DAYS_PER_YEAR = 365
 EULER_GAMMA = 0.5772156649015329
 _NORMAL = NormalDist()
+
+
+class Closed(Protocol):
+    """What the figures want to know of a closed trade."""
+
+    @property
+    def profit_quote(self) -> Decimal | float:
+        """After fees."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ def measure(
     start_equity: float,
     *,
     invested: FloatArray | None = None,
-    trades: Sequence[Trade] = (),
+    trades: Sequence[Closed] = (),
     traded_quote: float = 0.0,
     fees_quote: float = 0.0,
     trials: int = 1,
@@ -186,14 +195,14 @@ def max_drawdown(equity: FloatArray) -> float:
     return float(drawdowns(equity).max()) if len(equity) else 0.0
 
 
-def hit_rate(trades: Sequence[Trade]) -> float:
+def hit_rate(trades: Sequence[Closed]) -> float:
     """Share of closed trades that earned money after fees."""
     if not trades:
         return math.nan
     return sum(t.profit_quote > 0 for t in trades) / len(trades)
 
 
-def profit_factor(trades: Sequence[Trade]) -> float:
+def profit_factor(trades: Sequence[Closed]) -> float:
     """Sum of gains over sum of losses, after fees; infinite without a loss."""
     gains = float(sum(t.profit_quote for t in trades if t.profit_quote > 0))
     losses = -float(sum(t.profit_quote for t in trades if t.profit_quote < 0))
@@ -202,7 +211,7 @@ def profit_factor(trades: Sequence[Trade]) -> float:
     return gains / losses
 
 
-def break_even_hit_rate(trades: Sequence[Trade]) -> float:
+def break_even_hit_rate(trades: Sequence[Closed]) -> float:
     """Share of trades that must earn money for the account to keep its worth, after all costs.
 
     loss / (gain + loss), with the mean gain and the mean loss of the closed trades as they were

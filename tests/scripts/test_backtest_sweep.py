@@ -1,14 +1,20 @@
 """Claims about `--sweep`."""
 
+import contextlib
 import csv
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scripts.backtest_sweep import combinations, read_sweeps
-from tests.scripts.test_backtest import DAYS, home, run
+from tests.scripts.test_backtest import DAYS, history, home, run
 from trader.domain.errors import UsageError
+from trader.domain.markets import Pair
+from trader.simulation import kernel
+from trader.storage.history import HistoryStore
 
 __all__ = ["home"]
 GRID = ["--sweep", "stop_atr_multiple=1,3", "--sweep", "TAKER=0,50"]
@@ -34,33 +40,122 @@ def test_a_grid_of_millions_is_refused_at_once() -> None:
         read_sweeps([f"A={many}", f"B={many}"])
 
 
+def document(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert run(*BASE, *words, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
 def test_each_variant_is_the_backtest_with_that_setting_and_counts_as_a_try(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(*BASE, *GRID, "--jobs", "1", "--out", "o", "--json") == 0
-    document = json.loads(capsys.readouterr().out)
-    assert [row["values"]["TAKER"] for row in document["runs"]] == ["0", "50", "0", "50"]
-    assert document["trials"] == 416
+    found = document(capsys, *GRID, "--jobs", "1", "--out", "o")
+    assert [row["values"]["TAKER"] for row in found["runs"]] == ["0", "50", "0", "50"]
+    assert found["trials"] == 416
     monkeypatch.setenv("STOP_ATR_MULTIPLE", "3")
     assert run(*BASE, "--taker", "50", "--json") == 0
     alone = json.loads(capsys.readouterr().out)
-    assert alone["digest"] == document["runs"][3]["digest"]
+    assert alone["metrics"]["total_return"] == found["runs"][3]["metrics"]["total_return"]
+    assert alone["metrics"]["fees_quote"] == pytest.approx(
+        found["runs"][3]["metrics"]["fees_quote"]
+    )
     assert alone["trials"] == 416
     with (home / "o" / "sweep.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["STOP_ATR_MULTIPLE"] for row in rows] == ["1", "1", "3", "3"]
-    assert float(rows[0]["sharpe"]) == document["runs"][0]["metrics"]["sharpe"]
+    assert float(rows[0]["sharpe"]) == found["runs"][0]["metrics"]["sharpe"]
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_same_as_one(
+def test_both_engines_give_the_same_sweep(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick, slow = (
+        document(capsys, *GRID, "--jobs", "2", "--engine", engine)
+        for engine in ("compiled", "steps")
+    )
+    assert quick["engines"] == {"compiled": 4}
+    assert slow["engines"] == {"step by step": 4}
+    assert [r["digest"] for r in quick["runs"]] == [r["digest"] for r in slow["runs"]]
+    for ours, theirs in zip(quick["runs"], slow["runs"], strict=True):
+        assert ours["metrics"] == pytest.approx(theirs["metrics"], rel=1e-9)
+
+
+def test_what_the_compiled_engine_does_not_cover_runs_step_by_step_and_is_said(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    documents = []
-    for jobs in ("1", "2"):
-        assert run(*BASE, *GRID, "--jobs", jobs, "--json") == 0
-        documents.append(json.loads(capsys.readouterr().out))
-    assert documents[0]["runs"] == documents[1]["runs"]
+    two = ["--pair", "BTC/USD,ETH/USD"]
+    found = document(capsys, *two, "--sweep", "STOP_ATR_MULTIPLE=2", "--jobs", "1")
+    assert found["engines"] == {"step by step": 1}
+    assert found["notes"] == ["step by step, because several pairs share one account"]
+    assert run(*BASE, *two, "--sweep", "STOP_ATR_MULTIPLE=2", "--engine", "compiled") == 2
+    assert "several pairs" in capsys.readouterr().err
+
+
+def test_a_killed_sweep_goes_on_where_it_stopped_and_every_variant_is_counted_once(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, done = kernel.trade, []
+
+    def mortal(*words: Any) -> kernel.FastRun:
+        done.append(1)
+        if len(done) == 4:  # the look at the first candles, two variants, and death
+            raise KeyboardInterrupt
+        return real(*words)
+
+    monkeypatch.setattr(kernel, "trade", mortal)
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        run(*BASE, *GRID, "--jobs", "1")
+    monkeypatch.setattr(kernel, "trade", real)
+    capsys.readouterr()
+    found = document(capsys, *GRID, "--jobs", "1")
+    assert found["resumed"] == 2
+    assert found["trials"] == 416
+    assert document(capsys, *GRID, "--jobs", "1")["resumed"] == 4
+
+
+def test_other_candles_make_other_variants(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert document(capsys, *GRID, "--jobs", "1")["resumed"] == 0
+    shutil.rmtree(home / "data" / "history", ignore_errors=True)
+    for old in (home / "data").rglob("*.parquet"):
+        old.unlink()
+    HistoryStore(home / "data").append(Pair("BTC", "USD"), history(24 * 90, 3), "test")
+    assert document(capsys, *GRID, "--jobs", "1")["resumed"] == 0
+
+
+def test_tuning_chooses_within_the_space_the_same_way_each_time(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = ["--sweep", "STOP_ATR_MULTIPLE=1..4:0.5", "--sweep", "TAKER=0,50", "--tune", "20"]
+    first = document(capsys, *space)
+    assert 8 <= len(first["runs"]) <= 16
+    assert first["tuned"] == 20
+    assert {row["values"]["STOP_ATR_MULTIPLE"] for row in first["runs"]} <= {
+        "1.0", "1.5", "2.0", "2.5", "3.0", "3.5", "4.0"
+    }  # fmt: skip
+    assert first["best"]["values"]["TAKER"] == "0"
+    again = document(capsys, *space)
+    assert again["runs"] == first["runs"]
+    assert again["resumed"] == len(first["runs"])
+
+
+def test_a_range_needs_tuning_and_tuning_a_space(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BASE, "--sweep", "STOP_ATR_MULTIPLE=1..4") == 2
+    assert "--tune" in capsys.readouterr().err
+    assert run(*BASE, "--tune", "10") == 2
+    assert "--sweep" in capsys.readouterr().err
+
+
+def test_the_report_has_a_heat_map_with_the_plateau_framed(home: Path) -> None:
+    assert run(*BASE, *GRID, "--jobs", "1", "--out", "o") == 0
+    page = (home / "o" / "sweep.html").read_text()
+    assert page.count("<td class=chosen") == 1
+    assert "http" not in page
+
+
+def test_without_a_scheduler_the_cluster_is_one_clear_line(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(*BASE, *GRID, "--cluster", "nowhere") == 2
+    assert "scheduler" in capsys.readouterr().err
 
 
 def test_an_unknown_name_or_a_value_out_of_range_is_one_line_before_any_work(

@@ -47,6 +47,15 @@ def save_json(document: Any, path: Path) -> Path:
     return _save(path, _json(document))
 
 
+def save_text(text: str, path: Path) -> Path:
+    """A text as it is.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    return _save(path, text)
+
+
 def save_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], path: Path) -> Path:
     """Write a CSV file with a header; the file is replaced whole.
 

@@ -20,13 +20,13 @@ SLOW = 50
 @strategy("sma-cross", f"in while the mean of {FAST} closes is above the mean of {SLOW}")
 def sma_cross(situation: Situation) -> Signal:
     """Simple moving averages, in candles."""
-    return _cross(situation, "sma-cross", _sma)
+    return _cross(situation, "sma-cross", sma)
 
 
 @strategy("ema-cross", f"in while the EMA of {FAST} closes is above the EMA of {SLOW}")
 def ema_cross(situation: Situation) -> Signal:
     """Exponential moving averages, in candles."""
-    return _cross(situation, "ema-cross", _ema)
+    return _cross(situation, "ema-cross", ema)
 
 
 def _cross(
@@ -44,15 +44,24 @@ def _cross(
     return towards(situation, 1.0 if fast > slow else 0.0, 1.0, (text,), name=name)
 
 
-def _sma(close: FloatArray, window: int) -> FloatArray:
+def sma(close: FloatArray, window: int) -> FloatArray:
+    """Mean of the last `window` closes, NaN for the first ones.
+
+    Added up in one fixed order, the oldest first, so that the compiled engine and a part of the
+    history give the very same floats.
+    """
     mean = np.full(len(close), np.nan)
-    if len(close) >= window:
-        windows = np.lib.stride_tricks.sliding_window_view(close, window)
-        mean[window - 1 :] = windows.mean(axis=1)
+    count = len(close) - window + 1
+    if count > 0:
+        total = np.zeros(count)
+        for offset in range(window):
+            total += close[offset : offset + count]
+        mean[window - 1 :] = total / window
     return mean
 
 
-def _ema(close: FloatArray, window: int) -> FloatArray:
+def ema(close: FloatArray, window: int) -> FloatArray:
+    """Exponential mean of the closes with that span, NaN while fewer were seen."""
     mean = ewma(close, window)
     mean[: window - 1] = np.nan
     return mean

@@ -1,0 +1,564 @@
+"""The compiled engine: a rule strategy over a long history in milliseconds.
+
+It trades as the step-by-step engine does, to the last unit, and is held to it by digest. What it
+does not cover is named by `NotCovered`, before or after the run, and then the step-by-step engine
+is the one to ask; it never gives a different answer quietly.
+
+Covered: one pair; strategies that are a weight for each candle (`sma-cross`, `ema-cross`,
+`trend`, `vol-target-hold`, `buy-and-hold`); market orders with stop and target; all limits and
+caps of one pair; fees of the date; slippage; holes in the history.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trader.domain.candles import Candles, FloatArray, IntArray
+from trader.domain.events import (
+    Event,
+    OrderFilled,
+    OrderIntended,
+    SignalMade,
+    TradeApproved,
+    TradeRefused,
+)
+from trader.domain.markets import MarketRules, unit_of
+from trader.domain.orders import (
+    Fill,
+    Liquidity,
+    OrderRequest,
+    OrderType,
+    Purpose,
+    Side,
+    make_order_id,
+)
+from trader.domain.portfolio import Portfolio
+from trader.domain.signals import HELD_AT_LIMIT, Action
+from trader.risk.limits import RiskLimits
+from trader.risk.stops import daily_atr_series
+from trader.simulation.backtest import Span
+from trader.simulation.costs import FEE_TABLES, Costs
+from trader.simulation.path import from_us, to_us
+from trader.simulation.runs import AccountRun, Execution
+from trader.strategies.registry import DUST, StrategySettings
+from trader.strategies.weights import WEIGHTS
+
+_DIGEST_DECIMALS = 10
+_MOST_DECIMALS = 8
+_LARGEST = 4_000_000_000_000_000_000
+_RULES = ("", "drawdown", "daily-loss", "losing-streak", "no-stop", HELD_AT_LIMIT, "minimum-size")
+_ENDS = {
+    1: "a result lies too near to a rounding step to be certain",
+    2: "something rare happened that only the step-by-step engine follows",
+    4: "the amounts are too large for whole numbers of 64 bits",
+}
+# What the compiled rules know of; a setting added later counts as unknown until it is built in.
+_KNOWN_LIMITS = frozenset(
+    [
+        "risk_per_trade",
+        "max_position_fraction",
+        "max_exposure",
+        "max_correlated_exposure",
+        "stop_atr_multiple",
+        "risk_reward",
+        "max_daily_loss",
+        "max_drawdown",
+        "max_consecutive_losses",
+        "cool_down",
+        "max_open_positions",
+        "confidence_threshold",
+        "edge_margin",
+        "max_spread",
+        "max_data_age",
+        "smallest_addition",
+        "volatility_target",
+        "kelly_share",
+        "emergency_stop",
+    ]
+)
+_KNOWN_COSTS = frozenset(
+    ["maker", "taker", "slippage", "volume_share", "tiers_by_volume", "walks_book", "queue_share"]
+)
+_DECISION = {Action.HOLD: 1, Action.BUY: 2, Action.SELL: 3}
+_ORDER = {Purpose.ENTRY: 2, Purpose.EXIT: 3, Purpose.STOP: 4, Purpose.TARGET: 5}
+
+
+class NotCovered(Exception):
+    """Why the compiled engine does not do this run."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Market:
+    """A history as whole numbers, shared by all runs on it.
+
+    Attributes:
+        whole: all candles; `candles` are those that a run can meet.
+        decimals: of a whole unit of price.
+        prices: open, high, low and close in these units.
+        atr: daily average true range after each candle, quote.
+    """
+
+    whole: Candles
+    candles: Candles
+    rules: MarketRules
+    decimals: int
+    prices: tuple[IntArray, IntArray, IntArray, IntArray]
+    atr: FloatArray
+    kept: dict[Any, FloatArray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, whole: Candles, rules: MarketRules, start: datetime) -> Market:
+        """Prepare a history.
+
+        Args:
+            whole: all candles, those before the start for warming up.
+            rules: of the market.
+            start: nothing is decided earlier.
+
+        Raises:
+            NotCovered: if its prices are no decimals of a few digits.
+        """
+        candles = whole.between(start - whole.timeframe.delta, None)
+        atr = daily_atr_series(whole)[len(whole) - len(candles) :]
+        columns = (candles.open, candles.high, candles.low, candles.close)
+        for decimals in range(rules.price_decimals, _MOST_DECIMALS + 1):
+            found = [_whole(column, decimals) for column in columns]
+            if all(column is not None for column in found):
+                o, h, low, c = (column for column in found if column is not None)
+                return cls(whole, candles, rules, decimals, (o, h, low, c), atr)
+        raise NotCovered(f"prices have more than {_MOST_DECIMALS} decimals")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One account to be traded.
+
+    Attributes:
+        limits: what the owner allows; None for a yardstick that may put its whole share in.
+    """
+
+    strategy: str
+    settings: StrategySettings
+    limits: RiskLimits | None
+    costs: Costs
+    span: Span
+    cash: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """What the figures want to know of a closed trade."""
+
+    profit_quote: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FastRun:
+    """What a run came to.
+
+    Attributes:
+        times: Unix seconds of the marks; with them equity in quote and the share invested.
+        log: approvals, orders and fills in their order (`compiled.LOG_WIDTH`).
+        actions: what was decided at each moment; `refusals` which rule said no.
+        profits: of each sale, quote, after fees.
+    """
+
+    market: Market
+    task: Task
+    moments: IntArray
+    times: IntArray
+    equity: FloatArray
+    invested: FloatArray
+    log: IntArray
+    actions: npt.NDArray[np.int8]
+    refusals: npt.NDArray[np.int8]
+    profits: FloatArray
+    traded_quote: float
+    fees_quote: float
+
+    @property
+    def trades(self) -> list[_Closed]:
+        """Every sale as a closed trade."""
+        return [_Closed(profit) for profit in self.profits.tolist()]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over decisions, orders and fills in numbers; see `digest_of_events`."""
+        rules = self.market.rules
+        more = np.array(
+            [1, 1, 10 ** (_DIGEST_DECIMALS - _lot_decimals(rules)),
+             10 ** (_DIGEST_DECIMALS - self.market.decimals)],
+            dtype=np.int64,
+        )  # fmt: skip
+        rows = self.log[:, 1:].copy()
+        rows[:, 2] *= more[2]
+        rows[:, 3] *= more[3]
+        fills = rows[:, 0] == 6
+        rows[:, 4] *= np.where(fills, 10 ** (_DIGEST_DECIMALS - rules.cost_decimals), more[3])
+        rows[:, 5] *= 10 ** (_DIGEST_DECIMALS - rules.cost_decimals)
+        decided = self.actions > 0
+        return _digest(self.actions[decided], self.refusals[decided], rows)
+
+    def account_run(self, name: str) -> AccountRun:
+        """The run as the step-by-step engine would tell it, in exact decimals."""
+        portfolio = Portfolio(self.market.rules.pair.quote, cash=self.task.cash)
+        executions = []
+        for event in self._order_events():
+            portfolio.apply(event)
+            if isinstance(event, OrderFilled):
+                executions.append(Execution(event.fill, event.purpose, name))
+        return AccountRun(
+            name, float(self.task.cash), self.times, self.equity, self.invested,
+            tuple(portfolio.trades), tuple(portfolio.positions.values()), tuple(executions),
+            int((self.actions > 0).sum()), self._refused(), self.digest,
+        )  # fmt: skip
+
+    def _refused(self) -> dict[str, tuple[int, datetime]]:
+        found = {}
+        for code, rule in enumerate(_RULES[1:], 1):
+            places = np.flatnonzero(self.refusals == code)
+            if len(places):
+                first = from_us(int(self.moments[places[0]]) * 1_000_000)
+                found[rule] = (len(places), first)
+        return found
+
+    def _order_events(self) -> Iterable[OrderIntended | OrderFilled]:
+        rules = self.market.rules
+        lot, price_unit = unit_of(_lot_decimals(rules)), unit_of(self.market.decimals)
+        cost_unit, pair = unit_of(rules.cost_decimals), rules.pair
+        orders = {v: k for k, v in _ORDER.items()}
+        plan: tuple[Decimal | None, Decimal | None] = (None, None)
+        live: dict[Purpose, OrderRequest] = {}
+        for number, (_, kind, at, quantity, price, cost, fee) in enumerate(self.log.tolist()):
+            moment = from_us(at)
+            if kind == 0:
+                plan = (price * price_unit or None, cost * price_unit or None)
+            elif kind in orders:
+                purpose = orders[kind]
+                side = Side.BUY if purpose is Purpose.ENTRY else Side.SELL
+                of = OrderType.STOP_LOSS if purpose is Purpose.STOP else OrderType.MARKET
+                request = OrderRequest(
+                    make_order_id(pair, moment, side, purpose, number), pair, side, of,
+                    quantity * lot, price * price_unit or None,
+                )  # fmt: skip
+                if purpose is not Purpose.STOP:
+                    live = {purpose: request}
+                else:
+                    live[purpose] = request
+                stop, target = plan if purpose is Purpose.ENTRY else (None, None)
+                yield OrderIntended(moment, request, purpose, moment, "", stop, target)
+            elif kind == 6:
+                purpose = next(iter(live))
+                request = live.pop(purpose)
+                fill = Fill(
+                    f"T{number}", f"O{number}", request.order_id, pair, request.side,
+                    quantity * lot, price * price_unit, cost * cost_unit, fee * cost_unit,
+                    Liquidity.TAKER, moment,
+                )  # fmt: skip
+                yield OrderFilled(moment, fill, purpose)
+
+
+def why_not(strategy: str, pairs: int, limits: RiskLimits | None, costs: Costs) -> str:
+    """Why the compiled engine does not cover such runs; empty if it does."""
+    if pairs != 1:
+        return "several pairs share one account"
+    if strategy not in WEIGHTS:
+        return f"the strategy '{strategy}' is no plain weight for each candle"
+    if costs.tiers_by_volume or costs.walks_book:
+        return "fees by volume, or takers that walk the book"
+    unknown = _unknown(costs, _KNOWN_COSTS)
+    if limits is not None:
+        unknown = unknown or _unknown(limits, _KNOWN_LIMITS)
+        if limits.max_open_positions < 1 or limits.max_consecutive_losses < 1:
+            return "limits that forbid every purchase"
+        if limits.max_spread <= 4 * costs.slippage or limits.max_data_age < 1:
+            return "limits on spread or age of the data that may forbid purchases"
+        if limits.emergency_stop:
+            return "an emergency stop"
+    return f"the setting {unknown}" if unknown else ""
+
+
+def _unknown(settings: Any, known: frozenset[str]) -> str:
+    """A field that the compiled rules have never heard of and that is not at its default."""
+    for entry in dataclasses.fields(settings):
+        if entry.name not in known and getattr(settings, entry.name) != entry.default:
+            return entry.name
+    return ""
+
+
+def trade(market: Market, task: Task, cache: Path | None = None) -> FastRun:
+    """Let one account trade through the span.
+
+    Args:
+        market: the history, prepared once for many runs.
+        task: the account.
+        cache: where machine code is kept between programs; None for a folder of this program
+            alone.
+
+    Raises:
+        NotCovered: if the step-by-step engine must be asked.
+    """
+    reason = why_not(task.strategy, 1, task.limits, task.costs)
+    if reason:
+        raise NotCovered(reason)
+    code = compiled(cache)
+    moments = task.span.moments(market.candles.timeframe)
+    if not len(moments):
+        raise NotCovered("the span has no moment to decide at")
+    rate, fee_d = _rates(market, task.costs)
+    terms = _terms(code, market, task, moments, fee_d)
+    mode, weight = _weights(market, task.strategy, task.settings, code)
+    terms["mode"] = mode
+    _demand_room(market, terms)
+    capacity = 4096
+    while True:
+        found = _run(code, market, terms, weight, rate, task, capacity)
+        if found is not None:
+            return FastRun(market, task, moments, *found)
+        capacity *= 8
+
+
+def _run(
+    code: ModuleType, market: Market, terms: Any, weight: FloatArray, rate: IntArray,
+    task: Task, capacity: int,
+) -> tuple[Any, ...] | None:  # fmt: skip
+    """One pass; None if the log was too short."""
+    count, cash_scale = int(terms["moments"]), int(terms["cash_scale"])
+    account = np.zeros(1, code.ACCOUNT)[0]
+    account["cash"] = account["exch"] = int(task.cash * cash_scale)
+    for name in ("peak", "day_start", "last"):
+        account[name] = account["cash"] * int(terms["cash_mul"])
+    account["day"] = -1
+    log, profits = np.zeros((capacity, code.LOG_WIDTH), np.int64), np.zeros(capacity)
+    equity, invested = np.full(count, np.nan), np.zeros(count)
+    action, refusal = np.zeros(count, np.int8), np.zeros(count, np.int8)
+    o, h, low, c = market.prices
+    code.run(
+        terms, market.candles.opened_at, o, h, low, c, weight, market.atr, rate, account, log,
+        profits, equity, invested, action, refusal,
+    )  # fmt: skip
+    status = int(account["status"])
+    if status == code.LOG_FULL:
+        return None
+    if status != code.DONE:
+        raise NotCovered(_ENDS[status])
+    moments = task.span.moments(market.candles.timeframe)
+    marked = ~np.isnan(equity) & (moments > task.span.start.timestamp())
+    if not marked.all():
+        times, equity, invested = moments[marked], equity[marked], invested[marked]
+    else:
+        times = moments
+    return (
+        times, equity, invested, log[: account["rows"]].copy(), action, refusal,
+        profits[: account["trades"]].copy(), float(account["traded"]) / cash_scale,
+        float(account["fees"]) / cash_scale,
+    )  # fmt: skip
+
+
+def _terms(code: ModuleType, market: Market, task: Task, moments: IntArray, fee_d: int) -> Any:
+    rules, settings, costs = market.rules, task.settings, task.costs
+    limits = task.limits or RiskLimits()
+    places = market.decimals + _lot_decimals(rules)
+    cash = rules.cost_decimals
+    if places < cash:
+        raise NotCovered("costs have more decimals than price and quantity together")
+    mult, reward = _ratio(limits.stop_atr_multiple), _ratio(limits.risk_reward)
+    slip = _ratio(costs.slippage)
+    return _record(
+        code,
+        first=int(moments[0]),
+        step=market.candles.timeframe.seconds,
+        moments=len(moments),
+        tick=int(rules.tick * 10**market.decimals),
+        scale=10**market.decimals,
+        cost_div=10 ** (places - cash),
+        cash_mul=10 ** (places - cash),
+        book_div=10 ** max(0, cash - rules.quote_decimals),
+        lot_scale=10 ** _lot_decimals(rules),
+        order_min=int(rules.order_minimum * 10 ** _lot_decimals(rules)),
+        cost_min=int(rules.cost_minimum * 10**places),
+        cash_scale=10**cash,
+        slip_n=slip[0],
+        slip_d=slip[1],
+        fee_d=fee_d,
+        mult_n=mult[0],
+        mult_d=mult[1],
+        reward_n=reward[0],
+        reward_d=reward[1],
+        cool_us=int(limits.cool_down.total_seconds() * 1_000_000),
+        spare=20,
+        mode=0,
+        plain=task.limits is None,
+        share=float(settings.share),
+        band=settings.rebalance_band * settings.share,
+        dust=DUST * settings.share,
+        risk_fraction=float(limits.risk_per_trade),
+        position_fraction=float(limits.max_position_fraction),
+        max_exposure=float(limits.max_exposure),
+        daily_limit=float(limits.max_daily_loss),
+        drawdown_limit=float(limits.max_drawdown),
+        streak_limit=int(limits.max_consecutive_losses),
+        smallest_addition=float(limits.smallest_addition),
+        slippage=float(costs.slippage),
+        fee_part=1.0 / fee_d,
+        multiple=float(limits.stop_atr_multiple),
+    )
+
+
+def _record(code: ModuleType, **values: float) -> Any:
+    record = np.zeros(1, code.TERMS)[0]
+    for name, value in values.items():
+        record[name] = value
+    return record
+
+
+def _demand_room(market: Market, terms: Any) -> None:
+    """Refuse what could overflow 64 bits on the way."""
+    most = int(market.prices[1].max())
+    swing = int((market.prices[1] - market.prices[2]).max())
+    third = int(terms["step"]) * 1_000_000 // 3
+    products = (
+        most * 2 * int(terms["slip_d"]),
+        swing * third,
+        third * int(terms["slip_d"]),
+        most * 1000,
+        most * max(int(terms["reward_n"]), int(terms["reward_d"])) * 4,
+        most * int(terms["mult_d"]) * 1000,
+    )
+    if max(products) > _LARGEST or 86400 % int(terms["step"]):
+        raise NotCovered("prices or candles too large for whole numbers of 64 bits")
+
+
+def _weights(
+    market: Market, strategy: str, settings: StrategySettings, code: ModuleType
+) -> tuple[int, FloatArray]:
+    rule = WEIGHTS[strategy]
+    key = strategy, settings
+    if key not in market.kept:
+        weights = rule.weights(market.whole, settings, code.means)
+        market.kept.clear()  # flat in the number of runs
+        market.kept[key] = weights[len(market.whole) - len(market.candles) :]
+    return int(rule.once), market.kept[key]
+
+
+def _rates(market: Market, costs: Costs) -> tuple[IntArray, int]:
+    """Taker fee at each candle, in parts of the second number."""
+    days = [table.since for table in FEE_TABLES]
+    rates = [costs.rates(day, market.rules.pair.base).taker for day in days]
+    places = max(4, *(-int(rate.normalize().as_tuple().exponent) for rate in rates))
+    since = np.array([datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() for day in days])
+    found = np.searchsorted(since, market.candles.opened_at, side="right") - 1
+    parts = np.array([int(rate * 10**places) for rate in rates], dtype=np.int64)
+    return parts[np.maximum(found, 0)], 10**places
+
+
+def _whole(prices: FloatArray, decimals: int) -> IntArray | None:
+    """Prices as whole numbers of so many decimals; None if they have more."""
+    scaled = np.rint(prices * 10.0**decimals)
+    if not np.array_equal(scaled / 10.0**decimals, prices):
+        return None
+    return scaled.astype(np.int64)
+
+
+def _ratio(value: Decimal) -> tuple[int, int]:
+    """A decimal as numerator and power of ten."""
+    places = max(0, -int(value.normalize().as_tuple().exponent))
+    return int(value * 10**places), 10**places
+
+
+def _lot_decimals(rules: MarketRules) -> int:
+    """Decimals of the coarser of the two grids of quantities."""
+    return min(rules.lot_decimals, rules.base_decimals)
+
+
+# -- the digest of either engine -----------------------------------------------------------------
+
+
+def digest_of_events(events: Iterable[Event]) -> str:
+    """sha256 over what was decided, ordered and filled, in numbers.
+
+    Words (reasons, what a snapshot looked like) are left out; `runs.decisions_digest` has them.
+    """
+    actions: list[int] = []
+    refusals: list[int] = []
+    rows: list[tuple[int, ...]] = []
+    for event in events:
+        match event:
+            case SignalMade(signal=signal):
+                actions.append(_DECISION[signal.action])
+                refusals.append(0)
+            case TradeRefused(refusal=refusal):
+                refusals[-1] = _RULES.index(refusal.rule) if refusal.rule in _RULES else 99
+            case TradeApproved() | OrderIntended() | OrderFilled():
+                rows.append(_row(event))
+    numbers = np.array(rows, dtype=np.int64).reshape(-1, 6)
+    return _digest(np.array(actions, np.int8), np.array(refusals, np.int8), numbers)
+
+
+def _row(event: TradeApproved | OrderIntended | OrderFilled) -> tuple[int, ...]:
+    match event:
+        case TradeApproved(at=at, approval=a):
+            kind = 0 if a.side is Side.BUY else 1
+            return kind, to_us(at), _unit(a.quantity), _unit(a.stop), _unit(a.take_profit), 0
+        case OrderIntended(at=at, request=q, purpose=purpose):
+            return _ORDER.get(purpose, 9), to_us(at), _unit(q.quantity), _unit(q.price), 0, 0
+        case OrderFilled(fill=f):
+            return (
+                6, to_us(f.filled_at), _unit(f.quantity), _unit(f.price), _unit(f.cost_quote),
+                _unit(f.fee_quote),
+            )  # fmt: skip
+
+
+def _unit(value: Decimal | None) -> int:
+    return 0 if value is None else int(value.scaleb(_DIGEST_DECIMALS))
+
+
+def _digest(actions: npt.NDArray[np.int8], refusals: npt.NDArray[np.int8], rows: IntArray) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(actions).tobytes())
+    digest.update(np.ascontiguousarray(refusals).tobytes())
+    digest.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+# -- machine code --------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def compiled(cache: Path | None) -> ModuleType:
+    """The compiled rules; the first call loads Numba.
+
+    Machine code is kept in a folder named after the sources it was made from, so that a change
+    in a rule never meets code of before.
+    """
+    import numba
+
+    folder = Path(tempfile.gettempdir()) if cache is None else cache
+    folder = folder / f"numba-{_fingerprint(numba.__version__)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="numba-"))
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    return importlib.import_module("trader.simulation.compiled")
+
+
+def _fingerprint(version: str) -> str:
+    here = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256(version.encode())
+    for name in ("simulation/compiled.py", "risk/sizing.py", "risk/limits.py"):
+        digest.update((here / name).read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,158 @@
+"""What a sweep tries and what to make of it: grids, ranges, neighbourhoods, plateaus. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TypeAlias
+
+import numpy as np
+
+from trader.domain.errors import UsageError
+
+Values: TypeAlias = tuple[tuple[str, str], ...]
+"""One combination: (name, value) for each swept name."""
+
+MOST = 20_000
+NEAREST = 5
+"""Neighbours in a tuned space: a trial is judged with so many around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A span of numbers to be tuned over, both ends included.
+
+    Attributes:
+        step: values lie on a grid of it from the low end on; 0 for any number between.
+    """
+
+    low: Decimal
+    high: Decimal
+    step: Decimal = Decimal(0)
+
+
+Space: TypeAlias = Mapping[str, tuple[str, ...] | Range]
+
+
+def read_sweeps(texts: Sequence[str], *, tuned: bool = False) -> dict[str, tuple[str, ...]]:
+    """`NAME=V1,V2` of each `--sweep`, names in capitals as in the settings.
+
+    Raises:
+        UsageError: if one is written otherwise, comes twice, or the combinations are too many.
+    """
+    sweeps: dict[str, tuple[str, ...]] = {}
+    for name, words in _named(texts):
+        if ".." in words:
+            raise UsageError(
+                f"--sweep {name}={words}: a range needs --tune", "Or write the values: 1,2,3."
+            )
+        sweeps[name] = _listed(name, words)
+    count = math.prod(len(values) for values in sweeps.values())
+    if count > MOST:
+        raise UsageError(
+            f"{count:,} combinations: at most {MOST:,} at a time",
+            "Try fewer values, or let --tune N choose among them.",
+        )
+    return sweeps
+
+
+def read_space(texts: Sequence[str]) -> dict[str, tuple[str, ...] | Range]:
+    """`NAME=V1,V2`, `NAME=LOW..HIGH` or `NAME=LOW..HIGH:STEP` of each `--sweep`, for tuning.
+
+    Raises:
+        UsageError: if one is written otherwise or comes twice.
+    """
+    return {
+        name: _range(name, words) if ".." in words else _listed(name, words)
+        for name, words in _named(texts)
+    }
+
+
+def _named(texts: Sequence[str]) -> list[tuple[str, str]]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, words = text.partition("=")
+        name = name.strip().upper()
+        if not sign or not name or not words.strip():
+            raise UsageError(
+                f"--sweep {text}: expected NAME=V1,V2", "Such as STOP_ATR_MULTIPLE=2,3,4."
+            )
+        if name in found:
+            raise UsageError(f"--sweep {text}: something comes twice")
+        found[name] = words
+    return list(found.items())
+
+
+def _listed(name: str, words: str) -> tuple[str, ...]:
+    parts = tuple(v.strip() for v in words.split(",") if v.strip())
+    if not parts or len(set(parts)) < len(parts):
+        raise UsageError(
+            f"--sweep {name}={words}: something comes twice" if parts else
+            f"--sweep {name}={words}: expected values", "Such as STOP_ATR_MULTIPLE=2,3,4."
+        )  # fmt: skip
+    return parts
+
+
+def _range(name: str, words: str) -> Range:
+    span, _, step = words.partition(":")
+    low, _, high = span.partition("..")
+    try:
+        found = Range(Decimal(low), Decimal(high), Decimal(step or 0))
+    except InvalidOperation:
+        found = Range(Decimal(0), Decimal(0))
+    if not found.low < found.high or found.step < 0:
+        raise UsageError(
+            f"--sweep {name}={words}: expected LOW..HIGH or LOW..HIGH:STEP", "Such as 1..6:0.5."
+        )
+    return found
+
+
+def combinations(sweeps: Mapping[str, tuple[str, ...]]) -> list[Values]:
+    """The whole grid, the last name changing fastest."""
+    return [
+        tuple(zip(sweeps, chosen, strict=True)) for chosen in itertools.product(*sweeps.values())
+    ]
+
+
+def smoothed(
+    tried: Sequence[Values], space: Space, scores: Sequence[float], *, grid: bool
+) -> list[float]:
+    """Each variant's score together with its neighbours': a plateau counts, not a peak.
+
+    In a grid the neighbours are one step away in one name; in a tuned space they are the nearest
+    variants, with each name scaled to its own span.
+    """
+    if not grid:
+        return _by_nearness(tried, space, scores)
+    place = {
+        n: {v: i for i, v in enumerate(vs)} for n, vs in space.items() if isinstance(vs, tuple)
+    }
+    at = [tuple(place[name][value] for name, value in values) for values in tried]
+    score = dict(zip(at, scores, strict=True))
+    means = []
+    for here in at:
+        near = [here]
+        for axis, number in enumerate(here):
+            near += [(*here[:axis], number + d, *here[axis + 1 :]) for d in (-1, 1)]
+        found = [score[n] for n in near if n in score]
+        means.append(sum(found) / len(found))
+    return means
+
+
+def _by_nearness(tried: Sequence[Values], space: Space, scores: Sequence[float]) -> list[float]:
+    points = np.array([[_coordinate(space[n], v) for n, v in values] for values in tried])
+    known = np.asarray(scores)
+    means = []
+    for point in points:
+        nearest = np.argsort(np.abs(points - point).sum(axis=1), kind="stable")[: NEAREST + 1]
+        means.append(float(known[nearest].mean()))
+    return means
+
+
+def _coordinate(axis: tuple[str, ...] | Range, value: str) -> float:
+    if isinstance(axis, Range):
+        return float((Decimal(value) - axis.low) / (axis.high - axis.low))
+    return axis.index(value) / max(1, len(axis) - 1)
