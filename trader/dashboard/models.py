@@ -178,6 +178,7 @@ def model_row(card: ModelCard) -> dict[str, Any]:
         "trained_at": plain(card.trained_at),
         "features": list(card.features),
         "licence": plain(card.licence),
+        "importance": [plain(i) for i in card.importance[:_SHOWN] if i.lost > 0],
         "horizons": [
             {
                 "hours": horizon.hours,

@@ -65,6 +65,7 @@ live(async (o) => {
   newest(data.models[0]);
   record(data);
   bars("importance", data.importance.map((f) => ({ name: f.text, note: f.feature, size: f.moved })), (v) => `${(v * 100).toFixed(2)} pt`, "Shown once a model is in use.");
+  bars("worth", (data.models[0]?.importance ?? []).map((i) => ({ name: i.text, note: `${i.feature}: helped in ${percent(i.folds_helped, 0)} of the folds`, size: i.lost })), (v) => `${(v * 1000).toFixed(2)} mnat`, "Measured when a model is trained.");
   const drift = data.drift;
   document.getElementById("drift-note").textContent = drift ? `Mean index ${figure(drift.mean)}; the highest of any month of the training was ${figure(drift.limit)}: ${drift.unusual ? "UNUSUAL" : "usual"}.` : "";
   bars("drift", (drift?.furthest ?? []).map((f) => ({ name: f.feature, note: f.feature, size: f.index })), (v) => v.toFixed(2), "Shown after a month of forecasts of the model in use.");
