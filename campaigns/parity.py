@@ -23,8 +23,7 @@ import click
 
 from campaigns.output import Pace, progress, show
 from config import load_config
-from scripts.backtest import Progress
-from scripts.backtest_run import Incidents, RunSettings
+from scripts.backtest_run import Incidents, RunSettings, Shown
 from scripts.backtest_verify import verify
 from trader.domain.candles import Timeframe
 from trader.domain.errors import HistoryError, InsufficientFunds
@@ -82,8 +81,34 @@ def rounds(span: Span) -> Iterator[Round]:
     yield Round("walking the book, fills in parts", deep, cash=Decimal(20_000_000), share=0.25)
 
 
+class Told:
+    """Shows how far a round is, as a line now and then."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._title, self._total = "", 0
+
+    def begin(self, title: str, total: int) -> None:
+        """A way of trading begins."""
+        self._title, self._total = title, total
+
+    def at(self, count: int) -> None:
+        """So many steps are done."""
+        self._pace.tell(f"  {self._title}: {count:,} of {self._total:,}")
+
+    def tell(self, what: str) -> None:
+        """Nothing is trained here."""
+
+    def end(self) -> None:
+        """The result says so."""
+
+
 def compare(
-    store: HistoryStore, pairs: tuple[Pair, ...], timeframe: Timeframe, span: Span
+    store: HistoryStore,
+    pairs: tuple[Pair, ...],
+    timeframe: Timeframe,
+    span: Span,
+    shown: Shown,
 ) -> Iterator[dict[str, Any]]:
     """Every round over a span: what was compared and whether it was the same."""
     # Near stops and targets, so that both are met often; limits that do not end the trading.
@@ -97,7 +122,7 @@ def compare(
         settings = RunSettings(
             config, store, pairs, timeframe, part, "sma-cross", each.costs, each.cash
         )
-        found = verify(settings, Progress(quiet=True), each.incidents)
+        found = verify(settings, shown, each.incidents)
         yield {
             "round": each.name, "timeframe": str(timeframe), "days": (part.end - part.start).days,
             **{k: found[k] for k in ("equal", "orders", "fills", "rejected", "lines", "digest")},
@@ -123,7 +148,7 @@ def summary(done: list[dict[str, Any]], pairs: tuple[Pair, ...]) -> dict[str, An
 @click.option("--pairs", default="BTC/USDT,ETH/USDT,LTC/USDT", show_default=True)
 @click.option("--start", default="2020-01-01", show_default=True, help="First day, UTC.")
 @click.option("--days", default=366, show_default=True)
-@click.option("--timeframes", default="1h,4h", show_default=True)
+@click.option("--timeframes", default="4h,1h", show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def command(
     candles: Path, pairs: str, start: str, days: int, timeframes: str, as_json: bool
@@ -131,13 +156,13 @@ def command(
     """Compare backtest, bot and bot over HTTP on real candles."""
     wanted = tuple(Pair.parse(name) for name in pairs.split(","))
     begin = datetime.fromisoformat(start).replace(tzinfo=UTC)
-    pace, done = Pace(), []
+    pace, done = Pace(15.0), []
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         store = HistoryStore(Path(folder))
         import_ohlcvt(store, candles, now=datetime.now(UTC))
         for name in timeframes.split(","):
             span = Span(begin, begin + timedelta(days=days))
-            for row in compare(store, wanted, Timeframe.parse(name), span):
+            for row in compare(store, wanted, Timeframe.parse(name), span, Told(pace)):
                 same = "the same" if row["equal"] else "DIFFERENT"
                 progress(f"{pace.seconds:7.0f} s  {name} {row['round']}: {same}")
                 done.append(row)
