@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,7 @@ class Trader:
         leader: a market whose state the strategies want to know; traded only if among `pairs`.
         live_view: whether order book and public trades are read for each decision.
         outside: sentiment from outside sources at a moment; never waits.
+        recalled: the sentiment of a pair on record, as it was known at a moment.
         audits: whether balances are compared with the exchange's at each new candle.
         alone: nobody else can move the account, so only fills give a reason to compare.
         alarm: tells when something will happen between two candles, where time can jump.
@@ -192,6 +193,7 @@ class Trader:
         leader: Pair | None = None,
         live_view: bool = False,
         outside: Callable[[datetime], Mapping[str, float | None]] = lambda _: {},
+        recalled: Callable[[Pair, datetime], Mapping[str, float | None]] = lambda _, __: {},
         audits: bool = False,
         alone: bool = False,
         alarm: Alarm | None = None,
@@ -210,6 +212,8 @@ class Trader:
         self.slippage = slippage
         self.live_view = live_view
         self.outside = outside
+        self.recalled = recalled
+        self.remember: Callable[[Pair, datetime, Mapping[str, float | None]], object] | None = None
         self.audits = audits
         self.alone = alone
         self._audited_fills = -1
@@ -454,11 +458,23 @@ class Trader:
         markets = {other: self._candles[other] for other in known if other in self._candles}
         snapshot = self.analyzer.analyze(
             pair, candles, book=book, trades=trades, leader=leader, markets=markets,
-            outside=self.outside(self.clock.now()),
+            outside=self._beside(pair),
         )  # fmt: skip
+        if self.remember is not None and self.live_view:
+            self.remember(pair, self.clock.now(), snapshot.sentiment)
         if pair == self.leader:
             self._leader_snapshot = snapshot
         return snapshot
+
+    def _beside(self, pair: Pair) -> dict[str, float | None]:
+        """Sentiment on record and of now; what is known wins over what is not."""
+        now = self.clock.now()
+        recalled = dict(self.recalled(pair, now))
+        fresh = self.outside(now)
+        return {
+            **recalled,
+            **{n: v for n, v in fresh.items() if v is not None or n not in recalled},
+        }
 
     def market_view(
         self, pair: Pair, candles: Candles, now: datetime, snapshot: Snapshot | None = None
@@ -773,8 +789,7 @@ def assemble(
         Reserve(config.data_dir).keep()
         monitor = _monitor(config, venue, journal, sinks, closers)
         trader = _trader(config, wishes, venue, journal, monitor)
-        if config.sentiment_sources and trader.live_view:
-            trader.outside = _outside(config, closers)
+        _with_sentiment(config, venue, trader, closers)
         if not config.sandbox:
             _demand_licence(config, venue, anyway=wishes.unlicensed)
     except BaseException:
@@ -874,15 +889,32 @@ def _trader(
     return trader
 
 
-def _outside(
-    config: Config, closers: list[Callable[[], object]]
-) -> Callable[[datetime], Mapping[str, float | None]]:
-    """Outside sentiment, asked in the background."""
-    from trader.exchanges.outside import OutsideSentiment, open_sources
+def _with_sentiment(
+    config: Config, venue: Venue, trader: Trader, closers: list[Callable[[], object]]
+) -> None:
+    """What is on record for every run; outside sources and new records for one that is live."""
+    from trader.storage.sentiment_log import Said, SentimentHistory, SentimentLog
 
-    sentiment = OutsideSentiment(open_sources(config.sentiment_sources))
+    trader.recalled = SentimentHistory(venue.history).at
+    log = SentimentLog(config.data_dir, venue.history.exchange)
+    lasts = config.timeframe.delta * 3 / 2
+    if venue.feed not in {"simulated", "replay"}:
+        # A made-up book is no record of anything.
+        trader.remember = lambda pair, now, found: log.note(pair, now, found, lasts)
+    if not (config.sentiment_sources and trader.live_view):
+        return
+    from trader.exchanges.outside import OutsideSentiment, Reading, open_sources
+
+    def record(found: Mapping[str, Reading]) -> None:
+        now = datetime.now(UTC)
+        log.record_all(
+            [(n, None, Said(r.value, now, r.published_at, r.until)) for n, r in found.items()],
+            "outside",
+        )
+
+    sentiment = OutsideSentiment(open_sources(config.sentiment_sources), record=record)
     closers.append(sentiment.close)
-    return sentiment.at
+    trader.outside = sentiment.at
 
 
 def _volatility(candles: Candles, snapshot: Snapshot | None) -> Decimal | None:

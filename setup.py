@@ -34,7 +34,11 @@ setup(
     license_files=["MIT_LICENSE"],
     python_requires=">=3.11",
     install_requires=requirements(),
-    extras_require={"cluster": ["distributed"]},
+    extras_require={
+        "cluster": ["distributed"],
+        "exchanges": ["ccxt"],
+        "news": ["feedparser", "vaderSentiment"],
+    },
     py_modules=sorted({path.stem for path in HERE.glob("*.py")} - NOT_INSTALLED),
     packages=find_packages(include=["trader", "trader.*", "commands", "commands.*", "scripts"]),
     package_data={"": ["**/*.*"]},

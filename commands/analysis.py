@@ -228,15 +228,21 @@ def _leader(
 
 
 def _outside(config: Config, question: Question, now: datetime) -> dict[str, float | None]:
-    """Outside sentiment now; nothing of the past is known, and without sources nobody asked."""
+    """Sentiment on record at that moment, and of outside sources now, where there are any."""
+    from trader.storage.sentiment_log import SentimentHistory
+
+    store = HistoryStore(config.data_dir, config.exchange)
+    recalled = SentimentHistory(store).at(question.pair, now)
     if question.at is not None or not config.sentiment_sources:
-        return {}
+        return recalled
     from trader.exchanges.outside import OutsideSentiment, open_sources
 
-    sentiment = OutsideSentiment(open_sources(config.sentiment_sources))
+    sources = open_sources(config.sentiment_sources)
+    sentiment = OutsideSentiment(sources)
     sentiment.wait(_PATIENCE_S)
     sentiment.close()
-    return sentiment.at(now)
+    fresh = {name: value for name, value in sentiment.at(now).items() if value is not None}
+    return {**dict.fromkeys(n for s in sources for n in s.names), **recalled, **fresh}
 
 
 def _model_in_use(

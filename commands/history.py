@@ -192,6 +192,37 @@ def download(
         click.echo("  ".join(f"{key} {value}" for key, value in entry.items()))
 
 
+@command.command()
+@click.option("--download", "source", metavar="NAME", help="Get a source's published past first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def sentiment(source: str | None, as_json: bool) -> None:
+    """Show what is on record of the mood: what a backtest will see, as it was known then.
+
+    \b
+    Example:
+      python run_trader.py history sentiment
+      python run_trader.py history sentiment --download fear-and-greed
+    """
+    from commands.history_sentiment import fill_up, recorded
+
+    config = _config()
+    if source is not None:
+        say(f"{source}: {fill_up(config, source):,} readings", quiet=as_json)
+    rows = recorded(config)
+    if as_json:
+        print_json({"series": rows})
+        return
+    _head("sentiment", as_json)
+    for row in rows:
+        click.echo(
+            f"{row['name']}{' ' + row['pair'] if row['pair'] else ''}  ({row['exchange']}): "
+            f"{row['readings']:,} readings, {row['first']:%Y-%m-%d %H:%M} to "
+            f"{row['last']:%Y-%m-%d %H:%M} UTC"
+        )
+    if not rows:
+        click.echo("Nothing is on record. It begins when the bot runs on real prices.")
+
+
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def list_(as_json: bool) -> None:

@@ -1,7 +1,8 @@
 """What is missing of a history: get it if that is quick, ask if it is long, else say the remedy.
 
 The rule: only a person at a terminal is ever asked or served by the network. Without one (a pipe,
-a service, `--json`) nothing is downloaded; the missing part is named in one line with its remedy.
+a service, `--json`) nothing is downloaded; what is missing is named in one line with its remedy.
+`start` never waits for it: it only tells. The made-up market (`simulated`) lacks nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def complete(
     end: datetime | None = None,
     *,
     quiet: bool = False,
+    only_tell: bool = False,
 ) -> None:
     """See that a history is there and fit for use, before a backtest, a training or a start.
 
@@ -41,15 +43,24 @@ def complete(
         start: the first moment that is needed; None for whatever there is.
         end: the last.
         quiet: whether to say and ask nothing.
+        only_tell: whether to say what is missing or wrong, and do nothing about it.
 
     Raises:
         HistoryError: if a span is too full of holes to be used.
     """
+    if store.exchange == "simulated":
+        return
     for pair in pairs:
         lack = missing(store, pair, timeframe, start, end)
         if lack is not None:
-            _offer(config, store, pair, timeframe, lack, quiet=quiet)
-        for words in fit_for_use(store, pair, timeframe, start, end):
+            _offer(config, store, pair, timeframe, lack, quiet=quiet, only_tell=only_tell)
+        try:
+            found = fit_for_use(store, pair, timeframe, start, end)
+        except HistoryError as fault:
+            if not only_tell:
+                raise
+            found = [fault.message]
+        for words in found:
             say(f"note: {words}", quiet=quiet)
 
 
@@ -87,15 +98,18 @@ def _offer(
     lack: tuple[datetime | None, datetime | None],
     *,
     quiet: bool,
+    only_tell: bool,
 ) -> None:
     from commands.history_download import Wish, download, is_terminal, kraken_store
 
     start, end = lack
     span = "" if start is None else f" --start {start:%Y-%m-%d}"
-    remedy = f"python run_trader.py history download {pair}{span}"
+    krakens = store.exchange == kraken_store(config).exchange
+    source = "" if krakens else f" --source ccxt:{store.exchange}"
+    remedy = f"python run_trader.py history download {pair}{span}{source}"
     since = "" if start is None else f" from {start:%Y-%m-%d} on"
     words = f"{pair} {timeframe}: candles{since} are not stored"
-    if quiet or not is_terminal() or store.exchange != kraken_store(config).exchange:
+    if quiet or only_tell or not krakens or not is_terminal():
         say(f"note: {words}; get them: {remedy}", quiet=quiet)
         return
     say(f"{words}: downloading them")

@@ -6,7 +6,7 @@ import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,12 +66,26 @@ def command(
     )
     with _asked_to_end():
         parts = assemble(config, wishes)
+        _tell_of_the_history(parts, quiet=as_json)
         try:
             document = _run(parts, wishes, dashboard=not no_dashboard, quiet=as_json)
         finally:
             parts.close()
     if as_json:
         print_json(document)
+
+
+def _tell_of_the_history(parts: Parts, *, quiet: bool) -> None:
+    """What training will lack, for a bot on real prices; the start neither asks nor waits."""
+    if parts.venue.feed == "simulated" or parts.venue.pace == "jump":
+        return
+    from commands.history_offer import complete
+
+    config, venue = parts.config, parts.venue
+    since = venue.clock.now() - timedelta(days=config.training_window_days)
+    complete(
+        config, venue.history, venue.pairs, config.timeframe, since, quiet=quiet, only_tell=True
+    )
 
 
 @contextmanager

@@ -68,6 +68,7 @@ def command(
       python run_trader.py train BTC/USD --end 2021-01-01
       python run_trader.py train BTC/USD ETH/USD --tune 20
     """
+    from commands.history_offer import complete
     from config import load_config
     from trader.jobs import train_and_save
     from trader.storage.companions import companions_of
@@ -77,6 +78,8 @@ def command(
     frame = config.timeframe if timeframe is None else Timeframe.parse(timeframe)
     store = HistoryStore(config.data_dir, exchange or config.exchange)
     until = datetime.now(UTC) if end is None else parse_time(end, "--end")
+    named = [Pair.parse(name) for name in pairs]
+    complete(config, store, named or config.pairs, frame, end=until, quiet=as_json)
     histories = _histories(store, config, pairs, frame, until)
     leader = _leader(store, histories, frame, until)
     beside = {} if alone else companions_of(

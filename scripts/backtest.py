@@ -145,6 +145,7 @@ def command(
         wishes = {"jobs": jobs, "tune": tune, "cluster": cluster, "engine": engine}
         _sweep(sweeps, wishes, words, out, progress, as_json=as_json)
         return
+    _see_to_the_history(words, quiet=as_json)
     settings = Builder(words)(())
     if verify:
         _verify(settings, progress, as_json=as_json)
@@ -167,6 +168,22 @@ def command(
     print_summary(result, Console())
     if out is not None:
         say(f"report: {out / 'report.html'}")
+
+
+def _see_to_the_history(words: dict[str, Any], *, quiet: bool) -> None:
+    """Offer what is missing, and refuse what is too full of holes to mean anything."""
+    from commands.history_offer import complete
+    from trader.storage.history import HistoryStore
+
+    config = load_config()
+    named = words["timeframe"]
+    timeframe = config.timeframe if named is None else Timeframe.parse(named)
+    start, last = (
+        None if words[k] is None else parse_time(words[k], f"--{k}") for k in ("start", "end")
+    )
+    end = None if last is None else last + timedelta(days=1)
+    store = HistoryStore(config.data_dir, words["exchange"])
+    complete(config, store, parse_pairs(words["pairs"]), timeframe, start, end, quiet=quiet)
 
 
 def _enter(settings: RunSettings, out: Path) -> None:

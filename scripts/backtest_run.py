@@ -46,6 +46,7 @@ from trader.storage.companions import companions_of
 from trader.storage.held_candles import WholeHistory
 from trader.storage.history import HistoryStore
 from trader.storage.journal import MemoryJournal
+from trader.storage.sentiment_log import SentimentHistory
 from trader.storage.stop_switch import StopRequest
 from trader.storage.trials import Trial, TrialLedger
 from trader.strategies.registry import StrategySettings, find_strategy
@@ -328,6 +329,7 @@ class Arena:
             # The exchange books to its own decimals: what that rounds off is taken in here too.
             audits=True,
             alone=True,
+            recalled=SentimentHistory(settings.store).at,
         )
         trader.recover()
         shown.begin(name, len(moments))

@@ -37,6 +37,14 @@ MEANING = {
     "mood": "mean of the known directions",
 }
 
+RECALLED = {
+    "trade_flow": "base bought by takers less sold in the last closed hour, as a share",
+    "breadth": "stored pairs risen less fallen over 24 hours, as a share",
+    "fear_and_greed": "the Fear and Greed Index, -1 fear to 1 greed",
+    "news": "mean score of the day's headlines, -1 to 1",
+}
+"""What comes from stored history or outside sources, where there is any."""
+
 _LEVELS = 10
 _NEAR = 0.01
 _DIRECTIONS = ("book_imbalance", "depth_imbalance", "taker_flow", "volume_flow")
@@ -55,7 +63,8 @@ def sentiment(
         book: the order book, None if it was not asked for.
         trades: recent public trades, oldest first.
         indicators: the newest values; `signed_volume_24` and `vol_rank_100` are used.
-        outside: values from outside sources, added under their own names.
+        outside: values from outside sources and from the recorded history, added under their own
+            names; one of `NAMES` is used where the market itself does not show it now.
     """
     found: dict[str, float | None] = dict.fromkeys(NAMES)
     if book is not None and book.bids and book.asks:
@@ -65,9 +74,14 @@ def sentiment(
     found["volume_flow"] = _known(indicators.get("signed_volume_24"))
     rank = _known(indicators.get("vol_rank_100"))
     found["volatility_regime"] = None if rank is None else rank / 50.0 - 1.0
+    beside = dict(outside or {})
+    for name in NAMES:
+        # What was recorded at the time stands in for what cannot be seen any more.
+        recorded = beside.pop(name, None)
+        found[name] = recorded if found[name] is None else found[name]
     directions = [value for n in _DIRECTIONS if (value := found[n]) is not None]
     found["mood"] = sum(directions) / len(directions) if directions else None
-    return {**found, **(outside or {})}
+    return {**found, **beside}
 
 
 def _known(value: float | None) -> float | None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.shared_data import shared
-from trader.domain.candles import Timeframe
+from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError
 from trader.domain.tape import NS, Tape, bars, fitting_unit, joined_bars, minute_bars
 from trader.exchanges.kraken_answers import parse_json, trade_page
@@ -118,3 +118,13 @@ def test_krakens_own_minutes_are_what_its_trades_add_up_to() -> None:
         assert abs(flow.vwap[i] - float(want[5])) < 0.1  # Kraken cuts it off
         compared += 1
     assert compared > 20
+
+
+def test_a_sum_of_volumes_does_not_depend_on_the_candles_around_it() -> None:
+    drawn_volumes = np.random.default_rng(5).exponential(1, 200)
+    volume = np.where(np.arange(200) < 100, np.round(drawn_volumes, 8), drawn_volumes)
+    times = np.arange(200, dtype=np.int64) * 60
+    one = np.ones(200)
+    whole = Candles(MINUTE, times, one, one, one, one, volume, times)
+    part = whole[:100].resampled(FIVE)
+    assert whole.resampled(FIVE)[: len(part)] == part

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from commands.common import guarded
 from config import load_config
 from main import Wishes, assemble
 from market_analyzer import MarketAnalyzer
+from run_trader import cli
 from tests.indicators.markets import market
 from trader.domain.errors import UsageError
 from trader.domain.markets import Pair
 from trader.exchanges.outside import FearAndGreed, OutsideSentiment, Reading, open_sources
+from trader.storage.history import HistoryStore
+from trader.storage.sentiment_log import SentimentHistory, SentimentLog
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 MIDNIGHT = NOON - timedelta(hours=12)
@@ -194,3 +198,39 @@ def test_the_bot_asks_a_source_only_when_the_settings_name_one(
     finally:
         parts.close()
     assert seen == {"fear_and_greed": 0.5}
+
+
+def test_the_published_past_goes_on_record_as_known_an_hour_later(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [
+        json.loads(index(str(40 + d), MIDNIGHT - timedelta(days=d)))["data"][0] for d in range(3)
+    ]
+    place.answer = 200, json.dumps({"data": days})
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SENTIMENT_SOURCES", f"fear-and-greed={place.url}")
+    assert guarded(cli, ["history", "sentiment", "--download", "fear-and-greed", "--json"]) == 0
+    history = SentimentHistory(HistoryStore(tmp_path))
+    seen = [
+        history.at(Pair("BTC", "USD"), MIDNIGHT + timedelta(minutes=m))["fear_and_greed"]
+        for m in (0, 59, 60, 36 * 60)
+    ]
+    assert seen == [pytest.approx(-0.18), pytest.approx(-0.18), pytest.approx(-0.2), None]
+
+
+def test_every_reading_of_a_running_bot_goes_on_record(place: Place, tmp_path: Path) -> None:
+    place.answer = (200, index("75", datetime.now(UTC) - timedelta(hours=1)))
+    folders = {f"{name}_dir": tmp_path / name for name in ("data", "models", "logs")}
+    named = load_config(None, {"SENTIMENT_SOURCES": f"fear-and-greed={place.url}"})
+    parts = assemble(replace(named, sandbox_feed="simulated", **folders), Wishes(speed=3600.0))
+    try:
+        log = SentimentLog(tmp_path / "data", parts.venue.history.exchange)
+        ends = time.monotonic() + 5
+        while not (found := log.series()):
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+    finally:
+        parts.close()
+    known, _, values = found["fear_and_greed", ""]
+    assert values.tolist() == [0.5]
+    assert known[0] == pytest.approx(datetime.now(UTC).timestamp(), abs=60)

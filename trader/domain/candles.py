@@ -312,16 +312,18 @@ class Candles:
 
 
 def _volumes(volume: FloatArray, starts: IntArray) -> FloatArray:
-    """Sums from each start on; exact where all are decimals of at most eight places.
+    """Sums from each start on; exact where what is summed has at most eight decimals.
 
-    So the volume of a day is the same whether it is made of minutes or of hours.
+    So the volume of a day is the same whether it is made of minutes or of hours. Each sum depends
+    on its own candles only, never on what else is in the array.
     """
+    plain = np.add.reduceat(volume, starts)
     units = np.rint(volume * 1e8)
-    # Up to here a float holds every whole number.
-    decimal = units.max() < 2.0**53 and bool((units / 1e8 == volume).all())
-    if not decimal or float(units.sum()) >= 2.0**62:
-        return np.add.reduceat(volume, starts)
-    return np.add.reduceat(units.astype(np.int64), starts) / 1e8
+    # Up to here a float holds every whole number, and the sum is far from the end of 64 bits.
+    decimal = (units < 2.0**53) & (units / 1e8 == volume)
+    exact = np.logical_and.reduceat(decimal, starts) & (plain < 4e10)
+    whole = np.where(decimal, units, 0.0).astype(np.int64)
+    return np.where(exact, np.add.reduceat(whole, starts) / 1e8, plain)
 
 
 def _check(candles: Candles) -> None:

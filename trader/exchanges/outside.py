@@ -23,7 +23,10 @@ import requests
 from trader.domain.errors import UsageError
 from trader.exchanges.transport import NoReply, Timeouts, send
 
-SOURCES: Mapping[str, str] = {"fear-and-greed": "trader.exchanges.outside:FearAndGreed"}
+SOURCES: Mapping[str, str] = {
+    "fear-and-greed": "trader.exchanges.outside:FearAndGreed",
+    "news": "trader.exchanges.news:NewsMood",
+}
 """Name in SENTIMENT_SOURCES → module:Class."""
 
 LIMITS = Timeouts(connect_s=3.0, read_s=5.0, total_s=8.0)
@@ -81,16 +84,31 @@ class FearAndGreed:
             NoReply: if nobody answers.
             ValueError, KeyError: if the answer is not of the known form.
         """
-        reply = send(self._session, "GET", self._url, timeouts=LIMITS)
+        return dict.fromkeys(self.names, self._readings({})[0])
+
+    def past(self) -> list[Reading]:
+        """Every index ever published, oldest first.
+
+        Raises:
+            NoReply: if nobody answers.
+            ValueError, KeyError: if the answer is not of the known form.
+        """
+        return self._readings({"limit": "0"})[::-1]
+
+    def _readings(self, params: dict[str, str]) -> list[Reading]:
+        url = self._url.partition("?")[0] if params else self._url
+        reply = send(self._session, "GET", url, params=params or None, timeouts=LIMITS)
         if reply.status != requests.codes.ok:
             raise NoReply(f"status {reply.status}")
-        newest = json.loads(reply.body)["data"][0]
-        index = float(newest["value"])
-        if not 0 <= index <= 100:
-            raise ValueError(f"{index} is not on the scale")
-        published = datetime.fromtimestamp(int(newest["timestamp"]), UTC)
-        value = Reading(index / 50.0 - 1.0, published, published + timedelta(hours=36))
-        return dict.fromkeys(self.names, value)
+        return [_index(row) for row in json.loads(reply.body)["data"]]
+
+
+def _index(row: Mapping[str, Any]) -> Reading:
+    index = float(row["value"])
+    if not 0 <= index <= 100:
+        raise ValueError(f"{index} is not on the scale")
+    published = datetime.fromtimestamp(int(row["timestamp"]), UTC)
+    return Reading(index / 50.0 - 1.0, published, published + timedelta(hours=36))
 
 
 class OutsideSentiment:
@@ -99,11 +117,16 @@ class OutsideSentiment:
     Args:
         sources: may be slow and may fail.
         tell: is told in words when a source begins to fail, and when it is back.
+        record: is given every new number, for the history.
     """
 
     def __init__(
-        self, sources: Sequence[Source], tell: Callable[[str], object] = lambda _: None
+        self,
+        sources: Sequence[Source],
+        tell: Callable[[str], object] = lambda _: None,
+        record: Callable[[Mapping[str, Reading]], object] = lambda _: None,
     ) -> None:
+        self._record = record
         self._sources = tuple(sources)
         self._tell = tell
         self._known: dict[str, Reading] = {}
@@ -145,8 +168,11 @@ class OutsideSentiment:
         failing = False
         while not self._closing.is_set():
             try:
-                self._known.update(_checked(source, source.read()))
+                found = _checked(source, source.read())
+                self._known.update(found)
                 fault = ""
+                with contextlib.suppress(Exception):
+                    self._record(found)
             except Exception as trouble:  # noqa: BLE001 - an outside source may raise anything
                 fault = f"{type(trouble).__name__}: {trouble}"
             asked.set()

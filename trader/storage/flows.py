@@ -42,7 +42,7 @@ class FlowStore:
         Raises:
             HistoryError: if the file is damaged.
         """
-        path = self._path(pair, timeframe)
+        path = self.path(pair, timeframe)
         if not path.exists():
             return None
         with opened(path) as file:
@@ -57,7 +57,7 @@ class FlowStore:
         """
         import pyarrow as pa
 
-        path = self._path(pair, flow.timeframe)
+        path = self.path(pair, flow.timeframe)
         with locked(path.parent):
             held = self.load(pair, flow.timeframe)
             columns = [getattr(flow, name) for name in COLUMNS]
@@ -74,5 +74,6 @@ class FlowStore:
                 write_table(path, pa.table([pa.array(c) for c in columns], names=list(COLUMNS)))
         return new
 
-    def _path(self, pair: Pair, timeframe: Timeframe) -> Path:
+    def path(self, pair: Pair, timeframe: Timeframe) -> Path:
+        """The file of one series."""
         return self.folder / pair.slug / f"{timeframe}.parquet"

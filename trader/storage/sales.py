@@ -95,7 +95,10 @@ def _tapes(reader: HashedReader, label: str) -> Iterator[Tape]:
     kinds = {"side": text, "kind": text, "trade_id": pa.int64()} | dict.fromkeys(
         _PLAIN, pa.float64()
     )
-    head = reader.read(_BLOCK).removeprefix(b"\xef\xbb\xbf")
+    head = b""
+    while b"\n" not in head and (more := reader.read(_BLOCK)):
+        head += more
+    head = head.removeprefix(b"\xef\xbb\xbf")
     if not head.strip():
         raise HistoryError(f"{label}: the file is empty")
     names = _FULL if head.split(b"\n", 1)[0].count(b",") == len(_FULL) - 1 else _PLAIN
