@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config import Config, is_loopback, load_config
-from trader.domain.errors import AuthError, TraderError, UsageError
+from trader.domain.errors import AuthError, TraderError, UnknownPair, UsageError
 
 if TYPE_CHECKING:
     from kraken_client import KrakenClient
@@ -272,6 +272,22 @@ def emergency_stop(_: Patient, config: Config) -> Finding:
     return warn(f"pressed{since}: {request.reason}", "To trade again: run_trader.py resume")
 
 
+@check("parts")
+def parts(_: Patient, config: Config) -> Finding:
+    """Strategy, model and exchange can be loaded, the user's own too."""
+    from trader.extensions import load_part
+    from trader.strategies.registry import find_strategy
+
+    find_strategy(config.strategy)
+    if ":" in config.model_type:
+        load_part("MODEL_TYPE", config.model_type, "a function (seed) -> classifier")
+    if ":" in config.exchange:
+        load_part("EXCHANGE", config.exchange, "a class with the methods of ports.Exchange")
+    own = [part for part in (config.strategy, config.model_type, config.exchange) if ":" in part]
+    own += config.indicators
+    return ok(f"your own: {', '.join(own)}" if own else f"strategy {config.strategy}")
+
+
 # ---------------------------------------------------------------- disk
 
 
@@ -343,6 +359,23 @@ def _apart_seconds(before: datetime, theirs: datetime, after: datetime) -> float
     """Least difference that explains an answer in whole seconds within the request's span."""
     early, late = (before - theirs).total_seconds() - 1, (theirs - after).total_seconds()
     return max(0.0, early, late)
+
+
+@check("pairs")
+def pairs(patient: Patient, config: Config) -> Finding:
+    """The exchange lists what is to be traded."""
+    if not _asks_the_exchange(config) or not patient.network:
+        return ok(f"{', '.join(map(str, config.pairs))} (not asked)")
+    try:
+        for pair in config.pairs:
+            rules = patient.client(config).market_rules(pair)
+            if rules.status != "online":
+                return warn(f"{pair} is {rules.status}", "It trades again when Kraken lets it.")
+    except UnknownPair as fault:
+        return fail(fault.message, f"PAIRS: {fault.hint}")
+    except TraderError:
+        return ok(f"{', '.join(map(str, config.pairs))} (the exchange does not answer)")
+    return ok(f"{', '.join(map(str, config.pairs))} are listed")
 
 
 @check("key")

@@ -31,7 +31,7 @@ class Temper:
         }
 
 
-SIZES = ("RISK_PER_TRADE", "MAX_POSITION_FRACTION")
+SIZES = ("VOLATILITY_TARGET", "RISK_PER_TRADE", "MAX_POSITION_FRACTION")
 PAUSES = ("MAX_DAILY_LOSS", "MAX_DRAWDOWN")
 TEMPERS = {
     "careful": Temper("half the usual size, and a pause after two thirds of the usual loss",

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from config import markdown
+from config import KNOWN, markdown
 from run_trader import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,6 +102,18 @@ def test_settings_named_in_the_readme_exist():
     table = README.split("## Settings")[1].split("## ")[0]
     told = set(re.findall(r"`([A-Z_]{4,})`", table))
     assert {name for name in told if f"`{name}`" not in markdown()} == set()
+
+
+def test_the_defaults_in_the_readme_are_those_in_force():
+    rows = re.findall(
+        r"^\| ((?:`[A-Z_]{4,}`(?:, )?)+) \| ((?:`[^`]*`(?:, )?)*) \|", README, re.MULTILINE
+    )
+    told = {
+        n: v
+        for names, values in rows
+        for n, v in zip(re.findall("`(.+?)`", names), re.findall("`(.*?)`", values), strict=False)
+    }
+    assert {n: v for n, v in told.items() if KNOWN[n].default != v} == {}
 
 
 def test_the_reference_pages_tell_what_there_is():

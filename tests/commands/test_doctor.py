@@ -16,6 +16,11 @@ import pytest
 
 from commands import doctor_checks as checks
 from commands.doctor_checks import Finding, Patient, examine
+from trader.clocks import SystemClock
+from trader.domain.markets import Pair
+from trader.exchanges.feeds.simulated import SimulatedFeed
+from trader.exchanges.sandbox import SandboxExchange
+from trader.exchanges.sandbox_server import KrakenWire, Server
 from trader.storage.state_file import StateFile
 from trader.storage.stop_switch import StopRequest, StopSwitch
 
@@ -222,6 +227,30 @@ def test_a_running_bot_is_found_and_one_that_hangs_is_told(tmp_path, monkeypatch
 def test_an_alert_address_that_nobody_understands_fails(tmp_path):
     assert findings(tmp_path, "WEBHOOK_URL=pigeon://roof\n")["alerts"].state == "fail"
     assert findings(tmp_path, "WEBHOOK_URL=https://a.example/x\n")["alerts"].state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("STRATEGY=trent", "Did you mean trend"),
+        ("STRATEGY=nowhere:at_all", "there is no module 'nowhere'"),
+        ("MODEL_TYPE=json:nothing", "has no 'nothing'"),
+        ("EXCHANGE=json:Nothing", "has no 'Nothing'"),
+    ],
+)
+def test_a_part_that_cannot_be_loaded_fails(tmp_path, line, said):
+    found = findings(tmp_path, f"SANDBOX_FEED=simulated\n{line}\n")["parts"]
+    assert found.state == "fail"
+    assert said in found.detail + found.remedy
+
+
+def test_a_pair_that_the_exchange_does_not_list_fails(tmp_path):
+    exchange = SandboxExchange(SimulatedFeed(7, [Pair("BTC", "USD")]), SystemClock())
+    with Server(KrakenWire(exchange, [])) as address:
+        text = f"KRAKEN_API_URL={address.url}\nPAIRS="
+        assert findings(tmp_path, text + "BTC/USD\n")["pairs"].detail == "BTC/USD are listed"
+        found = findings(tmp_path, text + "BTC/USD,FOO/USD\n")["pairs"]
+    assert (found.state, "FOO/USD" in found.detail) == ("fail", True)
 
 
 def test_a_check_that_breaks_is_a_failure_and_not_the_end(tmp_path, monkeypatch):

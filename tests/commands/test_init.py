@@ -34,7 +34,9 @@ def test_the_options_are_written_and_the_program_stays_on_paper(bot):
     assert (done.returncode, done.stdout.startswith("PAPER")) == (0, True)
     config = settings(bot)
     assert [str(pair) for pair in config.pairs] == ["ETH/USD", "BTC/USD"]
-    assert config.risk_per_trade == load_config(None, {}).risk_per_trade / 2
+    usual = load_config(None, {})
+    assert config.risk_per_trade == usual.risk_per_trade / 2
+    assert config.volatility_target == usual.volatility_target / 2
     assert (config.sandbox, str(config.webhook_url)) == (True, "ntfy://x")
 
 
