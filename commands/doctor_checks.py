@@ -421,6 +421,9 @@ def model(_: Patient, config: Config) -> Finding:
 
     schema = schema_hash()
     store, now = ModelStore(config.models_dir), datetime.now(UTC)
+    damaged = [e.id for pair in config.pairs for e in store.entries(pair) if e.state == "damaged"]
+    if damaged:
+        return fail(f"damaged: {', '.join(damaged)}", "Train again, or: run_trader.py models list")
     held = {pair: store.model_for(pair, config.timeframe, now) for pair in config.pairs}
     old = sorted({found.id for found in held.values() if found and found.card.schema != schema})
     missing = [str(pair) for pair, found in held.items() if found is None]
