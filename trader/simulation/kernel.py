@@ -91,7 +91,17 @@ _KNOWN_LIMITS = frozenset(
     ]
 )
 _KNOWN_COSTS = frozenset(
-    ["maker", "taker", "slippage", "volume_share", "tiers_by_volume", "walks_book", "queue_share"]
+    [
+        "maker",
+        "taker",
+        "slippage",
+        "volume_share",
+        "tiers_by_volume",
+        "walks_book",
+        "queue_share",
+        "impact",
+        "latency_ms",
+    ]
 )
 _DECISION = {Action.HOLD: 1, Action.BUY: 2, Action.SELL: 3}
 _ORDER = {Purpose.ENTRY: 2, Purpose.EXIT: 3, Purpose.STOP: 4, Purpose.TARGET: 5}
@@ -278,8 +288,8 @@ def why_not(strategy: str, pairs: int, limits: RiskLimits | None, costs: Costs) 
         return "several pairs share one account"
     if strategy not in WEIGHTS:
         return f"the strategy '{strategy}' is no plain weight for each candle"
-    if costs.tiers_by_volume or costs.walks_book:
-        return "fees by volume, or takers that walk the book"
+    if costs.tiers_by_volume or costs.walks_book or costs.impact or costs.latency_ms:
+        return "fees by volume, takers that walk the book, impact or latency"
     unknown = _unknown(costs, _KNOWN_COSTS)
     if limits is not None:
         unknown = unknown or _unknown(limits, _KNOWN_LIMITS)
@@ -293,11 +303,8 @@ def why_not(strategy: str, pairs: int, limits: RiskLimits | None, costs: Costs) 
 
 
 def _unknown(settings: Any, known: frozenset[str]) -> str:
-    """A field that the compiled rules have never heard of and that is not at its default."""
-    for entry in dataclasses.fields(settings):
-        if entry.name not in known and getattr(settings, entry.name) != entry.default:
-            return entry.name
-    return ""
+    """A field that the compiled rules have never heard of; whatever its value, it may act."""
+    return next((f.name for f in dataclasses.fields(settings) if f.name not in known), "")
 
 
 def trade(market: Market, task: Task, cache: Path | None = None) -> FastRun:
