@@ -90,6 +90,7 @@ class Config:
     rebalance_band: Decimal
     max_position_fraction: Decimal
     stop_atr_multiple: Decimal
+    entry_patience_minutes: int
     risk_reward: Decimal
     max_daily_loss: Decimal
     max_drawdown: Decimal
@@ -468,6 +469,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STOP_ATR_MULTIPLE", RISK, _decimal("0.5", "20"), "4",
             "Distance of the protective stop, in daily average true ranges, whatever the "
             "timeframe."),
+    Setting("ENTRY_PATIENCE_MINUTES", RISK, _integer(0, 10080, "minutes"), "240",
+            "How long a purchase waits as a post-only order at the bid, for the lower fee, before "
+            "the rest is bought at the market price. 0 buys at once."),
     Setting("RISK_REWARD", RISK, _target("0.1", "50"), "0",
             "Distance of the target in stop distances; 0 sets none, which measured best for "
             "following trends."),

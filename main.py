@@ -438,7 +438,8 @@ class Trader:
         self._note_forecast(snapshot, outlook, signal, now)
         self.executor.record(SignalMade(now, signal, snapshot.price, snapshot.digest))
         self._past.decided[pair] = signal.closed_at
-        self.executor.expire_entries(pair, signal.closed_at, now)
+        if not (signal.action is Action.BUY and self.executor.waits(pair)):
+            self.executor.expire_entries(pair, signal.closed_at, now)
         verdict = None
         if market is not None:
             verdict = self.risk.review(signal, self.portfolio, market, now)

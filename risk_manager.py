@@ -8,8 +8,8 @@ and its break-even. The same path judges the orders of strategies and of people.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,7 @@ from trader.domain.signals import Action, Approval, Refusal, Signal
 from trader.risk import limits as rules
 from trader.risk import sizing, stops
 from trader.risk.caps import Cap, Purchase, caps_of, raised_stop
+from trader.risk.entries import patience
 from trader.risk.limits import MarketView, RiskContext, RiskLimits, RiskState
 from trader.risk.sizing import RoundTrip
 
@@ -220,7 +221,21 @@ class RiskManager:
             refusal = self._poor_odds(purchase)
         if refusal is not None:
             return refusal
-        return _plan(purchase, quantity, None, (f"{binding.rule}: {binding.words}",))
+        plan = _plan(purchase, quantity, None, (f"{binding.rule}: {binding.words}",))
+        return self._patient(plan, context)
+
+    def _patient(self, plan: Approval, context: RiskContext) -> Approval:
+        """The plan of a purchase that waits at the bid first, where that can save something.
+
+        Its size stays that of a purchase at once: the money must do for the rest that is taken.
+        """
+        market = context.market
+        longest = timedelta(minutes=self.limits.entry_patience_minutes)
+        wait = patience(plan.entry, market.fees, market.slippage, context.now, longest)
+        if wait is None or market.bid is None or market.bid <= 0:
+            return plan
+        bid = market.rules.price_down(market.bid)
+        return replace(plan, order_type=OrderType.LIMIT, limit_price=bid, patience=wait)
 
     def _manual_purchase(self, context: RiskContext, order: ManualOrder) -> Approval | Refusal:
         market = context.market

@@ -26,6 +26,7 @@ from trader.domain.errors import (
 from trader.domain.events import (
     CancelIntended,
     CashAdjusted,
+    EmergencyStopped,
     Event,
     OrderAccepted,
     OrderEnded,
@@ -52,8 +53,11 @@ from trader.domain.orders import (
 from trader.domain.portfolio import Portfolio, Position
 from trader.domain.signals import Approval, Refusal
 from trader.ports import Clock, Exchange, Journal
+from trader.risk.entries import LOOK_EVERY, Move, next_step
 
 ZERO = Decimal(0)
+GIVEN_UP = "entry-given-up"
+"""The rule that ends a purchase which waited for its price in vain."""
 ZERO_S = timedelta(0)
 _LONGEST_PASS = timedelta(minutes=10)
 CENT = Decimal("0.01")
@@ -71,6 +75,7 @@ class _Exit:
     decided_for: datetime
     reason: str
     limit_price: Decimal | None = None
+    expected: Decimal | None = None
 
 
 class TradingExecutor:
@@ -115,6 +120,8 @@ class TradingExecutor:
         self._stop_failures: dict[Pair, tuple[int, datetime]] = {}
         self._complete_until: datetime | None = None
         self._begun = False
+        self._patient: dict[Pair, Approval] = {}
+        self._looked: dict[Pair, datetime] = {}
 
     # -- the record ------------------------------------------------------------------------
 
@@ -159,6 +166,22 @@ class TradingExecutor:
         self.portfolio.apply(event)
         if isinstance(event, CashAdjusted):
             self._begun = True
+        self._follow_patience(event)
+
+    def _follow_patience(self, event: Event) -> None:
+        """Know from the journal alone which purchases wait as makers."""
+        match event:
+            case TradeApproved(approval=plan) if plan.side is Side.BUY and plan.patience:
+                self._patient[plan.pair] = plan
+                self._looked.pop(plan.pair, None)
+            case TradeApproved(approval=plan):
+                self._patient.pop(plan.pair, None)
+            case TradeRefused(refusal=refusal) if refusal.rule == GIVEN_UP:
+                self._patient.pop(refusal.pair, None)
+            case OrderIntended(request=request) if request.type is OrderType.MARKET:
+                self._patient.pop(request.pair, None)
+            case EmergencyStopped():
+                self._patient.clear()
 
     # -- every cycle -----------------------------------------------------------------------
 
@@ -175,6 +198,8 @@ class TradingExecutor:
         self._watch_targets(now)
         for pair in tuple(self._exits):
             self._advance_exit(pair, now)
+        for plan in tuple(self._patient.values()):
+            self._tend(plan, now)
         self._guard_positions(now)
 
     def next_look(self, now: datetime) -> datetime | None:
@@ -189,6 +214,9 @@ class TradingExecutor:
         )
         if filling or self._exits:
             moments.append(now + timedelta(seconds=1 if filling else _HURRY_S))
+        for plan in self._patient.values():
+            if plan.patience is not None:
+                moments.append(min(plan.patience.until, now + LOOK_EVERY))
         return max(min(moments), now) if moments else None
 
     def watched_targets(self) -> dict[Pair, Decimal]:
@@ -230,6 +258,9 @@ class TradingExecutor:
 
     def expire_entries(self, pair: Pair, closed_at: datetime, now: datetime) -> None:
         """Cancel entries of the pair that were decided on an older candle and still wait."""
+        plan = self._patient.get(pair)
+        if plan is not None and plan.closed_at < closed_at:
+            self._give_up(plan, "a newer candle wants it no more", now)
         for order in self.orders.live(pair, Purpose.ENTRY):
             if order.decided_for < closed_at:
                 self._cancel(order, "a newer candle has closed", now)
@@ -242,6 +273,8 @@ class TradingExecutor:
         Returns:
             True when no entry waits and, with `flatten`, nothing is held.
         """
+        for plan in tuple(self._patient.values()):
+            self._give_up(plan, reason, now)
         for order in self.orders.live():
             if order.request.side is Side.BUY:
                 self._cancel(order, reason, now)
@@ -510,17 +543,91 @@ class TradingExecutor:
         if self._refuse_if_busy(approval, now):
             return None
         self.record(TradeApproved(now, approval))
-        request = OrderRequest(
-            make_order_id(pair, decided_for, Side.BUY, purpose, attempt),
-            pair, Side.BUY, approval.order_type, approval.quantity, approval.limit_price,
-        )  # fmt: skip
-        order, _ = self._send(OrderIntended(
-            now, request, purpose, decided_for, _in_words(approval),
-            approval.stop, approval.take_profit,
-        ))  # fmt: skip
+        order = self._buy(approval, purpose, approval.quantity, approval.limit_price, now)
         self._sync(now)
         self._guard(pair, now)
         return order
+
+    def _buy(
+        self, plan: Approval, purpose: Purpose, quantity: Decimal, limit: Decimal | None,
+        now: datetime,
+    ) -> TrackedOrder:  # fmt: skip
+        """Send the next order of a purchase: waiting at a limit, or taking without one."""
+        attempt = self.orders.next_attempt(plan.pair, plan.closed_at, Side.BUY, purpose)
+        request = OrderRequest(
+            make_order_id(plan.pair, plan.closed_at, Side.BUY, purpose, attempt),
+            plan.pair, Side.BUY, OrderType.MARKET if limit is None else OrderType.LIMIT,
+            quantity, limit, post_only=limit is not None and plan.patience is not None,
+        )  # fmt: skip
+        order, _ = self._send(OrderIntended(
+            now, request, purpose, plan.closed_at, _in_words(plan),
+            plan.stop, plan.take_profit, plan.entry,
+        ))  # fmt: skip
+        return order
+
+    # -- purchases that wait as makers -----------------------------------------------------
+
+    def waits(self, pair: Pair) -> bool:
+        """Whether a purchase of the pair waits for its price."""
+        return pair in self._patient
+
+    def _tend(self, plan: Approval, now: datetime) -> None:
+        """Follow the market with a purchase that waits, take the rest, or give it up."""
+        pair, orders = plan.pair, self._orders_of(plan)
+        if any(order.in_doubt for order in self.orders.live(pair)) or plan.patience is None:
+            return
+        if pair in self._exits or not orders or self._sold_since(plan):
+            self._give_up(plan, "the position it was to add to is being sold", now)
+            return
+        if not self._left(plan, orders):
+            self._patient.pop(pair, None)
+            return
+        if now < min(plan.patience.until, self._looked.get(pair, now - LOOK_EVERY) + LOOK_EVERY):
+            return
+        self._looked[pair] = now
+        resting = next((o.request.price for o in orders if not o.state.is_final), None)
+        step = next_step(
+            plan.patience, now, self.exchange.ticker(pair), resting, len(orders),
+            self.exchange.market_rules(pair),
+        )  # fmt: skip
+        if step.move is Move.GIVE_UP:
+            self._give_up(plan, step.reason, now)
+        elif step.move is not Move.WAIT and self._cancel_all_of(orders, step.reason, now):
+            left = self._left(plan, orders)
+            if left:
+                self._buy(plan, Purpose.ENTRY, left, step.price, now)
+                self._sync(now)
+
+    def _orders_of(self, plan: Approval) -> list[TrackedOrder]:
+        """The orders of one purchase so far, oldest first."""
+        key = (plan.pair, plan.closed_at, Side.BUY, Purpose.ENTRY)
+        ids = [make_order_id(*key, number) for number in range(self.orders.next_attempt(*key))]
+        return [order for i in ids if (order := self.orders.get(i)) is not None]
+
+    def _left(self, plan: Approval, orders: list[TrackedOrder]) -> Decimal:
+        """Base still to be bought, 0 where the exchange would not take so little."""
+        rules = self.exchange.market_rules(plan.pair)
+        left = rules.quantity_down(plan.quantity - sum((o.filled for o in orders), ZERO))
+        small = left < rules.order_minimum or left * plan.entry < rules.cost_minimum
+        return ZERO if small else left
+
+    def _sold_since(self, plan: Approval) -> bool:
+        """Whether a stop or another sale has filled since the purchase was decided."""
+        return any(
+            trade.exit_at >= plan.closed_at and trade.pair == plan.pair
+            for trade in self.portfolio.newest_trades(4)
+        )
+
+    def _cancel_all_of(self, orders: list[TrackedOrder], reason: str, now: datetime) -> bool:
+        """Whether none of them lives any more."""
+        # Each is asked, not only up to the first that lives.
+        done = [o.state.is_final or self._cancel(o, reason, now) for o in orders]
+        return all(done)
+
+    def _give_up(self, plan: Approval, reason: str, now: datetime) -> None:
+        """Cancel what waits and buy no more of it; said where `why` looks."""
+        if self._cancel_all_of(self._orders_of(plan), reason, now):
+            self.record(TradeRefused(now, Refusal(plan.pair, plan.closed_at, GIVEN_UP, reason)))
 
     def _leave(self, approval: Approval, purpose: Purpose, now: datetime) -> TrackedOrder | None:
         pair, decided_for = approval.pair, approval.closed_at
@@ -530,7 +637,12 @@ class TradingExecutor:
             return None
         self.record(TradeApproved(now, approval))
         self._exits[pair] = _Exit(
-            approval.quantity, purpose, decided_for, _in_words(approval), approval.limit_price
+            approval.quantity,
+            purpose,
+            decided_for,
+            _in_words(approval),
+            approval.limit_price,
+            approval.entry,
         )
         order = self._advance_exit(pair, now)
         self._guard(pair, now)
@@ -567,7 +679,9 @@ class TradingExecutor:
             if price >= target:
                 reason = f"target {target} reached at {price}"
                 decided_for = self.orders.entry_decided_for(pair) or now
-                self._exits[pair] = _Exit(None, Purpose.TARGET, decided_for, reason)
+                self._exits[pair] = _Exit(
+                    None, Purpose.TARGET, decided_for, reason, expected=target
+                )
 
     def _advance_exit(self, pair: Pair, now: datetime) -> TrackedOrder | None:
         """One step of a sale: clear the way, confirm that it is clear, then sell.
@@ -591,7 +705,9 @@ class TradingExecutor:
             pair, Side.SELL, kind, quantity, plan.limit_price,
         )  # fmt: skip
         order, fault = self._send(
-            OrderIntended(now, request, plan.purpose, plan.decided_for, plan.reason)
+            OrderIntended(
+                now, request, plan.purpose, plan.decided_for, plan.reason, expected=plan.expected
+            )
         )
         if fault is None or not fault.retryable:
             del self._exits[pair]
@@ -683,7 +799,14 @@ class TradingExecutor:
             pair, Side.SELL, OrderType.STOP_LOSS, quantity, price,
         )  # fmt: skip
         order, fault = self._send(
-            OrderIntended(now, request, Purpose.STOP, decided_for, f"protects {quantity} {pair}")
+            OrderIntended(
+                now,
+                request,
+                Purpose.STOP,
+                decided_for,
+                f"protects {quantity} {pair}",
+                expected=price,
+            )
         )
         if fault is None:
             self._protected(pair)

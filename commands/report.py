@@ -32,6 +32,7 @@ def command(by: str, last: int, book: str | None, as_json: bool) -> None:
     from trader.domain.account import AccountView
     from trader.domain.errors import UsageError
     from trader.periods import account_figures, periods
+    from trader.simulation.quality import order_qualities, summary
 
     config = load_config()
     chosen = choose_book(config, book)
@@ -40,6 +41,7 @@ def command(by: str, last: int, book: str | None, as_json: bool) -> None:
     view = AccountView()
     with open_book(config, chosen) as journal:
         view.read(journal.events())
+        executed = summary(order_qualities(event for _, event in journal.events()))
         mode = mode_of(journal, "PAPER")
     found = periods(view, by)[-last:]  # type: ignore[arg-type]
     figures = account_figures(view)
@@ -47,10 +49,11 @@ def command(by: str, last: int, book: str | None, as_json: bool) -> None:
         rows = [_row(period) for period in found]
         print_json(
             {"mode": mode, "book": chosen, "by": by, "quote": view.quote, "periods": rows,
-             "metrics": figures}
+             "metrics": figures, "execution": executed}
         )  # fmt: skip
         return
     _show(mode, chosen, view.quote, by, [_row(period) for period in found], figures)
+    _show_execution(executed)
 
 
 def _row(period: Any) -> dict[str, Any]:
@@ -63,6 +66,17 @@ def _row(period: Any) -> dict[str, Any]:
         "trades": period.trades,
         "winners": period.winners,
     }
+
+
+def _show_execution(executed: dict[str, Any]) -> None:
+    """How well the orders were executed, in a line."""
+    lost, made = executed["taker_slippage_bp"], executed["maker_share"]
+    if made is None:
+        return
+    parts = [f"{executed['orders']:,} orders", f"{made:.0%} of purchases filled as a maker"]
+    if lost is not None:
+        parts.append(f"takers filled {lost:+.1f} bp from what was expected")
+    click.echo("; ".join(parts))
 
 
 def _show(

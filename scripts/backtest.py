@@ -73,6 +73,34 @@ def _number(param: click.Parameter, text: str, most: int, what: str) -> Decimal:
     return value
 
 
+def _slippage(ctx: click.Context, param: click.Parameter, text: str | None) -> Decimal | None:
+    return measured() if text == "measured" else _basis_points(ctx, param, text)
+
+
+def measured() -> Decimal:
+    """The slippage that the orders of the account that ran last have met, as a fraction.
+
+    Raises:
+        UsageError: if there are too few orders to tell.
+    """
+    from commands.account import FIRST_STEP, choose_book, open_book
+    from trader.simulation.quality import FEWEST, measured_slippage, order_qualities
+
+    config = load_config()
+    book = choose_book(config)
+    if book is None:
+        raise UsageError("--slippage measured: there is no account yet", FIRST_STEP)
+    with open_book(config, book) as journal:
+        count, found = measured_slippage(order_qualities(event for _, event in journal.events()))
+    if found is None:
+        raise UsageError(
+            f"--slippage measured: {book} has {count} orders that took, {FEWEST} are needed",
+            "Give basis points, such as --slippage 5.",
+        )
+    say(f"slippage measured over {count} orders of {book}: {found * _BP:.2f} bp")
+    return found
+
+
 def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
     return parse_amount(f"--{param.name}", text)
 
@@ -85,7 +113,8 @@ def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
 @click.option("--strategy", metavar="NAME", help="STRATEGY of the settings if absent.")
 @click.option("--maker", metavar="BP", callback=_basis_points, help="Maker fee, basis points.")
 @click.option("--taker", metavar="BP", callback=_basis_points, help="Taker fee, basis points.")
-@click.option("--slippage", metavar="BP", callback=_basis_points, help="Of a taker's price.")
+@click.option("--slippage", metavar="BP", callback=_slippage,
+              help="Of a taker's price; 'measured': as the account's own orders met.")  # fmt: skip
 @click.option("--fees", type=click.Choice(["entry", "volume"]), default="entry",
               show_default=True, help="Tier: the first, or by own volume.")  # fmt: skip
 @click.option("--impact", metavar="FACTOR", callback=_factor,

@@ -21,7 +21,7 @@ from market_analyzer import MarketAnalyzer
 from risk_manager import MarketView, RiskLimits, RiskManager
 from trader import bootstrap, performance
 from trader.clocks import ManualClock
-from trader.domain.candles import Candles, Timeframe
+from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.events import Event
 from trader.domain.markets import Pair
 from trader.domain.orders import Liquidity, OrderType, Side
@@ -69,8 +69,8 @@ _EXECUTION = (
 )  # fmt: skip
 _TRADING_SETTINGS = (
     "risk_per_trade", "volatility_target", "rebalance_band", "max_position_fraction",
-    "stop_atr_multiple", "risk_reward", "max_daily_loss", "max_drawdown", "drawdown_pause_days",
-    "max_consecutive_losses", "max_open_positions",
+    "stop_atr_multiple", "entry_patience_minutes", "risk_reward", "max_daily_loss",
+    "max_drawdown", "drawdown_pause_days", "max_consecutive_losses", "max_open_positions",
     "confidence_threshold", "model_type", "retrain_hours", "training_window_days",
 )  # fmt: skip
 
@@ -565,11 +565,18 @@ def _document(
         },
         "break_even_hit_rate": _finite(performance.break_even_hit_rate(run.trades)),
         "intervals": bootstrap.intervals(returns, bootstrap.FIGURES, seed=0),
+        "differences": {name: _against(returns, other) for name, other in baselines.items()},
         "calibration": None,
         "licence": None,
         "seconds": {},
         "digest": run.digest,
     }
+
+
+def _against(returns: FloatArray, other: AccountRun) -> dict[str, dict[str, float]]:
+    """How much better than a yardstick, paired day by day, with its range."""
+    theirs = performance.daily_returns(other.times, other.equity, other.cash)
+    return bootstrap.differences(returns, theirs, bootstrap.FIGURES, seed=0)
 
 
 def _notes(

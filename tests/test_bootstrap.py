@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from trader import bootstrap
 from trader.bootstrap import (
     intervals,
     max_drawdown_of,
@@ -10,6 +11,8 @@ from trader.bootstrap import (
     stationary_rows,
     total_return_of,
 )
+
+DAYS = np.random.default_rng(5).normal(0.001, 0.02, 400)
 
 
 def test_days_stay_together_in_blocks_of_the_wanted_mean_length() -> None:
@@ -51,3 +54,28 @@ def test_figures_of_a_few_days_are_right() -> None:
     assert total_return_of(returns)[0] == pytest.approx(1.1 * 0.5 * 1.2 - 1)
     assert max_drawdown_of(returns)[0] == pytest.approx(0.5)
     assert sharpe_of(np.zeros((1, 40)))[0] == 0
+
+
+def test_a_difference_of_a_series_with_itself_is_nothing_in_every_draw():
+    found = bootstrap.differences(DAYS, DAYS, bootstrap.FIGURES, seed=1)
+    assert {k: (v["value"], v["low"], v["high"], v["better"]) for k, v in found.items()} == (
+        dict.fromkeys(bootstrap.FIGURES, (0.0, 0.0, 0.0, 0.5))
+    )
+
+
+def test_a_small_steady_lead_is_sure_though_each_series_alone_is_not():
+    found = bootstrap.differences(DAYS + 0.0005, DAYS, bootstrap.FIGURES, seed=1)["sharpe"]
+    alone = bootstrap.intervals(DAYS, bootstrap.FIGURES, seed=1)["sharpe"]
+    assert 0 < found["low"] < found["value"] < found["high"]
+    assert found["better"] == 1.0
+    assert alone[1] - alone[0] > 5 * (found["high"] - found["low"])
+
+
+def test_a_shallower_fall_is_the_better_one():
+    found = bootstrap.differences(DAYS / 2, DAYS, bootstrap.FIGURES, seed=1)["max_drawdown"]
+    assert found["value"] < 0
+    assert found["better"] == 1.0
+
+
+def test_series_of_different_days_are_not_held_against_each_other():
+    assert bootstrap.differences(DAYS, DAYS[1:], bootstrap.FIGURES, seed=1) == {}

@@ -476,5 +476,6 @@ def test_the_limits_of_the_settings_are_all_taken_over():
         "risk_per_trade", "max_position_fraction", "stop_atr_multiple", "risk_reward",
         "max_daily_loss", "max_drawdown", "max_consecutive_losses", "max_open_positions",
         "confidence_threshold", "emergency_stop", "volatility_target", "drawdown_pause_days",
+        "entry_patience_minutes",
     }  # fmt: skip
     assert all(getattr(found, name) == getattr(config, name) for name in shared)

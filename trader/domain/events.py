@@ -90,6 +90,8 @@ class OrderIntended:
         decided_for: the close of the candle it was decided on.
         stop: protective stop to place once it fills, None for none.
         take_profit: target to place or watch once it fills, None for none.
+        expected: price that was expected when it was decided, quote per base; what the fills are
+            held against. None where nothing was expected.
     """
 
     at: datetime
@@ -99,6 +101,7 @@ class OrderIntended:
     reason: str
     stop: Decimal | None = None
     take_profit: Decimal | None = None
+    expected: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,21 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How a purchase waits as a maker before it takes.
+
+    Attributes:
+        until: then the rest is bought at the market price.
+        follow_to: the highest price at which it waits.
+        give_up_above: an ask above this is not taken any more.
+    """
+
+    until: datetime
+    follow_to: Decimal
+    give_up_above: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """An order the risk rules allow, with its protection: the plan.
 
@@ -203,6 +218,7 @@ class Approval:
         cost_quote: quote needed or freed, fee included.
         break_even_probability: the chance of the target before the stop at which nothing is
             earned or lost after costs; None without a target.
+        patience: for a purchase that begins as a post-only order at `limit_price`.
     """
 
     pair: Pair
@@ -218,6 +234,7 @@ class Approval:
     cost_quote: Decimal
     break_even_probability: float | None
     reasons: tuple[str, ...] = ()
+    patience: Patience | None = None
 
 
 HELD_AT_LIMIT = "smallest-addition"

@@ -48,6 +48,19 @@ def print_summary(result: BacktestResult, console: Console) -> None:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
 
 
+def _ahead(result: BacktestResult) -> list[str]:
+    """How far the Sharpe ratio is ahead of each yardstick's, as a range."""
+    told = []
+    for key in yardsticks(result):
+        found = (result.document.get("differences") or {}).get(key, {}).get("sharpe")
+        if found:
+            told.append(
+                f"{found['value']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f}) against "
+                f"{NAMES.get(key, key)}"
+            )
+    return [f"Sharpe, same days drawn for both, 90 %: {'; '.join(told)}"] if told else []
+
+
 def _verdict(result: BacktestResult) -> str:
     m, tries = result.document["metrics"], result.document["trials_counted"]["words"]
     parts = []
@@ -67,6 +80,7 @@ def _verdict(result: BacktestResult) -> str:
         f"chance of being more than luck: {shown(m.get('dsr'), '.0%')} after {tries} "
         "(believe it from 95 % on)"
     )
+    parts += _ahead(result)
     calibration = result.document.get("calibration")
     if calibration:
         auc, skill = shown(calibration["auc"], ".3f"), shown(calibration["log_loss_skill"], "+.2%")

@@ -53,6 +53,8 @@ class RiskLimits:
             no such cap.
         kelly_share: part of Kelly's fraction as a cap where a probability and a target are
             known; 0 sets no such cap.
+        entry_patience_minutes: how long a purchase waits as a maker before it takes; 0 takes at
+            once.
         emergency_stop: nothing is bought.
     """
 
@@ -76,6 +78,7 @@ class RiskLimits:
     smallest_addition: Decimal = Decimal("0.01")
     volatility_target: Decimal = ZERO
     kelly_share: Decimal = ZERO
+    entry_patience_minutes: int = 0
     emergency_stop: bool = False
 
     @classmethod
