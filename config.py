@@ -90,6 +90,9 @@ class Config:
     rebalance_band: Decimal
     max_position_fraction: Decimal
     stop_atr_multiple: Decimal
+    trailing_atr_multiple: Decimal
+    max_holding_days: int
+    kelly_share: Decimal
     entry_patience_minutes: int
     risk_reward: Decimal
     max_daily_loss: Decimal
@@ -469,6 +472,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STOP_ATR_MULTIPLE", RISK, _decimal("0.5", "20"), "4",
             "Distance of the protective stop, in daily average true ranges, whatever the "
             "timeframe."),
+    Setting("TRAILING_ATR_MULTIPLE", RISK, _decimal("0", "50"), "0",
+            "The stop follows the highest close since the entry at this distance in daily "
+            "ranges; 0 leaves it where it is, which measured best."),
+    Setting("MAX_HOLDING_DAYS", RISK, _integer(0, 3650, "days"), "0",
+            "A position held so long is sold; 0 holds as long as the strategy wants."),
+    Setting("KELLY_SHARE", RISK, _fraction("0", "1"), "0.25",
+            "Where a model's own forecast and a target are followed: part of Kelly's fraction "
+            "that may be risked at most, never more than RISK_PER_TRADE; 0 sets no such cap."),
     Setting("ENTRY_PATIENCE_MINUTES", RISK, _integer(0, 10080, "minutes"), "240",
             "How long a purchase waits as a post-only order at the bid, for the lower fee, before "
             "the rest is bought at the market price. 0 buys at once."),

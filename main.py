@@ -232,6 +232,7 @@ class Trader:
         self._past = _Past()
         self._leader_snapshot: Snapshot | None = None
         self._troubles: list[str] = []
+        self._books: dict[Pair, OrderBook] = {}
 
     @property
     def exchange(self) -> Exchange:
@@ -432,8 +433,8 @@ class Trader:
             outlook = self._consult(pair, candles, snapshot, now)
         signal = self.ai.decide(snapshot, self._weight(pair), now, outlook)
         market = None
-        if signal.action is not Action.HOLD:
-            market = self.market_view(pair, candles, now, snapshot)
+        if signal.action is not Action.HOLD or self._ends_positions(pair):
+            market = self.market_view(pair, candles, now, snapshot, signal.model_id)
         self._note_model(pair, signal, now)
         self._note_forecast(snapshot, outlook, signal, now)
         self.executor.record(SignalMade(now, signal, snapshot.price, snapshot.digest))
@@ -442,15 +443,38 @@ class Trader:
             self.executor.expire_entries(pair, signal.closed_at, now)
         verdict = None
         if market is not None:
+            self._tend_position(candles, market, now)
             verdict = self.risk.review(signal, self.portfolio, market, now)
         order = self.executor.carry_out(verdict, now)
         return PairReport(pair, signal.closed_at, snapshot.price, signal, verdict, order)
+
+    def _ends_positions(self, pair: Pair) -> bool:
+        """Whether the pair is held and its stop follows the price or its time may be up."""
+        limits = self.risk.limits
+        moves = limits.trailing_atr_multiple > 0 or limits.max_holding_days > 0
+        return moves and self.portfolio.position(pair) is not None
+
+    def _tend_position(self, candles: Candles, market: MarketView, now: datetime) -> None:
+        """Raise the stop of what is held of the pair, or sell it when its time is up."""
+        pair = market.pair
+        position = self.portfolio.position(pair)
+        if position is None:
+            return
+        if self.risk.held_too_long(position, now):
+            days = self.risk.limits.max_holding_days
+            self.executor.close(pair, candles.closed_at, f"held for {days} days", now)
+            return
+        since = candles.closed_at_seconds() >= int(position.opened_at.timestamp())
+        highest = float(candles.close[since].max(initial=0.0))
+        stop = self.risk.stop_of(position, market, to_decimal(highest))
+        if stop is not None:
+            self.executor.move_stop(pair, stop, f"follows the highest close {highest:g}", now)
 
     def _analyze(self, pair: Pair, candles: Candles) -> Snapshot:
         book: OrderBook | None = None
         trades: tuple[PublicTrade, ...] = ()
         if self.live_view:
-            book = self.exchange.order_book(pair)
+            book = self._books[pair] = self.exchange.order_book(pair)
             trades = self.exchange.recent_trades(pair)
         leader = self._leader_snapshot if pair != self.leader else None
         if leader is not None and leader.closed_at != candles.closed_at:
@@ -478,7 +502,12 @@ class Trader:
         }
 
     def market_view(
-        self, pair: Pair, candles: Candles, now: datetime, snapshot: Snapshot | None = None
+        self,
+        pair: Pair,
+        candles: Candles,
+        now: datetime,
+        snapshot: Snapshot | None = None,
+        model_id: str = "",
     ) -> MarketView:
         """Everything the risk rules want to know of the pair's market now.
 
@@ -487,13 +516,14 @@ class Trader:
             candles: what is known of it.
             now: the present moment.
             snapshot: the analysis of these candles, where there is one already.
+            model_id: the model that spoke, if one did.
 
         Raises:
             ExchangeError: if the exchange does not answer.
         """
         ticker = self.exchange.ticker(pair)
         atr = daily_atr(candles) if snapshot is None else daily_atr_of(snapshot)
-        stop = self.stop_request()
+        stop, doubt = self.stop_request(), self.tracker.doubt_of(model_id)
         return MarketView(
             pair=pair,
             rules=self.exchange.market_rules(pair),
@@ -509,6 +539,8 @@ class Trader:
             pending=self._pending(),
             volatility=_volatility(candles, snapshot),
             correlations=self._correlations(pair, candles),
+            ask_depth=_ask_depth(self._books.get(pair)),
+            model_trouble="" if doubt is None else doubt.reason,
             emergency="" if stop is None else stop.reason or "emergency stop",
         )
 
@@ -916,6 +948,18 @@ def _with_sentiment(
     sentiment = OutsideSentiment(open_sources(config.sentiment_sources), record=record)
     closers.append(sentiment.close)
     trader.outside = sentiment.at
+
+
+DEPTH_WITHIN = Decimal("0.005")
+"""What is offered up to so far above the best ask counts as depth, as a fraction."""
+
+
+def _ask_depth(book: OrderBook | None) -> Decimal | None:
+    """Base offered near the best ask; None where no book was read."""
+    if book is None or not book.asks:
+        return None
+    furthest = book.asks[0].price * (1 + DEPTH_WITHIN)
+    return sum((level.quantity for level in book.asks if level.price <= furthest), ZERO)
 
 
 def _volatility(candles: Candles, snapshot: Snapshot | None) -> Decimal | None:

@@ -17,7 +17,7 @@ from trader.domain.errors import UsageError
 from trader.domain.events import RiskStateChanged
 from trader.domain.markets import Pair, to_decimal
 from trader.domain.orders import OrderType, Side
-from trader.domain.portfolio import Portfolio
+from trader.domain.portfolio import Portfolio, Position
 from trader.domain.signals import Action, Approval, Refusal, Signal
 from trader.risk import limits as rules
 from trader.risk import sizing, stops
@@ -123,6 +123,28 @@ class RiskManager:
         if "drawdown" in tripped:
             return RiskState.REDUCE_ONLY
         return RiskState.NO_NEW_RISK if tripped else RiskState.TRADING
+
+    def stop_of(
+        self, position: Position, market: MarketView, highest_close: Decimal
+    ) -> Decimal | None:
+        """The stop a held position should have now, None where it stays as it is.
+
+        It follows the highest close since the entry at a distance in daily ranges, upwards only,
+        and stays below the price.
+        """
+        multiple = self.limits.trailing_atr_multiple
+        if multiple <= 0 or market.daily_atr is None or position.stop is None:
+            return None
+        found = stops.trailing_stop(
+            position.stop, highest_close, market.daily_atr, multiple, market.rules
+        )
+        return found if position.stop < found < market.price else None
+
+    def held_too_long(self, position: Position, now: datetime) -> bool:
+        """Whether a position has been held for the longest time allowed."""
+        days = self.limits.max_holding_days
+        longest = timedelta(days=days) if days else None
+        return stops.time_is_up(position.opened_at, now, longest)
 
     def change(self, portfolio: Portfolio, now: datetime) -> RiskStateChanged | None:
         """The event of a new state of the account, None while it is in the one last journalled.

@@ -35,6 +35,7 @@ from trader.domain.events import (
     OrderRefused,
     OrderUnclear,
     Reconciled,
+    StopMoved,
     TradeApproved,
     TradeRefused,
     Troubled,
@@ -264,6 +265,17 @@ class TradingExecutor:
         for order in self.orders.live(pair, Purpose.ENTRY):
             if order.decided_for < closed_at:
                 self._cancel(order, "a newer candle has closed", now)
+
+    def move_stop(self, pair: Pair, stop: Decimal, reason: str, now: datetime) -> None:
+        """Raise the stop of a position: journalled first, then at the exchange."""
+        self.record(StopMoved(now, pair, stop, reason))
+        self._guard(pair, now)
+
+    def close(self, pair: Pair, decided_for: datetime, reason: str, now: datetime) -> None:
+        """Sell all of a position, unless a sale of it is on its way."""
+        if pair not in self._exits:
+            self._exits[pair] = _Exit(None, Purpose.EXIT, decided_for, reason)
+            self._advance_exit(pair, now)
 
     def stand_down(self, now: datetime, reason: str, *, flatten: bool) -> bool:
         """Cancel all waiting entries and, if asked, sell all positions; call until it says done.

@@ -69,7 +69,8 @@ _EXECUTION = (
 )  # fmt: skip
 _TRADING_SETTINGS = (
     "risk_per_trade", "volatility_target", "rebalance_band", "max_position_fraction",
-    "stop_atr_multiple", "entry_patience_minutes", "risk_reward", "max_daily_loss",
+    "stop_atr_multiple", "trailing_atr_multiple", "max_holding_days", "kelly_share",
+    "entry_patience_minutes", "risk_reward", "max_daily_loss",
     "max_drawdown", "drawdown_pause_days", "max_consecutive_losses", "max_open_positions",
     "confidence_threshold", "model_type", "retrain_hours", "training_window_days",
 )  # fmt: skip

@@ -23,6 +23,7 @@ from trader.domain.errors import (
 )
 from trader.domain.events import OrderIntended
 from trader.domain.orders import OrderRequest, OrderType, Side
+from trader.domain.signals import Approval, Patience
 from trader.storage.journal import MemoryJournal
 
 D = Decimal
@@ -78,6 +79,7 @@ moves = st.one_of(
     st.tuples(st.just("buy"), st.sampled_from(["0.5", "2", "7"]), st.sampled_from([3, 10, None])),
     st.tuples(st.just("sell"), st.sampled_from(["0.3", "2", "50"]), st.none()),
     st.tuples(st.just("limit"), st.sampled_from(["1", "4"]), st.sampled_from([1, 4])),
+    st.tuples(st.just("patient"), st.sampled_from(["1", "6"]), st.sampled_from([0, 1, 3])),
     st.tuples(st.just("wait"), hours, st.none()),
     st.tuples(st.just("hand"), st.sampled_from(["buy", "sell", "cash", "take"]), st.none()),
     st.tuples(st.just("flat"), st.none(), st.none()),
@@ -120,6 +122,18 @@ class Storm:
             quantity, stop=str(round(price * D("0.8"), 1)),
             limit=str(round(price * (100 - percent) / 100, 1)),
         )  # fmt: skip
+
+    def patient(self, quantity, percent):
+        """A purchase that waits as a maker, so far below the market, for up to three hours."""
+        price, box = self.price(), self.box
+        box.clock.sleep_until(box.now + timedelta(seconds=1))
+        limit, stop = (round(price * D(100 - p) / 100, 1) for p in (percent, 20))
+        plan = Approval(
+            BTC, box.now, Side.BUY, OrderType.LIMIT, D(quantity), price, stop,
+            None, limit, D(0), D(0), None, ("test",),
+            Patience(box.now + timedelta(hours=3), price * D("1.01"), price * D("1.03")),
+        )  # fmt: skip
+        box.executor.carry_out(plan, box.now)
 
     def sell(self, quantity, _):
         if self.box.position is not None:

@@ -11,7 +11,7 @@ from tests.risk.drawn import MARKET, NOW, RULES, limited, verdict
 from tests.trading_box import BTC, Box
 from trader.domain.events import OrderEnded, TradeRefused
 from trader.domain.markets import FeeRates, Ticker
-from trader.domain.orders import Liquidity, OrderType, Side
+from trader.domain.orders import Liquidity, OrderType, Purpose, Side
 from trader.domain.signals import Approval, Patience
 from trader.risk.entries import MOST_ORDERS, Move, next_step, patience
 
@@ -199,3 +199,23 @@ def test_a_newer_candle_that_wants_nothing_cancels_what_waits():
 
 def test_patience_is_a_limit_of_the_owner():
     assert RiskLimits().entry_patience_minutes == 0
+
+
+def test_a_stop_that_follows_is_raised_at_the_exchange_and_survives_a_restart():
+    box = Box([FLAT] * 24)
+    box.buy("2", stop="90")
+    box.executor.move_stop(BTC, D(95), "test", box.now)
+    assert box.stops() == [(D(2), D(95))]
+    box.executor.move_stop(BTC, D(93), "test", box.now)  # never lowered
+    box.restart()
+    assert (box.stops(), box.position.stop) == ([(D(2), D(95))], D(95))
+
+
+def test_a_time_stop_sells_all_once_and_leaves_no_stop_behind():
+    box = Box([FLAT] * 24)
+    box.buy("2", stop="90")
+    box.executor.close(BTC, box.now, "held for 2 days", box.now)
+    passing(box, 1)
+    assert (box.position, box.real.open_orders()) == (None, ())
+    assert [o.request.quantity for o in box.sent(Purpose.EXIT)] == [D(2)]
+    box.assert_agrees()

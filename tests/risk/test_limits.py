@@ -264,6 +264,38 @@ def test_a_model_must_be_as_sure_as_the_threshold():
     assert rule_of(verdict(limits=limits, wish=signal(probability=float("nan")))) == "confidence"
 
 
+def test_a_model_that_is_doubted_is_not_followed_and_a_rule_is():
+    assert verdict(wish=signal(probability=0.9), model_trouble="shifted").rule == "model-health"
+    assert rule_of(verdict(wish=signal(probability=0.9))) == ""
+    assert rule_of(verdict(model_trouble="shifted")) == ""
+
+
+def test_a_purchase_takes_no_more_than_its_part_of_what_is_offered():
+    limits = limited(depth_share=D("0.25"))
+    assert verdict(limits=limits, ask_depth=D(20)).quantity == D("5.00")  # the risk is the limit
+    plan = verdict(limits=limits, ask_depth=D("19.9"))
+    assert (plan.quantity, plan.reasons[0].split(":")[0]) == (D("4.97"), "depth")
+
+
+def test_a_stop_follows_the_highest_close_and_never_falls():
+    manager = RiskManager(limited(trailing_atr_multiple=D(3)))
+    held = holding(account(), stop="80").position(BTC)
+    market = replace(MARKET, price=D(110))
+    assert manager.stop_of(held, market, D(112)) == D(97)  # 112 - 3 · 5
+    assert manager.stop_of(held, market, D(95)) is None  # 80 it is already
+    assert manager.stop_of(held, market, D("95.1")) == D("80.1")
+    assert manager.stop_of(held, market, D(125)) is None  # 110 is not below the price
+    assert RiskManager(OPEN).stop_of(held, market, D(112)) is None
+
+
+def test_a_position_is_held_for_its_days_and_not_a_second_longer():
+    manager = RiskManager(limited(max_holding_days=2))
+    held = holding(account()).position(BTC)
+    assert not manager.held_too_long(held, NOW + 2 * DAY - SECOND)
+    assert manager.held_too_long(held, NOW + 2 * DAY)
+    assert not RiskManager(OPEN).held_too_long(held, NOW + 9999 * DAY)
+
+
 def test_a_rule_without_a_model_has_no_threshold():
     assert rule_of(verdict(limits=limited(confidence_threshold=0.99))) == ""
 
@@ -476,6 +508,6 @@ def test_the_limits_of_the_settings_are_all_taken_over():
         "risk_per_trade", "max_position_fraction", "stop_atr_multiple", "risk_reward",
         "max_daily_loss", "max_drawdown", "max_consecutive_losses", "max_open_positions",
         "confidence_threshold", "emergency_stop", "volatility_target", "drawdown_pause_days",
-        "entry_patience_minutes",
+        "entry_patience_minutes", "trailing_atr_multiple", "max_holding_days", "kelly_share",
     }  # fmt: skip
     assert all(getattr(found, name) == getattr(config, name) for name in shared)

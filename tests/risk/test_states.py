@@ -82,6 +82,7 @@ def test_the_rules_of_the_documents_stand_in_the_order_they_are_asked():
     broken = replace(
         MARKET, rules=replace(MARKET.rules, status="cancel_only"), emergency="test",
         data_closed_at=NOW - 9 * HOUR, bid=D(50), ask=D(150), pending={BTC: D(1)},
+        model_trouble="test",
     )  # fmt: skip
     poor = account(equity=500)
     poor.losing_streak, poor.last_loss_at = 9, NOW

@@ -216,6 +216,16 @@ class RiskStateChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class StopMoved:
+    """The protective stop of a position is raised to this price; never lowered."""
+
+    at: datetime
+    pair: Pair
+    stop: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelAdopted:
     """From now on this model speaks for the pair; empty `model_id` means the plain trend rule."""
 
@@ -383,6 +393,7 @@ Event = Union[  # noqa: UP007 - get_args reads the members
     SessionStarted, SessionEnded, CashAdjusted, SignalMade, TradeRefused, TradeApproved,
     OrderIntended, OrderAccepted, OrderRefused, OrderUnclear, CancelIntended, OrderFilled,
     OrderEnded, EquityMarked, Reconciled, EmergencyStopped, Resumed, RiskStateChanged,
+    StopMoved,
     ModelAdopted, ForecastMade, ForecastScored, ModelDoubted, ModelTrusted, ModelCompared,
     HealthChanged, Troubled,
 ]  # fmt: skip

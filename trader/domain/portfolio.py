@@ -22,6 +22,7 @@ from trader.domain.events import (
     OrderRefused,
     Resumed,
     RiskStateChanged,
+    StopMoved,
 )
 from trader.domain.fading import Fading
 from trader.domain.markets import Pair
@@ -133,13 +134,8 @@ class Portfolio:
                 self._outside(asset, amount)
             case EquityMarked(at=at, equity=equity):
                 self._mark(at, equity)
-            case Resumed():
-                # A person has looked and allowed trading again: limits count from here.
-                self.equity_peak = self.last_equity
-                self.losing_streak = 0
-                self.recovering_to = None
-            case RiskStateChanged():
-                self._change_state(event)
+            case _:
+                self._limits(event)
 
     def position(self, pair: Pair) -> Position | None:
         """What is held of the pair, None if nothing."""
@@ -192,11 +188,21 @@ class Portfolio:
         if self.recovering_to is not None:
             self.recovering_to = max(ZERO, self.recovering_to + amount)
 
-    def _change_state(self, event: RiskStateChanged) -> None:
-        self.risk_state, self.risk_state_since = event.state, event.at
-        if event.recovering_to is not None:
-            self.equity_peak = self.last_equity
-            self.recovering_to = event.recovering_to
+    def _limits(self, event: Event) -> None:
+        """What limits what may be lost from here on."""
+        match event:
+            case Resumed():
+                # A person has looked and allowed trading again: limits count from here.
+                self.equity_peak = self.last_equity
+                self.losing_streak = 0
+                self.recovering_to = None
+            case RiskStateChanged(at=at, state=state, recovering_to=half_way):
+                self.risk_state, self.risk_state_since = state, at
+                if half_way is not None:
+                    self.equity_peak, self.recovering_to = self.last_equity, half_way
+            case StopMoved(pair=pair, stop=stop) if pair in self.positions:
+                held = self.positions[pair]
+                self.positions[pair] = replace(held, stop=max(held.stop or ZERO, stop))
 
     def _outside(self, asset: str, amount: Decimal) -> None:
         left = self.outside.pop(asset, ZERO) + amount

@@ -173,6 +173,15 @@ def kelly(purchase: Purchase) -> Cap | None:
     return Cap("kelly", quantity, f"{fraction:.3%} of equity at risk by the odds")
 
 
+def depth(purchase: Purchase) -> Cap | None:
+    """No more than a part of what is offered near the best price."""
+    offered, share = purchase.context.market.ask_depth, purchase.context.limits.depth_share
+    if offered is None or share <= 0:
+        return None
+    words = f"{share:.0%} of the {offered:f} offered near the best price"
+    return Cap("depth", share * offered, words)
+
+
 def cash(purchase: Purchase) -> Cap:
     """No more than the cash pays, fee and slippage included."""
     context = purchase.context
@@ -189,12 +198,13 @@ def cash(purchase: Purchase) -> Cap:
 
 
 SIZE_CAPS: tuple[CapRule, ...] = (
-    target_weight, recovery, position_fraction, exposure, correlated_exposure, volatility, cash,
+    target_weight, recovery, position_fraction, exposure, correlated_exposure, volatility, depth,
+    cash,
 )  # fmt: skip
 """Those that do not depend on the stop."""
 CAPS: tuple[CapRule, ...] = (
     target_weight, recovery, risk_per_trade, position_fraction, exposure, correlated_exposure,
-    volatility, kelly, cash,
+    volatility, kelly, depth, cash,
 )  # fmt: skip
 
 

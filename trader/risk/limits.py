@@ -53,6 +53,10 @@ class RiskLimits:
             no such cap.
         kelly_share: part of Kelly's fraction as a cap where a probability and a target are
             known; 0 sets no such cap.
+        trailing_atr_multiple: the stop follows the highest close since the entry at this distance
+            in daily ranges; 0 leaves it where it is.
+        max_holding_days: a position held so long is sold; 0 for as long as the strategy wants.
+        depth_share: part of what is offered near the best ask that one purchase may take.
         entry_patience_minutes: how long a purchase waits as a maker before it takes; 0 takes at
             once.
         emergency_stop: nothing is bought.
@@ -78,6 +82,9 @@ class RiskLimits:
     smallest_addition: Decimal = Decimal("0.01")
     volatility_target: Decimal = ZERO
     kelly_share: Decimal = ZERO
+    trailing_atr_multiple: Decimal = ZERO
+    max_holding_days: int = 0
+    depth_share: Decimal = Decimal("0.25")
     entry_patience_minutes: int = 0
     emergency_stop: bool = False
 
@@ -107,6 +114,8 @@ class MarketView:
         available_quote: what the exchange would let us spend; None takes the portfolio's cash.
         volatility: annualised, None if unknown.
         correlations: with other pairs, of daily returns; empty if unknown.
+        ask_depth: base offered near the best ask; None if unknown.
+        model_trouble: why the model in use is not to be followed, empty for none.
         emergency: why there is an emergency stop, empty for none.
     """
 
@@ -125,6 +134,8 @@ class MarketView:
     available_quote: Decimal | None = None
     volatility: Decimal | None = None
     correlations: Mapping[Pair, float] = field(default_factory=dict)
+    ask_depth: Decimal | None = None
+    model_trouble: str = ""
     emergency: str = ""
 
     def price_of(self, pair: Pair) -> Decimal | None:
@@ -320,10 +331,17 @@ def confidence(context: RiskContext) -> Refusal | None:
     return context.refuse("confidence", f"probability {found:.3f}, needs {needed:.3f}")
 
 
+def model_health(context: RiskContext) -> Refusal | None:
+    """A model that speaks for itself is not one that is doubted."""
+    if context.probability is None or not context.market.model_trouble:
+        return None
+    return context.refuse("model-health", context.market.model_trouble)
+
+
 ALWAYS: tuple[Rule, ...] = (market_status, price_known)
 RISK_ADDING: tuple[Rule, ...] = (
     emergency_stop, fresh_data, prices_known, drawdown, daily_loss, losing_streak, pending_order,
-    open_positions, spread, confidence,
+    open_positions, spread, model_health, confidence,
 )  # fmt: skip
 
 

@@ -102,6 +102,10 @@ def _describe_state(event: ev.Event) -> _Line:
             }  # fmt: skip
         case ev.Resumed():
             return "WARNING", "resumed", {"who": event.who}
+        case ev.StopMoved():
+            return "INFO", "stop_moved", {
+                "pair": event.pair, "stop": event.stop, "reason": event.reason
+            }  # fmt: skip
         case ev.RiskStateChanged():
             level = "INFO" if event.state == "trading" else "WARNING"
             return level, "risk_state", {"state": event.state, "reason": event.reason}
