@@ -21,10 +21,12 @@ from trader.domain.events import (
     OrderIntended,
     OrderRefused,
     OrderUnclear,
+    TradeApproved,
 )
 from trader.domain.markets import Pair
 from trader.domain.orders import Fill, OrderType, Purpose, Side
 from trader.exchanges.sandbox import SandboxExchange
+from trader.simulation.orders import OrderRecord
 
 ZERO, CENT = Decimal(0), Decimal("0.01")
 DOUBT = timedelta(seconds=70)
@@ -81,13 +83,16 @@ class Witness:
         self._trades_seen = 0
         self._records_seen = 0
         self._sent: Counter[str] = Counter()
-        self._entries: Counter[tuple[Pair, datetime]] = Counter()
+        self._entries: defaultdict[tuple[Pair, datetime], list[OrderRecord]] = defaultdict(list)
+        self.plans: dict[tuple[Pair, datetime], Decimal] = {}
 
     def read(self, events: Iterable[tuple[int, Event]]) -> None:
         """Take in numbered events, oldest first."""
         for number, event in events:
             self.seen = number
             match event:
+                case TradeApproved(approval=plan) if plan.patience is not None:
+                    self.plans[plan.pair, plan.closed_at] = plan.quantity
                 case OrderIntended(at=at, request=request):
                     self.intents[request.order_id] = event
                     self.waiting[request.order_id] = at
@@ -150,12 +155,18 @@ class Witness:
                 found.lost += 1
                 found.words.append(f"order {key} was sent and never written down")
             elif intent.purpose is Purpose.ENTRY:
-                self._count_entry(found, record.spec.pair, intent.decided_for)
+                self._count_entry(found, record, intent.decided_for)
         self._records_seen = len(orders)
 
-    def _count_entry(self, found: Findings, pair: Pair, decided_for: datetime) -> None:
-        self._entries[pair, decided_for] += 1
-        if self._entries[pair, decided_for] > 1:
+    def _count_entry(self, found: Findings, record: OrderRecord, decided_for: datetime) -> None:
+        """Each decision buys once; one that waits as a maker in parts, never more than planned."""
+        pair = record.spec.pair
+        sent = self._entries[pair, decided_for]
+        sent.append(record)
+        open_too = {"pending", "open"}
+        bought = sum((r.quantity if r.status in open_too else r.filled for r in sent), ZERO)
+        planned = self.plans.get((pair, decided_for))
+        if len(sent) > 1 if planned is None else bought > planned:
             found.doubled += 1
             found.words.append(f"{pair} was bought again for the candle {decided_for}")
 

@@ -133,6 +133,7 @@ class JournalCheck:
         self._fills: set[str] = set()
         self._orders: dict[str, _Order] = {}
         self._live: dict[str, _Order] = {}
+        self._waiting: dict[tuple[Pair, datetime], tuple[Approval, list[_Order]]] = {}
         self._account = _Account()
         self._problems: list[Problem] = []
 
@@ -287,10 +288,16 @@ class JournalCheck:
 
     def _purchase(self, event: OrderIntended) -> None:
         request = event.request
-        plan = self._account.approvals.pop((request.pair, event.decided_for, Side.BUY), None)
+        key = (request.pair, event.decided_for)
+        plan = self._account.approvals.pop((*key, Side.BUY), None)
+        if plan is None and key in self._waiting:
+            self._another_part(event, *self._waiting[key])
+            return
         if plan is None:
             self._blame(f"purchase {request.order_id} was never approved")
             return
+        if plan.patience is not None:
+            self._waiting[key] = (plan, [self._orders[request.order_id]])
         if request.quantity != plan.quantity:
             self._blame(f"purchase of {request.quantity}, approved were {plan.quantity}")
         if event.stop is None or not 0 < event.stop < plan.entry:
@@ -302,6 +309,20 @@ class JournalCheck:
                 words = rule(self, plan, self._limits)
                 if words:
                     self._blame(f"purchase {request.order_id}: {words}")
+
+    def _another_part(self, event: OrderIntended, plan: Approval, parts: list[_Order]) -> None:
+        """A purchase that waits is made in parts: never two at a time, never more than planned."""
+        request = event.request
+        if any(part.intent.request.order_id in self._live for part in parts):
+            self._blame(f"purchase {request.order_id} while another part of it may live")
+        bought = sum((part.filled for part in parts), ZERO)
+        if bought + request.quantity > plan.quantity:
+            self._blame(
+                f"purchase of {request.quantity} after {bought}, approved were {plan.quantity}"
+            )
+        if self._account.stopped:
+            self._blame(f"purchase {request.order_id} during an emergency stop")
+        parts.append(self._orders[request.order_id])
 
     def _exposed(self, pair: Pair) -> Decimal:
         """Held and still to be bought of the pair before this purchase, at the last price."""

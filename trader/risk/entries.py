@@ -77,10 +77,10 @@ def next_step(
         if ticker.ask > plan.give_up_above:
             return Step(
                 Move.GIVE_UP,
-                f"the ask {ticker.ask} has run away by more than a round trip costs",
+                f"the ask {ticker.ask.normalize():f} has run away by more than a round trip costs",
             )
         return Step(Move.TAKE, f"not filled as a maker until {plan.until:%H:%M} UTC")
     price = rules.price_down(min(ticker.bid, plan.follow_to))
     if orders >= MOST_ORDERS or (resting is not None and price <= resting):
         return Step(Move.WAIT)
-    return Step(Move.FOLLOW, f"the bid is {ticker.bid}", price)
+    return Step(Move.FOLLOW, f"the bid is {ticker.bid.normalize():f}", price)
