@@ -20,6 +20,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import click
+from click.core import ParameterSource
 
 from commands.common import guarded, parse_amount, parse_time, print_json, say
 from config import SETTINGS, load_config, parse_pairs
@@ -170,6 +171,7 @@ def command(
     progress = Progress(quiet=as_json)
     if tune and not sweeps:
         raise UsageError("--tune needs to know what", "Add --sweep STOP_ATR_MULTIPLE=1..6.")
+    _refuse_the_idle(sweeps=bool(sweeps), verify=verify, out=out)
     if sweeps:
         wishes = {"jobs": jobs, "tune": tune, "cluster": cluster, "engine": engine}
         _sweep(sweeps, wishes, words, out, progress, as_json=as_json)
@@ -197,6 +199,31 @@ def command(
     print_summary(result, Console())
     if out is not None:
         say(f"report: {out / 'report.html'}")
+
+
+def _refuse_the_idle(*, sweeps: bool, verify: bool, out: Path | None) -> None:
+    """An option that would do nothing is a misunderstanding.
+
+    Raises:
+        UsageError: for the first one.
+    """
+    context = click.get_current_context()
+    given = {
+        name
+        for name in ("jobs", "cluster", "engine")
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    if given and not sweeps:
+        raise UsageError(
+            f"--{min(given)} is for sweeps, and there is no --sweep",
+            "Add --sweep STOP_ATR_MULTIPLE=2,3,4, or leave it out.",
+        )
+    if verify and (sweeps or out is not None):
+        other = "--sweep" if sweeps else "--out"
+        raise UsageError(
+            f"--verify and {other} do not go together",
+            "--verify compares three ways to trade one setting and writes no report.",
+        )
 
 
 def _see_to_the_history(words: dict[str, Any], *, quiet: bool) -> None:

@@ -29,6 +29,7 @@ from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.sandbox import SandboxExchange
+from trader.extensions import fingerprint
 from trader.learning.licence import inherited_trials, trials_in_words
 from trader.ports import ModelSource
 from trader.simulation.backtest import (
@@ -141,7 +142,17 @@ class RunSettings:
             **self.harder,
             **({} if self.finest_path else {"path": "candle"}),
             **{name: str(getattr(self.config, name)) for name in _TRADING_SETTINGS},
+            **self._own_parts(),
         }
+
+    def _own_parts(self) -> dict[str, Any]:
+        """Fingerprints of the user's own modules: what was changed under its name is new."""
+        config = self.config
+        named = [("STRATEGY", self.strategy), ("MODEL_TYPE", config.model_type)]
+        modules = {text.partition(":")[0]: setting for setting, text in named if ":" in text}
+        modules |= dict.fromkeys(config.indicators, "INDICATORS")
+        parts = {name: fingerprint(setting, name) for name, setting in sorted(modules.items())}
+        return {"own_parts": parts} if parts else {}
 
 
 @dataclass(slots=True)

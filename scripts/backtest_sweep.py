@@ -259,7 +259,7 @@ class Sweep:
                     "digest": outcome.digest, "engine": outcome.engine, "why": outcome.why,
                 }  # fmt: skip
                 self.store.put(plan.key, row, outcome.returns)
-                waiting.append(_trial(plan, outcome.returns, outcome.digest))
+                waiting.append(self._trial(plan, outcome.returns, outcome.digest))
                 done += 1
                 self.shown.at(done)
                 if time.monotonic() - told > _LEDGER_EVERY_S:
@@ -270,7 +270,14 @@ class Sweep:
 
     def _known_trial(self, plan: Plan) -> Trial:
         row, returns = self.store.get(plan.key)
-        return _trial(plan, returns, row["digest"])
+        return self._trial(plan, returns, row["digest"])
+
+    def _trial(self, plan: Plan, returns: FloatArray, digest: str) -> Trial:
+        ratio = performance.daily_sharpe(returns)
+        return Trial(
+            "tuning" if self.wishes.tune else "sweep", tuple(series_of(plan.settings)),
+            plan.settings.variant(), 0.0 if math.isnan(ratio) else ratio, len(returns), digest,
+        )  # fmt: skip
 
     def _count(self, waiting: list[Trial]) -> None:
         if waiting:
@@ -356,14 +363,6 @@ def _on_cluster(
             future.release()
 
 
-def _trial(plan: Plan, returns: FloatArray, digest: str) -> Trial:
-    ratio = performance.daily_sharpe(returns)
-    return Trial(
-        "sweep", tuple(series_of(plan.settings)), plan.settings.variant(),
-        0.0 if math.isnan(ratio) else ratio, len(returns), digest,
-    )  # fmt: skip
-
-
 def variant_key(settings: RunSettings, engine: str) -> str:
     """The same only where data, settings and program are the same."""
     parts = [
@@ -394,7 +393,8 @@ def _code_hash() -> str:
     """A fingerprint of the program's sources."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for path in sorted([*root.glob("*.py"), *root.glob("trader/**/*.py")]):
+    folders = ("*.py", "trader/**/*.py", "scripts/*.py")
+    for path in sorted(path for folder in folders for path in root.glob(folder)):
         facts = path.stat()
         digest.update(f"{path.relative_to(root)}|{facts.st_size}|{facts.st_mtime_ns}".encode())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -93,9 +94,43 @@ def test_the_same_run_twice_has_the_same_digest_and_is_one_trial(
     words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
     first, second = result(capsys, *words), result(capsys, *words)
     assert first["digest"] == second["digest"]
-    # The built-in design was itself chosen among 436 on candles up to 2022.
-    assert (first["trials"], second["trials"]) == (413, 413)
-    assert result(capsys, *words, "--taker", "10")["trials"] == 414
+    # The built-in design was itself chosen among 475 on candles up to 2022.
+    assert (first["trials"], second["trials"]) == (476, 476)
+    assert result(capsys, *words, "--taker", "10")["trials"] == 477
+
+
+def test_a_strategy_of_ones_own_that_was_changed_under_its_name_is_another_trial(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(text: str) -> int:
+        (home / "my_idea.py").write_text(text)
+        monkeypatch.delitem(sys.modules, "my_idea", raising=False)
+        words = ("--pair", "BTC/USD", *DAYS, "--strategy", "my_idea:rule")
+        return int(result(capsys, *words)["trials_counted"]["recorded"])
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    text = (
+        "from trader.strategies.registry import towards\n"
+        "def rule(s):\n    return towards(s, 0.5, 0.5, ('half',), name='rule')\n"
+    )
+    assert [tried(text), tried(text), tried(text.replace("0.5, 0.5", "0.9, 0.5"))] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("--jobs", "2"), "--jobs"),
+        (("--cluster", "tcp://127.0.0.1:1"), "--cluster"),
+        (("--engine", "steps"), "--engine"),
+        (("--verify", "--sweep", "RISK_REWARD=1,2"), "--verify"),
+        (("--verify", "--out", "o"), "--out"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], what: str
+) -> None:
+    assert run("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross", *words) == 2
+    assert what in capsys.readouterr().err
 
 
 def test_the_search_behind_the_design_counts_against_the_result_and_is_said(
@@ -104,13 +139,13 @@ def test_the_search_behind_the_design_counts_against_the_result_and_is_said(
     words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
     found = result(capsys, *words)
     assert found["trials_counted"]["recorded"] == 1
-    assert found["trials_counted"]["inherited"] == 436
+    assert found["trials_counted"]["inherited"] == 475
     assert found["metrics"]["dsr"] < found["metrics"]["psr"]
     assert found["baselines"]["trend"]["dsr"] < found["baselines"]["trend"]["psr"]
     held = found["baselines"]["buy_and_hold"]
     assert held["dsr"] == held["psr"]
     assert run(*words) == 0
-    assert "436 in which the built-in design was chosen" in capsys.readouterr().out
+    assert "475 in which the built-in design was chosen" in capsys.readouterr().out
 
 
 def test_candles_from_after_the_design_and_made_up_ones_inherit_nothing(
@@ -157,8 +192,9 @@ def test_trades_add_up_to_the_last_equity(home: Path, capsys: pytest.CaptureFixt
 
 
 def test_decisions_begin_at_the_start_with_the_history_before_it_for_warming_up(
-    home: Path, capsys: pytest.CaptureFixture[str]
+    home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ENTRY_PATIENCE_MINUTES", "0")
     run("--pair", "BTC/USD", *DAYS, "--strategy", "buy-and-hold", "--out", "o")
     first = rows(home / "o" / "trades.csv")[0]
     assert first["entry_time"] == "2021-03-01T00:00:00Z"
@@ -178,8 +214,9 @@ def test_buy_and_hold_is_fully_in_and_pays_once(
 
 
 def test_several_pairs_share_the_cash_and_a_pair_listed_later_joins(
-    home: Path, capsys: pytest.CaptureFixture[str]
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ENTRY_PATIENCE_MINUTES", "0")
     run("--pair", "BTC/USD,ETH/USD", "--start", "2021-01-05", "--end", "2021-03-10",
         "--strategy", "buy-and-hold", "--out", "o", "--json")  # fmt: skip
     document = json.loads(capsys.readouterr().out)
