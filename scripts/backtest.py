@@ -315,6 +315,8 @@ class Builder:
         Raises:
             UsageError: if a value makes no sense.
         """
+        from scripts.backtest_run import TRADING_SETTINGS
+
         words = dict(self._words)
         environment = dict(os.environ)
         for name, value in values:
@@ -322,7 +324,7 @@ class Builder:
                 words[name.lower()] = as_fraction(name.lower(), value)
             elif name in self._OPTIONS:
                 words[name.lower()] = value
-            elif name in {setting.name for setting in SETTINGS}:
+            elif name.lower() in TRADING_SETTINGS:
                 environment[name] = value
             else:
                 raise _unknown(name)
@@ -330,6 +332,11 @@ class Builder:
 
 
 def _unknown(name: str) -> UsageError:
+    if name in {s.name for s in SETTINGS}:
+        return UsageError(
+            f"--sweep {name}: that changes nothing in how a backtest trades",
+            "Sweep a setting of strategy, model or risk.",
+        )
     known = [s.name for s in SETTINGS] + ["MAKER", "TAKER", "SLIPPAGE"]
     near = get_close_matches(name, known, 1)
     hint = f"Did you mean {near[0]}?" if near else "Settings of .env and MAKER, TAKER, SLIPPAGE."

@@ -22,6 +22,7 @@ from risk_manager import MarketView, RiskLimits, RiskManager
 from trader import bootstrap, performance
 from trader.clocks import ManualClock
 from trader.domain.candles import Candles, FloatArray, Timeframe
+from trader.domain.errors import UsageError
 from trader.domain.events import Event
 from trader.domain.markets import Pair
 from trader.domain.orders import Liquidity, OrderType, Side
@@ -68,7 +69,7 @@ _SEARCHED = frozenset({"trend"})
 _EXECUTION = (
     "tiers_by_volume", "impact", "latency_ms", "volume_share", "queue_share", "walks_book",
 )  # fmt: skip
-_TRADING_SETTINGS = (
+TRADING_SETTINGS = (
     "risk_per_trade", "volatility_target", "rebalance_band", "max_position_fraction",
     "stop_atr_multiple", "trailing_atr_multiple", "max_holding_days", "kelly_share",
     "entry_patience_minutes", "risk_reward", "max_daily_loss",
@@ -141,7 +142,7 @@ class RunSettings:
             "costs": [str(costs.maker), str(costs.taker), str(costs.slippage)],
             **self.harder,
             **({} if self.finest_path else {"path": "candle"}),
-            **{name: str(getattr(self.config, name)) for name in _TRADING_SETTINGS},
+            **{name: str(getattr(self.config, name)) for name in TRADING_SETTINGS},
             **self._own_parts(),
         }
 
@@ -399,6 +400,7 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
     models = models_of(arena, watch, shown)
     with watch.phase("trade"):
         run = arena.trade(entry.name, entry.name, risk, models, shown)
+    demand_decisions(run)
     watch.take("trade", "train")
     with watch.phase("baselines"):
         baselines = _baselines(arena, run, risk, shown)
@@ -417,6 +419,20 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
         document, slippage_paid(run, arena.paths), predictions,
         _notes(settings, run, window, document),
     )  # fmt: skip
+
+
+def demand_decisions(run: AccountRun) -> None:
+    """A run that failed at every candle is no result, though it looks like one of cash.
+
+    Raises:
+        UsageError: with what failed first.
+    """
+    if run.troubles and not run.decisions:
+        raise UsageError(
+            f"nothing was ever decided, {len(run.troubles):,} steps failed; the first: "
+            f"{run.troubles[0].message}",
+            "A strategy of one's own is a function (situation) -> Signal; see examples/.",
+        )
 
 
 def slippage_paid(run: AccountRun, paths: Mapping[Pair, Candles]) -> float:
@@ -598,6 +614,12 @@ def _notes(
     document: Mapping[str, Any],
 ) -> tuple[str, ...]:
     notes = []
+    if run.troubles:
+        first_fault = run.troubles[0]
+        notes.append(
+            f"{len(run.troubles):,} steps failed and nothing was decided in them; the first, at "
+            f"{first_fault.at:%Y-%m-%d %H:%M}: {first_fault.message}"
+        )
     if "drawdown" in run.refusals:
         count, first = run.refusals["drawdown"]
         notes.append(

@@ -29,6 +29,7 @@ from scripts.backtest_run import (
     RunSettings,
     Shown,
     Stopwatch,
+    demand_decisions,
     figures,
     limits_of,
     models_of,
@@ -182,6 +183,7 @@ def _stepped(values: Values, settings: RunSettings, why: str) -> Outcome:
     models = models_of(arena, Stopwatch(), Silent())
     events = arena.events(name, name, risk, models, Silent())
     run = account_run(name, settings.quote, settings.cash, events, settings.span.start)
+    demand_decisions(run)
     returns = performance.daily_returns(run.times, run.equity, run.cash)
     metrics = figures(run, tries_of(settings, len(returns)))
     return Outcome(values, metrics, returns, kernel.digest_of_events(events), STEPS, why)
@@ -555,6 +557,8 @@ def _rows(
     rows, sums, tries = [], BlockSums(), None
     for values in tried:
         row, returns = sweep.store.get(sweep.plans[values].key)
+        # Kept under what it trades, so perhaps by another sweep, of other names.
+        row["values"] = dict(values)
         tries = tries or tries_of(first, len(returns))
         deflated = performance.deflated_sharpe(returns, tries.count)
         row["metrics"]["dsr"] = None if math.isnan(deflated) else deflated

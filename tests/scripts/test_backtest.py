@@ -116,6 +116,16 @@ def test_a_strategy_of_ones_own_that_was_changed_under_its_name_is_another_trial
     assert [tried(text), tried(text), tried(text.replace("0.5, 0.5", "0.9, 0.5"))] == [1, 1, 2]
 
 
+@pytest.mark.parametrize("kind", [(), ("--sweep", "STOP_ATR_MULTIPLE=1,3", "--jobs", "1")])
+def test_a_strategy_that_fails_at_every_candle_is_an_error_and_no_result(
+    home: Path, capsys: pytest.CaptureFixture[str], kind: tuple[str, ...]
+) -> None:
+    words = ("--pair", "BTC/USD", *DAYS, "--strategy", "os:system", *kind)
+    assert run(*words) == 2
+    assert "nothing was ever decided" in capsys.readouterr().err
+    assert not (home / "data" / "trials.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [

@@ -14,6 +14,7 @@ from scripts.backtest_sweep import Outcome, combinations, read_sweeps
 from tests.scripts.test_backtest import DAYS, history, home, run
 from trader.domain.errors import UsageError
 from trader.domain.markets import Pair
+from trader.simulation.sweep import read_space
 from trader.storage.history import HistoryStore
 
 __all__ = ["home"]
@@ -179,3 +180,29 @@ def test_the_plateau_is_named_beside_the_peak(
     out = capsys.readouterr().out
     assert "PAPER" in out.splitlines()[0]
     assert "plateau: stop_atr_multiple" in out
+
+
+def test_a_variant_known_from_another_sweep_bears_the_names_of_this_one(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document(capsys, "--sweep", "STOP_ATR_MULTIPLE=1,3", "--jobs", "1")
+    grid = ["--sweep", "STOP_ATR_MULTIPLE=1,3", "--sweep", "RISK_REWARD=0,9", "--jobs", "1"]
+    found = document(capsys, *grid)
+    assert found["resumed"] == 2
+    assert [tuple(row["values"].values()) for row in found["runs"]] == [
+        ("1", "0"), ("1", "9"), ("3", "0"), ("3", "9"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["LOG_LEVEL=INFO,DEBUG", "DATA_DIR=a,b"])
+def test_what_changes_nothing_in_trading_is_not_swept(
+    home: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run(*BASE, "--sweep", name) == 2
+    assert "changes nothing in how a backtest trades" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["nan..2", "1..inf", "1..2:nan"])
+def test_a_range_without_finite_ends_is_misuse(words: str) -> None:
+    with pytest.raises(UsageError, match="LOW"):
+        read_space([f"STOP_ATR_MULTIPLE={words}"])

@@ -22,6 +22,7 @@ from trader.domain.events import (
     SignalMade,
     TradeApproved,
     TradeRefused,
+    Troubled,
 )
 from trader.domain.orders import Fill, Purpose
 from trader.domain.portfolio import ZERO, Portfolio, Position, Trade
@@ -59,6 +60,7 @@ class AccountRun:
         decisions: signals made.
         refusals: risk rule → (how often it said no, when first).
         digest: sha256 over decisions, orders and fills.
+        troubles: steps in which something failed and the loop went on, oldest first.
     """
 
     name: str
@@ -72,6 +74,7 @@ class AccountRun:
     decisions: int
     refusals: Mapping[str, tuple[int, datetime]]
     digest: str
+    troubles: tuple[Troubled, ...] = ()
 
     def costs(self, slippage_quote: float) -> CostBreakdown:
         """Gross result, fees, slippage and net result.
@@ -105,6 +108,7 @@ def account_run(
     executions: list[Execution] = []
     reasons: dict[str, str] = {}
     refusals: dict[str, tuple[int, datetime]] = {}
+    troubles: list[Troubled] = []
     decisions = 0
     kept = []
     for event in events:
@@ -119,6 +123,8 @@ def account_run(
                 executions.append(Execution(fill, purpose, reasons.get(fill.order_id, "")))
             case SignalMade():
                 decisions += 1
+            case Troubled():
+                troubles.append(event)
             case TradeRefused(at=at, refusal=refusal):
                 count, first = refusals.get(refusal.rule, (0, at))
                 refusals[refusal.rule] = (count + 1, first)
@@ -129,7 +135,7 @@ def account_run(
     return AccountRun(
         name, float(cash), times, equity_array, invested, tuple(portfolio.trades),
         tuple(portfolio.positions.values()), tuple(executions), decisions, refusals,
-        decisions_digest(kept),
+        decisions_digest(kept), tuple(troubles),
     )  # fmt: skip
 
 

@@ -103,7 +103,8 @@ def _range(name: str, words: str) -> Range:
         found = Range(Decimal(low), Decimal(high), Decimal(step or 0))
     except InvalidOperation:
         found = Range(Decimal(0), Decimal(0))
-    if not found.low < found.high or found.step < 0:
+    bounds = (found.low, found.high, found.step)
+    if not all(b.is_finite() for b in bounds) or not found.low < found.high or found.step < 0:
         raise UsageError(
             f"--sweep {name}={words}: expected LOW..HIGH or LOW..HIGH:STEP", "Such as 1..6:0.5."
         )
