@@ -28,9 +28,9 @@ from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
-from trader.domain.candles import KRAKEN_MINUTES, Timeframe
 from trader.domain.errors import UsageError
 from trader.domain.markets import Pair
+from trader.domain.timeframes import KRAKEN_MINUTES, Timeframe
 
 FEEDS = ("auto", "kraken", "replay", "simulated")
 MODEL_TYPES = ("ensemble", "random_forest", "gradient_boosting", "logistic_regression")

@@ -14,9 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trader.domain.candles import KRAKEN_MINUTES, Candles, Timeframe
 from trader.domain.errors import (
     AuthError,
     ExchangeError,
@@ -35,16 +34,17 @@ from trader.domain.markets import (
     Ticker,
 )
 from trader.domain.orders import Fill, Order, OrderRequest
+from trader.domain.timeframes import KRAKEN_MINUTES, Timeframe
 from trader.exchanges import kraken_answers as answers
 from trader.exchanges.kraken_calls import KrakenCalls, Retries
 from trader.exchanges.kraken_limits import Tier, TradingBudget
 from trader.exchanges.kraken_names import KrakenNames, KrakenPair
 from trader.exchanges.kraken_nonces import MemoryNonces, NonceSource
-from trader.exchanges.transport import (
-    Handler,
-    Timeouts,
-)
+from trader.exchanges.transport import Handler, Timeouts
 from trader.simulation.costs import table_rates
+
+if TYPE_CHECKING:
+    from trader.domain.candles import Candles
 
 KRAKEN_URL = "https://api.kraken.com"
 PAGE = 50

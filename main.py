@@ -6,8 +6,6 @@ in the exchange, the clock and the journal they are given.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
 import os
 import tempfile
@@ -20,12 +18,12 @@ from typing import Any
 
 from ai_trader import AITrader
 from config import Config
-from kraken_client import KrakenClient
 from market_analyzer import MarketAnalyzer
 from monitor import EventSink, Monitor, Vitals
+from paper import paper
 from risk_manager import ManualOrder, MarketView, RiskLimits, RiskManager
 from trader.alerts import AlertDesk, AlertOutbox, AppriseChannel, QuietHours, mail_url
-from trader.clocks import ManualClock, ScaledClock, SystemClock
+from trader.clocks import SystemClock
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import (
     ExchangeError,
@@ -33,7 +31,6 @@ from trader.domain.errors import (
     JournalError,
     RuleError,
     TraderError,
-    UsageError,
 )
 from trader.domain.events import (
     EmergencyStopped,
@@ -55,41 +52,26 @@ from trader.domain.order_life import TrackedOrder
 from trader.domain.orders import Purpose, Side
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import Action, Approval, Refusal, Signal, Snapshot
-from trader.domain.window import KEEP, STRIDE
-from trader.exchanges import OWN, open_own_exchange
-from trader.exchanges.account_store import FILE, stored_now
-from trader.exchanges.feeds.kraken import KrakenFeed
-from trader.exchanges.feeds.replay import ReplayFeed
-from trader.exchanges.feeds.simulated import QUARTER_HOUR, SimulatedFeed
-from trader.exchanges.kraken_calls import Retries
-from trader.exchanges.kraken_limits import TIERS
-from trader.exchanges.kraken_nonces import FileNonces
-from trader.exchanges.sandbox import SandboxExchange
-from trader.exchanges.sandbox_server import KrakenWire
-from trader.exchanges.transport import Timeouts
-from trader.exchanges.wire.keys import ApiKey
 from trader.learning.drift import DriftReference
 from trader.learning.features import feature_names
 from trader.learning.forecast import Outlook
 from trader.learning.tracking import Tracker
 from trader.learning.trend import trend_in, volatility_of
-from trader.ports import AlertChannel, Clock, Exchange, ExchangeSettings, ModelSource
+from trader.ports import AlertChannel, Clock, Exchange, ModelSource
 from trader.risk.correlation import DAYS, correlations
 from trader.risk.stops import daily_atr, daily_atr_of
-from trader.simulation.backtest import load_paths
-from trader.simulation.costs import Costs, table_rates
+from trader.simulation.costs import table_rates
 from trader.storage.account_lock import AccountLock
 from trader.storage.day_log import DayLog, redactor
-from trader.storage.emergency_journal import EmergencyJournal
 from trader.storage.held_candles import CandleSource, HeldCandles, WholeHistory
-from trader.storage.history import HistoryStore
-from trader.storage.journal import SqliteJournal, list_books
+from trader.storage.journal import SqliteJournal
 from trader.storage.model_store import ModelStore
 from trader.storage.reserve import Reserve
 from trader.storage.state_file import StateFile
 from trader.storage.stop_switch import StopRequest, StopSwitch
 from trader.strategies.registry import StrategySettings
 from trading_executor import TradingExecutor
+from venues import Venue, Wishes, live, server_time_of
 
 ZERO = Decimal(0)
 LEADER = "BTC"
@@ -97,8 +79,6 @@ GRACE = timedelta(seconds=60)
 """So long after its close a candle may be missing before anybody is warned."""
 TRADES_HELD = 1000
 """Closed trades the running loop has in memory; reports read them all from the journal."""
-SLIPPAGE = Decimal("0.0005")
-"""Fraction of the price a market order is expected to lose."""
 
 Alarm = Callable[[datetime, datetime, Mapping[Pair, Decimal]], datetime | None]
 """(now, until, prices looked for) → the first moment in between at which something happens."""
@@ -391,7 +371,9 @@ class Trader:
         # Also where nothing is decided: the other pairs are weighed against all that is held.
         self.prices[pair] = to_decimal(float(candles.close[-1]))
         self._candles[pair] = candles
-        if self._past.decided.get(pair) == closed_at:
+        decided = self._past.decided.get(pair)
+        # Not only the same one: a clock that was set back must not bring old candles back.
+        if decided is not None and closed_at <= decided:
             return PairReport(pair, closed_at, note="decided already")
         return candles
 
@@ -694,91 +676,6 @@ class Trader:
 # -- putting the parts together -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What a comparison puts in place of a replay's usual parts.
-
-    Attributes:
-        costs: of the simulated exchange.
-        models: for strategies that learn; None for the stored ones.
-        finest_path: follow the finest stored candles inside each candle.
-        box: makes the exchange in the box, called as `SandboxExchange` is.
-        client: reaches it; None through Kraken's wire in this process.
-    """
-
-    costs: Costs
-    models: ModelSource | None = None
-    finest_path: bool = True
-    box: Callable[..., SandboxExchange] = SandboxExchange
-    client: Callable[[SandboxExchange], Exchange] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What a command wants other than the settings say.
-
-    Attributes:
-        pairs: instead of the configured ones.
-        speed: seconds of the market per real second where its time is ours; infinite for as fast
-            as it can; None for the feed's own pace.
-        start: where a replay begins.
-        cycles: how many passes will be made, None for no end.
-        unlicensed: trade live without a licensed model.
-        standing: only act on the account as it is; the time of a made-up market stands still.
-        emergency: only cancel and sell: nothing is prepared for decisions.
-        debug: raise unforeseen errors.
-        bench: other parts for a replay, None for the usual ones.
-    """
-
-    pairs: tuple[Pair, ...] = ()
-    speed: float | None = None
-    start: datetime | None = None
-    cycles: int | None = None
-    unlicensed: bool = False
-    standing: bool = False
-    emergency: bool = False
-    debug: bool = False
-    bench: Bench | None = None
-
-    @property
-    def slippage(self) -> Decimal:
-        """By how much a taker is expected to pay more, as a fraction."""
-        return SLIPPAGE if self.bench is None else self.bench.costs.slippage
-
-
-@dataclass(slots=True)
-class Venue:
-    """A market, an account there, and how its time passes.
-
-    Attributes:
-        label: what a person should know about the prices.
-        book: name of the account's book in the journal.
-        speed: market seconds per real second.
-        pace: `real` (looks every POLL_SECONDS), `scaled` (its time runs faster) or `jump` (from
-            candle to candle).
-        history: the store its candles lie in.
-        whole: complete histories where the future is known, so that they are analysed once.
-        ends_at: where the prices end, None if they go on.
-        notes: what should be said at the start.
-    """
-
-    mode: str
-    feed: str
-    label: str
-    book: str
-    pace: str
-    pairs: tuple[Pair, ...]
-    clock: Clock
-    exchange: Exchange
-    history: HistoryStore
-    sandbox: SandboxExchange | None = None
-    speed: float = 1.0
-    whole: dict[Pair, Candles] = field(default_factory=dict)
-    ends_at: datetime | None = None
-    durable: bool = True
-    notes: list[str] = field(default_factory=list)
-
-
 @dataclass(slots=True)
 class Parts:
     """The running program."""
@@ -811,7 +708,7 @@ def assemble(
     """
     wishes = wishes or Wishes()
     _demand_writable(config.data_dir, "DATA_DIR")
-    venue = _paper(config, wishes) if config.sandbox else _live(config)
+    venue = paper(config, wishes) if config.sandbox else live(config)
     closers: list[Callable[[], object]] = []
     try:
         lock = AccountLock(config.data_dir, venue.book)
@@ -843,41 +740,6 @@ def _demand_writable(folder: Path, setting: str) -> None:
             f"{setting} {folder} cannot be written ({fault.strerror or fault})",
             "Nothing is traded without a journal. Free space, or choose another folder.",
         ) from fault
-
-
-@dataclass(slots=True)
-class Emergency:
-    """What an emergency stop needs, and nothing else."""
-
-    venue: Venue
-    journal: EmergencyJournal
-    executor: TradingExecutor
-    lock: AccountLock
-
-    def close(self) -> None:
-        """Give back files and the lock on the account."""
-        self.journal.close()
-        self.lock.release()
-
-
-def assemble_emergency(config: Config) -> Emergency:
-    """The account as it is, for one who only cancels and sells.
-
-    Neither a locked journal nor a full disk nor a broken model keeps it from being built. Another
-    process that holds the account is not waited for: what both do, the exchange does once.
-
-    Raises:
-        TraderError: if the exchange cannot be set up at all.
-    """
-    Reserve(config.data_dir).release_if_full()
-    wishes = Wishes(standing=True, unlicensed=True, emergency=True)
-    venue = _paper(config, wishes) if config.sandbox else _live(config, checked=False)
-    lock = AccountLock(config.data_dir, venue.book)
-    with contextlib.suppress(RuleError, OSError):
-        lock.acquire()
-    journal = EmergencyJournal(config.data_dir / "trader.db", venue.book)
-    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote), clock=venue.clock)
-    return Emergency(venue, journal, executor, lock)
 
 
 def _trader(
@@ -1067,20 +929,10 @@ def _monitor(
     state = StateFile(config.data_dir / "state.json", machine.now, pause_s)
     vitals = None
     if venue.pace != "jump":
-        vitals = Vitals(config.data_dir, machine.now, _server_time(config, venue))
+        vitals = Vitals(config.data_dir, machine.now, server_time_of(config, venue))
     told = {e.check: e.state for _, e in journal.events(0, kinds=(HealthChanged,))
             if isinstance(e, HealthChanged)}  # fmt: skip
     return Monitor(journal, watching, state, after=len(journal), vitals=vitals, told=told)
-
-
-def _server_time(config: Config, venue: Venue) -> Callable[[], datetime] | None:
-    """The exchange's time, asked by a client of its own; None where its clock is ours."""
-    if venue.feed != "kraken":
-        return None
-    limits = Timeouts(connect_s=5.0, read_s=5.0, total_s=5.0)
-    return KrakenClient(
-        url=config.kraken_api_url, timeouts=limits, retries=Retries(attempts=1)
-    ).server_time
 
 
 def _quiet_hours(text: str) -> QuietHours | None:
@@ -1093,230 +945,3 @@ def _channels(config: Config) -> list[AlertChannel]:
     if config.alert_email and config.smtp_url:
         addresses.append(mail_url(config.smtp_url, config.alert_email))
     return [AppriseChannel(address) for address in addresses]
-
-
-# -- venues -------------------------------------------------------------------------------------
-
-
-def history_store(config: Config, exchange: str = "kraken") -> HistoryStore:
-    """Stored candles of an exchange."""
-    return HistoryStore(config.data_dir, exchange)
-
-
-def _live(config: Config, *, checked: bool = True) -> Venue:
-    if not config.kraken_api_key:
-        raise UsageError(
-            "live trading needs KRAKEN_API_KEY and KRAKEN_API_SECRET",
-            "Put them into .env, or set SANDBOX=true for paper trading.",
-        )
-    exchange = _kraken(config, checked) if config.exchange == OWN else _own_exchange(config)
-    digest = hashlib.sha256(config.kraken_api_key.encode()).hexdigest()[:12]
-    return Venue(
-        "LIVE", "kraken", "live prices, REAL MONEY", f"live-{digest}", "real",
-        config.pairs, SystemClock(), exchange, history_store(config, exchange.name),
-    )  # fmt: skip
-
-
-def _kraken(config: Config, checked: bool) -> Exchange:
-    client = KrakenClient(
-        config.kraken_api_key,
-        config.kraken_api_secret,
-        url=config.kraken_api_url,
-        nonces=FileNonces.for_key(config.data_dir, config.kraken_api_key),
-        tier=TIERS["starter"],
-        # The loop asks again by itself; meanwhile it must hear the stop switch.
-        retries=Retries(attempts=2, budget_s=10.0),
-    )
-    if checked:
-        client.check_key()
-    return client
-
-
-def _own_exchange(config: Config) -> Exchange:
-    return open_own_exchange(
-        config.exchange,
-        ExchangeSettings(
-            config.kraken_api_key, config.kraken_api_secret, config.kraken_api_url, config.data_dir
-        ),
-    )
-
-
-def _paper(config: Config, wishes: Wishes) -> Venue:
-    config_pairs = wishes.pairs or config.pairs
-    name = config.sandbox_feed
-    notes = []
-    if name == "auto":
-        name = "kraken" if kraken_answers(config) else "simulated"
-        if name == "simulated":
-            notes.append("Kraken does not answer: a SIMULATED market is used instead")
-    make = {"kraken": _paper_kraken, "replay": _replay, "simulated": _simulated}[name]
-    venue = make(config, wishes, config_pairs)
-    venue.notes[:0] = notes
-    return venue
-
-
-def kraken_answers(config: Config, within_s: float = 3.0) -> bool:
-    """Whether the real exchange's public interface answers in time."""
-    limits = Timeouts(connect_s=within_s, read_s=within_s, total_s=within_s)
-    client = KrakenClient(url=config.kraken_api_url, timeouts=limits, retries=Retries(attempts=1))
-    try:
-        client.server_time()
-    except TraderError:
-        return False
-    finally:
-        client.close()
-    return True
-
-
-def _replay(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
-    store = history_store(config)
-    histories: dict[Pair, Candles] = {}
-    notes = []
-    for pair in pairs:
-        try:
-            histories[pair] = store.load(pair, config.timeframe)
-        except HistoryError as fault:
-            notes.append(f"{pair} is left out: {fault.message}")
-    if not histories:
-        raise HistoryError(
-            f"there is no {config.timeframe} history of {', '.join(map(str, pairs))} to replay",
-            "Import one: python run_trader.py history import FILE",
-        )
-    begin = _replay_start(config, wishes, histories)
-    ends_at = max(candles.closed_at for candles in histories.values())
-    clock, pace, speed = _own_time(config, wishes, begin)
-    until = ends_at if wishes.cycles is None else begin + wishes.cycles * config.timeframe.delta
-    bench = wishes.bench or Bench(Costs())
-    paths = load_paths(store, histories, begin, until) if bench.finest_path else histories
-    sandbox = bench.box(
-        ReplayFeed(paths), clock, balances={config.quote: config.sandbox_balance},
-        costs=bench.costs,
-    )  # fmt: skip
-    client = bench.client or _client_of
-    number = 1 + sum(
-        info.name.startswith("replay-") for info in list_books(config.data_dir / "trader.db")
-    )
-    # All that came before, as a backtest has it: a shorter past would give other averages.
-    whole = {pair: candles.between(None, until) for pair, candles in histories.items()}
-    return Venue(
-        "PAPER", "replay", f"real prices of the past from {begin:%Y-%m-%d %H:%M} UTC",
-        f"replay-{number}", pace, tuple(histories), clock, client(sandbox),
-        store, sandbox, speed, whole, ends_at, False, notes,
-    )  # fmt: skip
-
-
-def _replay_start(config: Config, wishes: Wishes, histories: Mapping[Pair, Candles]) -> datetime:
-    """The close at which a replay begins: as asked, or so that its cycles use up the prices."""
-    step = config.timeframe
-    first = min(candles.first_opened_at for candles in histories.values()) + step.delta
-    last = max(candles.closed_at for candles in histories.values())
-    if wishes.start is not None:
-        begin = step.floor(wishes.start)
-        if not first <= begin < last:
-            raise UsageError(
-                f"--start {wishes.start:%Y-%m-%d %H:%M}: the history reaches from "
-                f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
-            )
-        return begin
-    cycles = wishes.cycles or round(step.per_year)
-    return step.floor(max(first, last - (cycles - 1) * step.delta))
-
-
-def _simulated(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
-    seed = config.sandbox_seed
-    book = f"paper-simulated-{seed}"
-    folder = _account_folder(config, book)
-    step = config.timeframe
-    feed = SimulatedFeed(seed, pairs, min(step, QUARTER_HOUR))
-    reached = stored_now(folder)
-    # Between two runs the made-up market stands still; it goes on with the next candle's close.
-    begin = step.floor(wishes.start or SystemClock().now())
-    if reached is not None:
-        begin = reached if wishes.standing else step.floor(reached) + step.delta
-    clock, pace, speed = _own_time(config, wishes, begin)
-    sandbox = SandboxExchange(
-        feed, clock, balances={config.quote: config.sandbox_balance}, seed=seed, directory=folder
-    )
-    store = history_store(config, "simulated")
-    if not wishes.emergency:
-        _write_past(config, feed, store, begin)
-    whole = {}
-    if pace == "jump" and wishes.cycles is not None:
-        until = begin + wishes.cycles * step.delta
-        histories = {pair: feed.history(pair, step, until) for pair in pairs}
-        whole = _stretch(config, histories, begin, until)
-    return Venue(
-        "PAPER", "simulated", f"SIMULATED MARKET: not real prices (seed {seed})", book, pace,
-        pairs, clock, _client_of(sandbox), store, sandbox, speed, whole,
-    )  # fmt: skip
-
-
-def _write_past(config: Config, feed: SimulatedFeed, store: HistoryStore, now: datetime) -> None:
-    """Give the made-up market a past on disk, so that there is something to learn from."""
-    days = config.training_window_days + 365
-    step = max(min(config.timeframe, Timeframe(3600)), feed.base_timeframe(feed.pairs[0]))
-    for pair in feed.pairs:
-        past = feed.history(pair, step, now).between(now - timedelta(days=days), None)
-        store.append(pair, past, f"simulated market, seed {config.sandbox_seed}")
-
-
-def _paper_kraken(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
-    public = KrakenClient(url=config.kraken_api_url, retries=Retries(attempts=2, budget_s=10.0))
-    clock = SystemClock()
-    sandbox = SandboxExchange(
-        KrakenFeed(public, pairs), clock,
-        balances={config.quote: config.sandbox_balance},
-        directory=_account_folder(config, "paper-kraken"),
-    )  # fmt: skip
-    return Venue(
-        "PAPER", "kraken", "live prices of Kraken, simulated fills", "paper-kraken", "real",
-        pairs, clock, _client_of(sandbox), history_store(config), sandbox,
-    )  # fmt: skip
-
-
-def _account_folder(config: Config, book: str) -> Path:
-    """Where the exchange in the box keeps the account that belongs to a book of the journal.
-
-    Raises:
-        JournalError: if the book has a past and the account is gone. A new account would give the
-            numbers of its first trades a second time, and the journal would take them for known.
-    """
-    folder = config.data_dir / "sandbox" / book
-    journal = config.data_dir / "trader.db"
-    if (folder / FILE).exists() or not any(
-        info.name == book and info.events for info in list_books(journal)
-    ):
-        return folder
-    raise JournalError(
-        f"the paper account {folder / FILE} is gone, but {journal} has its past",
-        "Restore it from a backup; or begin anew: move the journal away too, or choose another "
-        "DATA_DIR.",
-    )
-
-
-def _client_of(sandbox: SandboxExchange) -> Exchange:
-    """Paper trading talks to its exchange as live trading does: through Kraken's own wire."""
-    key = ApiKey.generate()
-    return KrakenClient(
-        key.key, key.secret, url="http://sandbox", now=sandbox.server_time,
-        handler=KrakenWire(sandbox, [key]), metadata_s=math.inf,
-    )  # fmt: skip
-
-
-def _own_time(config: Config, wishes: Wishes, begin: datetime) -> tuple[Clock, str, float]:
-    """A clock for a market whose time is ours, its pace and speed.
-
-    By default a candle takes POLL_SECONDS.
-    """
-    speed = wishes.speed or config.timeframe.seconds / config.poll_seconds
-    if wishes.standing or math.isinf(speed):
-        return ManualClock(begin), "jump", math.inf
-    return ScaledClock(begin, speed), "scaled", speed
-
-
-def _stretch(
-    config: Config, histories: Mapping[Pair, Candles], begin: datetime, until: datetime
-) -> dict[Pair, Candles]:
-    """The candles of a run and what is held before it."""
-    first = begin - (KEEP + STRIDE) * config.timeframe.delta
-    return {pair: candles.between(first, until) for pair, candles in histories.items()}

@@ -49,20 +49,23 @@ class Histories:
         return {pair: c.between(begin, end) for pair, c in self.candles.items()}
 
 
-def histories(source: Path | None, seed: int, timeframe: Timeframe = HOUR) -> Histories:
+def histories(
+    source: Path | None, seed: int, timeframe: Timeframe = HOUR, days: int = 730
+) -> Histories:
     """Real candles from OHLCVT files, or two years of the simulated market.
 
     Args:
         source: a CSV, CSV.gz, ZIP or folder in Kraken's form; None for the simulated market.
         seed: of the simulated market.
         timeframe: of the candles.
+        days: how long the simulated market is.
 
     Raises:
         UsageError: if the files hold no pair that is wanted.
     """
     if source is None:
         feed = SimulatedFeed(seed, PAIRS, timeframe)
-        begin = _SIMULATED_END - timedelta(days=730)
+        begin = _SIMULATED_END - timedelta(days=days)
         made = {p: feed.history(p, timeframe, _SIMULATED_END).between(begin, None) for p in PAIRS}
         return Histories(f"simulated market, seed {seed}", made)
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:

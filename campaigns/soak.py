@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
+from statistics import median
 from typing import Any
 
 import click
@@ -44,6 +45,7 @@ from trader.domain.errors import ExchangeError, UsageError
 from trader.domain.events import OrderIntended, Troubled
 from trader.domain.markets import Pair
 from trader.domain.portfolio import Portfolio
+from trader.domain.window import KEEP, STRIDE
 from trader.exchanges.faults import FaultRule, FaultyWire
 from trader.exchanges.feeds.replay import ReplayFeed
 from trader.exchanges.sandbox import SandboxExchange
@@ -52,11 +54,13 @@ from trader.exchanges.wire.keys import ApiKey
 from trader.reports.journal_check import JournalCheck
 from trader.simulation.matching import Past
 from trader.storage.held_candles import HeldCandles
+from trader.storage.history import HistoryStore
 from trader.storage.journal import SqliteJournal
 from trader.strategies.registry import StrategySettings
 from trading_executor import TradingExecutor
 
-WARM_UP = 720
+WARM_UP = KEEP + STRIDE
+"""The bot has a past on disk from the start: the candles it holds are as many then as later."""
 SAMPLES = 200
 REMEMBERED = timedelta(days=35)
 """So long the exchange has its old orders at hand; the trader asks for minutes."""
@@ -163,13 +167,21 @@ def _trader(market: Market, path: Path) -> Trader:
         executor=TradingExecutor(client, journal, portfolio, clock=clock),
         pairs=market.candles,
         timeframe=some.timeframe,
-        candles=HeldCandles(client, None, some.timeframe),
+        candles=HeldCandles(client, _past(market, path.parent), some.timeframe),
         analyzer=MarketAnalyzer(),
         ai=AITrader(NAME, None, StrategySettings(share=0.45)),
         risk=RestlessRisk(),
         slippage=COSTS.slippage,
         audits=True,
     )
+
+
+def _past(market: Market, folder: Path) -> HistoryStore:
+    """The candles from before the run, on disk as a bot has them."""
+    store = HistoryStore(folder)
+    for pair, candles in market.candles.items():
+        store.append(pair, candles.known_at(market.clock.now()), "campaign")
+    return store
 
 
 def _compared(market: Market, path: Path, now: datetime) -> dict[str, Any]:
@@ -270,7 +282,7 @@ class Soak:
     def _document(self, seconds: float) -> dict[str, Any]:
         found: Findings = self.figures.get("findings", Findings())
         settled = [r for minute, r in self.memory if minute >= SETTLED * self.minutes]
-        growth = settled[-1] / settled[0] - 1 if settled else 0.0
+        growth = _growth(settled)
         return {
             "minutes": self.minutes,
             "intents": self.figures.get("intents", 0),
@@ -300,6 +312,20 @@ class Soak:
         return 0.0
 
 
+def _growth(resident: list[int]) -> float:
+    """By how much the last quarter of the samples lies above the first, as a fraction.
+
+    Medians of quarters: a single sample may fall into a moment of copying.
+
+    >>> _growth([100, 100, 103, 101, 100, 102, 102, 110])
+    0.06
+    """
+    if not resident:
+        return 0.0
+    part = max(1, len(resident) // 4)
+    return round(median(resident[-part:]) / median(resident[:part]) - 1, 4)
+
+
 def _in_the_child(market: Market, pipe: Connection, path: Path, minutes: int) -> None:
     try:
         live(market, pipe, path, minutes)
@@ -317,7 +343,8 @@ def _in_the_child(market: Market, pipe: Connection, path: Path, minutes: int) ->
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def main(minutes: int, fault_rate: float, seed: int, candles: Path | None, as_json: bool) -> None:
     """Run the whole loop for a long simulated time against a failing exchange."""
-    market = histories(candles, seed)
+    hours = WARM_UP + math.ceil(minutes / 60) + 100
+    market = histories(candles, seed, days=max(730, hours // 24 + 1))
     progress(f"{minutes} minutes, {fault_rate:.0%} faults, seed {seed}, on {market.label}")
     try:
         show(Soak(minutes, fault_rate, seed, market).run(), as_json=as_json)

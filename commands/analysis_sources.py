@@ -48,9 +48,9 @@ def from_exchange(
             "Import one: python run_trader.py history import FILE.",
         )
     if feed == "auto":
-        import main
+        from venues import kraken_answers
 
-        feed = "kraken" if main.kraken_answers(config, PATIENCE_S) else "simulated"
+        feed = "kraken" if kraken_answers(config, PATIENCE_S) else "simulated"
         if feed == "simulated":
             tell("no history is stored and Kraken does not answer: a SIMULATED market is shown")
     if feed == "kraken":

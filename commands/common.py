@@ -34,6 +34,7 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
         outcome = group.main(
             args=[w for w in words if w != "--debug"], prog_name=None, standalone_mode=False
         )
+        sys.stdout.flush()
         return int(outcome) if isinstance(outcome, int) else ExitStatus.DONE
     except click.exceptions.Abort:
         return _report({"category": "aborted", "message": "stopped by the user"}, as_json, 1)
@@ -47,8 +48,10 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
             raise
         return _report(fault.as_dict(), as_json, fault.exit_status)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.DONE
+        return _nobody_reads()
+    except SystemExit:
+        # Click and rich say so that a pipe is closed; nothing of ours ends the process itself.
+        return _nobody_reads()
     except Exception as fault:  # the one catch-all of the command line
         if debug:
             raise
@@ -58,6 +61,12 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
             "hint": "This is a bug. Run it again with --debug and report what it prints.",
         }
         return _report(body, as_json, ExitStatus.FAILED)
+
+
+def _nobody_reads() -> int:
+    """Whoever read our output has seen enough, as `head` has: all was done that was asked."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return ExitStatus.DONE
 
 
 def _report(body: dict[str, Any], as_json: bool, status: int) -> int:

@@ -6,6 +6,7 @@ them keeps the others from being done.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -16,15 +17,62 @@ from typing import Any
 
 from commands.common import say
 from config import Config
-from main import Emergency, assemble_emergency
-from trader.domain.errors import ExchangeError, JournalError, TraderError
+from trader.domain.errors import ExchangeError, JournalError, RuleError, TraderError
 from trader.domain.events import EmergencyStopped
 from trader.domain.markets import Pair
 from trader.domain.orders import OrderRequest, OrderType, Side
+from trader.domain.portfolio import Portfolio
+from trader.storage.account_lock import AccountLock
+from trader.storage.emergency_journal import EmergencyJournal
+from trader.storage.reserve import Reserve
 from trader.storage.stop_switch import StopRequest
+from trading_executor import TradingExecutor
+from venues import Venue, Wishes, live
 
 ENOUGH_S = 20.0
 PAUSE_S = 0.1
+
+
+@dataclass(slots=True)
+class Emergency:
+    """What an emergency stop needs, and nothing else."""
+
+    venue: Venue
+    journal: EmergencyJournal
+    executor: TradingExecutor
+    lock: AccountLock
+
+    def close(self) -> None:
+        """Give back files and the lock on the account."""
+        self.journal.close()
+        self.lock.release()
+
+
+def assemble(config: Config) -> Emergency:
+    """The account as it is, for one who only cancels and sells.
+
+    Neither a locked journal nor a full disk nor a broken model keeps it from being built. Another
+    process that holds the account is not waited for: what both do, the exchange does once.
+
+    Raises:
+        TraderError: if the exchange cannot be set up at all.
+    """
+    Reserve(config.data_dir).release_if_full()
+    venue = _venue(config)
+    lock = AccountLock(config.data_dir, venue.book)
+    with contextlib.suppress(RuleError, OSError):
+        lock.acquire()
+    journal = EmergencyJournal(config.data_dir / "trader.db", venue.book)
+    executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote), clock=venue.clock)
+    return Emergency(venue, journal, executor, lock)
+
+
+def _venue(config: Config) -> Venue:
+    if not config.sandbox:
+        return live(config, checked=False)
+    from paper import paper  # a live account is not to wait for it
+
+    return paper(config, Wishes(standing=True, unlicensed=True, emergency=True))
 
 
 @dataclass(slots=True)
@@ -53,7 +101,7 @@ def stand_down(config: Config, request: StopRequest, beat: Mapping[str, Any]) ->
     Raises:
         TraderError: if not even the exchange can be set up.
     """
-    emergency = assemble_emergency(config)
+    emergency = assemble(config)
     try:
         journal = emergency.journal
         if journal.trouble:

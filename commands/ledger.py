@@ -13,6 +13,7 @@ from trader.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from trader.reports.ledger import Entry
+    from trader.reports.lots import Lot
 
 
 @click.command(name="ledger", context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,37 +22,51 @@ if TYPE_CHECKING:
     show_default=True, help="Form of the answer.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Write to this file.")
+@click.option(
+    "--lots",
+    "as_lots",
+    is_flag=True,
+    help="Lots instead: bought when, for how much, and what the sale earned (FIFO).",
+)
 @click.option("--book", help="Account to show; the one that ran last if left out.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-def command(form: str, out: Path | None, book: str | None, as_json: bool) -> None:
+def command(form: str, out: Path | None, as_lots: bool, book: str | None, as_json: bool) -> None:
     """Every fill, fee and transfer of the account, in exact decimals.
 
     \b
     Example:
       python run_trader.py ledger --format koinly --out trades.csv
+      python run_trader.py ledger --lots --out lots.csv
     """
     from commands.account import FIRST_STEP, choose_book
     from config import load_config
 
     config = load_config()
     form = "json" if as_json else form
+    if as_lots and form == "koinly":
+        raise UsageError("--lots with --format koinly", "Koinly makes its own lots of the fills.")
     chosen = choose_book(config, book)
     if chosen is None:
         say(f"{config.mode}  {FIRST_STEP}")
-        mode, quote, entries = config.mode, config.quote, []
+        mode, quote, entries, held = config.mode, config.quote, [], []
     else:
         from commands.account import mode_of, open_book
         from trader.domain.events import CashAdjusted, OrderFilled
         from trader.reports.ledger import ledger
+        from trader.reports.lots import lots
 
         with open_book(config, chosen) as journal:
             mode = mode_of(journal, config.mode)
             quote = _quote(journal.path, chosen) or config.quote
             kinds = (CashAdjusted, OrderFilled)
-            entries = ledger(quote, (event for _, event in journal.events(kinds=kinds)))
+            events = [event for _, event in journal.events(kinds=kinds)]
+            entries, held = ledger(quote, events), lots(quote, events)
         note = "" if mode == "LIVE" else "; simulated, no real money"
-        say(f"{mode}  book {chosen}, {len(entries)} lines{note}")
-    _put(_text(form, mode, chosen, quote, entries), out)
+        say(f"{mode}  book {chosen}, {len(held if as_lots else entries)} lines{note}")
+    if as_lots and form == "csv":
+        _put(_lots_text(held), out)
+    else:
+        _put(_text(form, mode, chosen, quote, entries, held), out)
 
 
 def _quote(path: Path, book: str) -> str:
@@ -61,15 +76,25 @@ def _quote(path: Path, book: str) -> str:
     return info.session.pairs[0].quote if info.session and info.session.pairs else ""
 
 
-def _text(form: str, mode: str, book: str | None, quote: str, entries: list[Entry]) -> str:
+def _lots_text(held: list[Lot]) -> str:
+    from trader.reports.ledger import table
+    from trader.reports.lots import LOT_COLUMNS, lot_rows
+
+    return table(LOT_COLUMNS, (tuple(row.values()) for row in lot_rows(held)))
+
+
+def _text(
+    form: str, mode: str, book: str | None, quote: str, entries: list[Entry], held: list[Lot]
+) -> str:
     from trader.reports.ledger import csv_text, koinly_text, rows, totals
+    from trader.reports.lots import lot_rows
 
     if form == "csv":
         return csv_text(entries)
     if form == "koinly":
         return koinly_text(entries)
     document = {"mode": mode, "book": book, "totals": totals(quote, entries),
-                "entries": rows(entries)}  # fmt: skip
+                "entries": rows(entries), "lots": lot_rows(held)}  # fmt: skip
     return json.dumps(document, indent=2) + "\n"
 
 

@@ -15,7 +15,7 @@ from main import Parts, StepReport
 from trader.domain.errors import JournalError
 from trader.storage.inbox import Inbox
 
-SLICE_S = 0.5
+SLICE_S = 0.2
 """The stop switch and the inbox are looked at this often, real seconds."""
 BEAT_S = 5.0
 LONGEST_PAUSE_S = 300.0

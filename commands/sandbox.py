@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import signal
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from trader.ports import Clock
 
 _LEAD = timedelta(days=30)
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+_FASTEST = 1e9
 
 
 @click.command(name="sandbox", context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,8 +37,12 @@ _LEAD = timedelta(days=30)
 )
 @click.option("--pairs", help="Such as BTC/USD,ETH/USD; by default PAIRS.")
 @click.option("--start", metavar="TIME", help="Where replay or simulation begins.")
-@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
-              help="Seconds of the market for each real one.")  # fmt: skip
+@click.option(
+    "--speed",
+    default="1",
+    show_default=True,
+    help="Seconds of the market for each real one; max: as fast as it is moved on.",
+)
 @click.option(
     "--tier",
     type=click.Choice(["none", "starter", "intermediate", "pro"]),
@@ -66,7 +73,7 @@ def _serve(
     feed: str | None,
     pairs: str | None,
     start: str | None,
-    speed: float,
+    speed: str,
     tier: str,
     faults: Path | None,
     as_json: bool,
@@ -80,7 +87,7 @@ def _serve(
     config = load_config()
     wanted = config.pairs if pairs is None else parse_pairs(pairs)
     begin = None if start is None else parse_time(start, "--start")
-    prices, clock = _market(config, feed or config.sandbox_feed, wanted, begin, speed)
+    prices, clock = _market(config, feed or config.sandbox_feed, wanted, begin, _speed(speed))
     exchange = SandboxExchange(
         prices,
         clock,
@@ -91,7 +98,7 @@ def _serve(
     folder = config.data_dir / "sandbox"
     key = _key(folder / "server-key.json")
     wire = KrakenWire(exchange, [key], TIERS.get(tier), nonces=folder)
-    handler = _with_faults(wire, faults)
+    handler = _controlled(wire, faults, clock, host)
     server = Server(handler, host, port)
     for pair in prices.pairs:  # what is made up is made now, not in the first request
         exchange.forming(pair, prices.base_timeframe(pair))
@@ -111,22 +118,43 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _with_faults(wire: KrakenWire, faults: Path | None) -> Handler:
-    if faults is None:
-        return wire
+def _controlled(wire: KrakenWire, faults: Path | None, clock: Clock, host: str) -> Handler:
+    """The wire with its faults and, for this machine alone, the control path."""
     from trader.exchanges.faults import FaultyWire, load_rules
+    from trader.exchanges.sandbox_control import ControlledWire
 
-    rules, seed = load_rules(faults)
-    return FaultyWire(wire, rules, seed)
+    rules, seed = ((), 0) if faults is None else load_rules(faults)
+    faulty = FaultyWire(wire, rules, seed)
+    return ControlledWire(faulty, clock) if host in _THIS_MACHINE else faulty
+
+
+def _speed(text: str) -> float:
+    """Seconds a second; infinite for `max`."""
+    from trader.domain.errors import UsageError
+
+    try:
+        speed = math.inf if text == "max" else float(text)
+    except ValueError:
+        speed = 0.0
+    if not (0 < speed <= _FASTEST or text == "max"):
+        raise UsageError(f"--speed {text}: expected a number above 0, or max")
+    return speed
+
+
+def _clock(begin: datetime, speed: float) -> Clock:
+    """Runs by itself, or stands until it is moved on by the control path."""
+    from trader.clocks import ManualClock, ScaledClock
+
+    return ManualClock(begin) if math.isinf(speed) else ScaledClock(begin, speed)
 
 
 def _market(
     config: Config, name: str, pairs: tuple[Pair, ...], begin: datetime | None, speed: float
 ) -> tuple[Feed, Clock]:
     """Prices and the clock that they follow."""
-    from main import kraken_answers
-    from trader.clocks import ScaledClock, SystemClock
+    from trader.clocks import SystemClock
     from trader.domain.errors import UsageError
+    from venues import kraken_answers
 
     machine = SystemClock()
     if name == "auto":
@@ -142,7 +170,7 @@ def _market(
         return _live_feed(config, pairs), machine
     if name == "replay":
         return _replay(config, pairs, begin, speed)
-    return _simulated(config, pairs), ScaledClock(begin or machine.now(), speed)
+    return _simulated(config, pairs), _clock(begin or machine.now(), speed)
 
 
 def _live_feed(config: Config, pairs: tuple[Pair, ...]) -> Feed:
@@ -162,10 +190,9 @@ def _simulated(config: Config, pairs: tuple[Pair, ...]) -> Feed:
 def _replay(
     config: Config, pairs: tuple[Pair, ...], begin: datetime | None, speed: float
 ) -> tuple[Feed, Clock]:
-    from main import history_store
-    from trader.clocks import ScaledClock
     from trader.domain.errors import HistoryError, UsageError
     from trader.exchanges.feeds import ReplayFeed
+    from venues import history_store
 
     store = history_store(config)
     # Of several timeframes the finest comes last and stays.
@@ -185,7 +212,7 @@ def _replay(
             f"--start {moment:%Y-%m-%d %H:%M}: the history reaches from "
             f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
         )
-    return ReplayFeed(candles), ScaledClock(moment, speed)
+    return ReplayFeed(candles), _clock(moment, speed)
 
 
 def _key(path: Path) -> ApiKey:

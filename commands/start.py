@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from commands.dashboard import Beside
     from commands.loop import Loop
     from config import Config
-    from main import Parts, Wishes
+    from main import Parts
     from trader.dashboard.serve import Served
+    from venues import Wishes
 
 FEW_CYCLES = 50
 
@@ -53,7 +54,8 @@ def command(
       SANDBOX_FEED=replay python run_trader.py start --cycles 1000 --speed max
     """
     from config import load_config, parse_pairs
-    from main import Wishes, assemble
+    from main import assemble
+    from venues import Wishes
 
     config = load_config()
     wishes = Wishes(

@@ -79,6 +79,7 @@ def _document(config: Config, reading: Reading) -> dict[str, Any]:
     last = view.last_decision
     return {
         "mode": shown["mode"] or config.mode,
+        "note": _other_account(config, reading, shown["mode"]),
         "book": reading.book or None,
         "running": reading.running,
         "seen_seconds_ago": reading.age_seconds,
@@ -109,6 +110,16 @@ def _document(config: Config, reading: Reading) -> dict[str, Any]:
         "health": shown["health"],
         "session": {"started_at": session.at, "version": session.version} if session else None,
     }
+
+
+def _other_account(config: Config, reading: Reading, mode: str) -> str | None:
+    """What a person must know who has changed from paper to live, or back, since the last run."""
+    if not reading.book or not mode or mode == config.mode:
+        return None
+    return (
+        f"the settings say {config.mode}, but this is the {mode} account that ran last "
+        f"({reading.book}); nothing has run {config.mode} since"
+    )
 
 
 def _last_decision(reading: Reading) -> dict[str, Any] | None:
@@ -164,6 +175,8 @@ def _print(found: dict[str, Any]) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]{found['mode']}[/]  {_headline(found)}", markup=True)
+    if found["note"]:
+        console.print(f"[bold yellow]NOTE[/]  {_safe(found['note'])}")
     if found["book"] is None:
         from commands.account import FIRST_STEP
 

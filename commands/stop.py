@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from commands.running import Heartbeat
     from config import Config
 
-PATIENCE_S = 2.0
+PATIENCE_S = 1.5
 GONE_WITHIN_S = 3.0
 ROOM_BYTES = 1 << 16
 

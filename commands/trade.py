@@ -111,7 +111,8 @@ def _by_ourselves(
 ) -> dict[str, Any]:
     from commands.manual import Desk
     from commands.running import Heartbeat, same_account
-    from main import Wishes, assemble
+    from main import assemble
+    from venues import Wishes
 
     config = same_account(config, Heartbeat.read(config.data_dir))
     if config.sandbox and config.sandbox_feed == "replay":

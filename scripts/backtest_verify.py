@@ -22,7 +22,7 @@ from typing import Any
 
 from commands.loop import Loop
 from kraken_client import KrakenClient
-from main import Bench, Parts, Wishes, assemble
+from main import Parts, assemble
 from risk_manager import RiskManager
 from scripts.backtest_run import (
     Arena,
@@ -41,6 +41,7 @@ from trader.ports import Exchange, ModelSource
 from trader.simulation.runs import decisions_digest, trading_line
 from trader.storage.stop_switch import StopSwitch
 from trader.strategies.registry import find_strategy
+from venues import Bench, Wishes
 
 Client = Callable[[SandboxExchange], Exchange]
 

@@ -13,7 +13,7 @@ The doors are files at the top; the rooms behind them are in `trader/`. A module
 rows below its own, which `tests/test_architecture.py` checks:
 
 ```
-scripts              run_trader          commands          main          config
+scripts | run_trader | commands | main | paper | venues | config
 kraken_client | market_analyzer | ai_trader | risk_manager | trading_executor | monitor
 trader.dashboard
 trader.reports
@@ -27,7 +27,7 @@ trader.ports | trader.extensions
 trader.domain
 ```
 
-(The first row reads left to right as five layers.) How they work together: [one candle, ten
+(The first row reads left to right as seven layers.) How they work together: [one candle, ten
 steps](docs/one-candle.md). `make golden` writes this file from the first line of every module.
 """
 OTHER_FILES = {

@@ -13,6 +13,8 @@ LAYERS: list[set[str]] = [
     {"run_trader"},
     {"commands"},
     {"main"},
+    {"paper"},
+    {"venues"},
     {"config"},
     {"kraken_client", "market_analyzer", "ai_trader", "risk_manager", "trading_executor",
      "monitor"},
@@ -34,7 +36,16 @@ LEVEL = {name: i for i, row in enumerate(LAYERS) for name in row}
 PURE_FROM = LEVEL["trader.simulation"]
 PURE_TOO = {"market_analyzer", "ai_trader", "risk_manager"}
 OUTSIDE = {"requests", "sqlite3", "flask", "smtplib", "os", "time", "random"}
-READS_CONFIG = {"main", "run_trader", "scripts", "commands", "test_trader", "config"}
+READS_CONFIG = {
+    "main",
+    "paper",
+    "venues",
+    "run_trader",
+    "scripts",
+    "commands",
+    "test_trader",
+    "config",
+}
 
 
 def room(module: str) -> str | None:

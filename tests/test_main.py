@@ -205,6 +205,38 @@ def test_a_candle_that_closed_long_ago_is_not_acted_on():
     assert floor.events(OrderIntended) == []
 
 
+class SetBack:
+    """A machine whose clock somebody has set back."""
+
+    def __init__(self, clock, by):
+        self._clock, self._by = clock, by
+
+    def now(self):
+        return self._clock.now() - self._by
+
+    def sleep_until(self, moment):
+        self._clock.sleep_until(moment + self._by)
+
+
+def test_after_a_long_sleep_only_the_newest_candle_is_decided_on():
+    floor = Floor([(100, 101, 99, 100)] * 20, script={(BTC, 3): Action.BUY})
+    floor.run(2)
+    floor.box.clock.sleep_until(floor.box.clock.now() + timedelta(hours=9))
+    report = floor.trader.step()
+    assert (report.decided, len(floor.events(SignalMade))) == (True, 3)
+    assert floor.events(OrderIntended) == []
+
+
+def test_a_clock_that_is_set_back_brings_no_old_candle_back():
+    floor = Floor([(100, 101, 99, 100)] * 20)
+    floor.run(3)
+    decided = len(floor.events(SignalMade))
+    floor.trader.clock = SetBack(floor.box.clock, timedelta(hours=2))
+    report = floor.trader.step()
+    assert (report.decided, report.troubles) == (False, ())
+    assert len(floor.events(SignalMade)) == decided
+
+
 def test_a_candle_that_shows_up_a_moment_late_warns_nobody():
     floor = Floor([CALM[0], None, *CALM])
     floor.run(2)

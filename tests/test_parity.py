@@ -18,7 +18,7 @@ import pytest
 from campaigns.parity import Refusing
 from commands.loop import Loop
 from config import load_config
-from main import Wishes, assemble
+from main import assemble
 from risk_manager import RiskManager
 from scripts.backtest import Progress
 from scripts.backtest_run import Arena, Incidents, RunSettings, Stopwatch, limits_of
@@ -34,6 +34,7 @@ from trader.simulation.costs import Costs
 from trader.simulation.runs import decisions_digest, trading_line
 from trader.storage.history import HistoryStore
 from trader.storage.ohlcvt import import_ohlcvt
+from venues import Wishes
 
 BTC, ETH = Pair("BTC", "USD"), Pair("ETH", "USD")
 QUIET = Progress(quiet=True)

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from trader.domain.candles import Candles, Timeframe
 from trader.domain.events import Event
 from trader.domain.markets import (
     Balance,
@@ -23,6 +22,10 @@ from trader.domain.markets import (
     Ticker,
 )
 from trader.domain.orders import Fill, Order, OrderRequest
+from trader.domain.timeframes import Timeframe
+
+if TYPE_CHECKING:
+    from trader.domain.candles import Candles
 
 
 class Clock(Protocol):

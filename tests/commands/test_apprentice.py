@@ -9,13 +9,14 @@ import pytest
 from commands import apprentice as module
 from commands.apprentice import Apprentice
 from config import load_config
-from main import Wishes, assemble
+from main import assemble
 from tests.learning.trained import result
 from trader.domain.events import ModelCompared
 from trader.jobs import TrainingOutcome
 from trader.learning.promotion import Comparison
 from trader.learning.tracking import Doubt
 from trader.storage.model_store import ModelStore
+from venues import Wishes
 
 
 class Job:

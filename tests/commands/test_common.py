@@ -1,8 +1,11 @@
 """What all commands share: failures, statuses, JSON."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import click
 import pytest
@@ -106,3 +109,13 @@ def test_an_amount_that_money_cannot_be_reckoned_in_is_one_short_line(text):
 def test_an_amount_keeps_its_digits():
     assert parse_amount("VOLUME", "0.010") == Decimal("0.01")
     assert parse_amount("VOLUME", "1e-18") * 10**18 == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure():
+    program = Path(__file__).resolve().parents[2] / "run_trader.py"
+    words = f"set -o pipefail; {sys.executable} {program} features list | head -1"
+    done = subprocess.run(
+        ["bash", "-c", words], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout

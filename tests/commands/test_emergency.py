@@ -1,13 +1,16 @@
 """Cancelling and selling in place of the loop, at an exchange behind a port."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from commands.emergency import stand_down
 from config import load_config
-from main import Wishes, assemble
+from main import assemble
 from trader.clocks import SystemClock
 from trader.domain.markets import Pair
 from trader.domain.orders import OrderRequest, OrderType, Purpose, Side
@@ -17,7 +20,9 @@ from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire, Server
 from trader.exchanges.wire.keys import ApiKey
 from trader.storage.stop_switch import StopRequest
+from venues import Wishes
 
+ROOT = Path(__file__).resolve().parents[2]
 BTC = Pair("BTC", "USD")
 SELL_ALL = StopRequest("test", True, "me", "2024-03-01T00:00:00+00:00")
 
@@ -98,3 +103,14 @@ def test_with_a_ruined_journal_what_the_loop_said_it_holds_is_sold_and_no_more(a
 
 def account_now(account):
     return account.exchange.server_time()
+
+
+def test_the_emergency_stop_imports_nothing_that_decides():
+    """What is not loaded cannot be broken, and takes no time: models, indicators, arrays."""
+    code = "import commands.stop, commands.emergency, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    heavy = {"numpy", "pandas", "talib", "sklearn", "main", "paper", "ai_trader", "flask",
+             "market_analyzer", "trader.learning.model", "trader.indicators.registry"}  # fmt: skip
+    assert heavy & set(done.stdout.split()) == set()

@@ -81,3 +81,12 @@ def test_before_the_first_start_the_json_ledger_is_empty_and_valid(run):
 
 def test_an_unknown_format_is_misuse(run):
     assert run("ledger", "--format", "xml")[0] == 2
+
+
+def test_lots_tell_what_was_paid_for_what_is_held(data, run):
+    write(data)
+    status, out, _ = run("ledger", "--lots")
+    assert status == 0
+    first, second = csv.DictReader(io.StringIO(out))
+    assert (first["asset"], first["quantity"], first["cost_quote"]) == ("BTC", "0.01", "625.0608")
+    assert second["disposed_at"] == ""

@@ -7,12 +7,13 @@ import pytest
 
 from commands.loop import Loop
 from config import load_config
-from main import Wishes, assemble
+from main import assemble
 from tests.shared_data import shared
 from trader.domain.events import OrderFilled, OrderIntended
 from trader.domain.orders import Purpose
 from trader.storage.history import HistoryStore
 from trader.storage.ohlcvt import import_ohlcvt
+from venues import Wishes
 
 CYCLES = 400
 LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)

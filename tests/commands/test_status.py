@@ -143,3 +143,14 @@ def test_a_damaged_journal_is_one_line_and_status_1(data, run, as_json):
     told = json.loads(out)["error"]["message"] if as_json else err
     assert "trader.db is damaged" in told
     assert "Traceback" not in err
+
+
+def test_an_account_of_the_other_kind_is_said_to_be_one(data, monkeypatch, run, answer):
+    write(data)
+    assert answer("status", "--json")["note"] is None
+    monkeypatch.setenv("SANDBOX", "false")
+    monkeypatch.setenv("KRAKEN_API_KEY", "K" * 56)
+    monkeypatch.setenv("KRAKEN_API_SECRET", "c2VjcmV0" * 11)
+    _, out, _ = run("status")
+    assert out.startswith("PAPER")
+    assert "the settings say LIVE, but this is the PAPER account that ran last" in out

@@ -14,7 +14,7 @@ import pytest
 
 from commands.common import guarded
 from config import load_config
-from main import Wishes, assemble
+from main import assemble
 from market_analyzer import MarketAnalyzer
 from run_trader import cli
 from tests.indicators.markets import market
@@ -23,6 +23,7 @@ from trader.domain.markets import Pair
 from trader.exchanges.outside import FearAndGreed, OutsideSentiment, Reading, open_sources
 from trader.storage.history import HistoryStore
 from trader.storage.sentiment_log import SentimentHistory, SentimentLog
+from venues import Wishes
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 MIDNIGHT = NOON - timedelta(hours=12)

@@ -14,8 +14,6 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-import numpy as np
-
 
 def plain(value: Any) -> Any:
     """A value made of dictionaries, lists, numbers, texts and nulls alone.
@@ -30,8 +28,6 @@ def plain(value: Any) -> Any:
         return value.value
     if value is None or isinstance(value, bool | str):
         return value
-    if isinstance(value, np.bool_):
-        return bool(value)
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, numbers.Real):
@@ -57,6 +53,8 @@ def _number(value: numbers.Real) -> int | float | None:
 
 
 def _composed(value: Any) -> Any:
+    if hasattr(value, "dtype") and not getattr(value, "shape", True):
+        return plain(value.item())  # a scalar of numpy's, such as its own kind of truth value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

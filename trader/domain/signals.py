@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
-from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.markets import Pair
 from trader.domain.orders import OrderType, Side
+from trader.domain.timeframes import Timeframe
+
+if TYPE_CHECKING:
+    from trader.domain.candles import Candles, FloatArray
 
 
 class Action(StrEnum):
@@ -151,6 +153,8 @@ class _PackedRows:
         return self._block[index - start]
 
     def _rows(self, start: int, stop: int) -> list[bytes]:
+        import numpy as np  # whoever has an analysis has it; an emergency stop does without
+
         values = np.empty((stop - start, len(self._columns)), dtype="<f8")
         for number, column in enumerate(self._columns):
             values[:, number] = column[start:stop]

@@ -19,7 +19,7 @@ from typing import Any
 
 from trader.domain.errors import OrderNotFound, OrderRejected, UsageError
 from trader.domain.orders import Side
-from trader.exchanges.sandbox_server import JSON, KrakenWire
+from trader.exchanges.sandbox_server import JSON, MODES, KrakenWire
 from trader.exchanges.transport import NoReply
 from trader.exchanges.wire.forms import Form, Refused
 from trader.simulation.orders import LIMIT_TYPES, STOP_TYPES, OrderRecord
@@ -30,6 +30,7 @@ CANDLE_CALLS = frozenset({"OHLC"})
 _HTML = b"<html><head><title>%d</title></head><body><center>cloudflare</center></body></html>"
 _SKEW_S = 7200
 _HIDDEN_FOR = timedelta(seconds=20)
+_MODE_LASTS = timedelta(seconds=20)
 
 Reply = tuple[int, str, bytes]
 
@@ -232,6 +233,21 @@ fault("unknown_error_after")(_says("EFuture:Nobody has seen this", after=True))
 fault("deadline_elapsed", ["AddOrder"])(_says("EService:Deadline elapsed"))
 fault("trading_limit", ["AddOrder"])(_says("EOrder:Rate limit exceeded"))
 fault("cancel_only", ["AddOrder"])(_says("EService:Market in cancel_only mode"))
+
+
+def _enters(mode: str) -> Misfortune:
+    """The whole exchange goes into a mode of maintenance for a while, from this request on."""
+
+    def happen(request: Request) -> Reply:
+        request.wire.set_mode(mode)
+        request.memory["mode_until"] = request.wire.exchange.server_time() + _MODE_LASTS
+        return request.carry_out()
+
+    return happen
+
+
+for _mode in MODES[1:]:
+    fault(f"mode_{_mode}", ["AddOrder", "CancelOrder"])(_enters(_mode))
 
 
 @fault("throttled")
@@ -482,12 +498,26 @@ class FaultyWire:
             self.wire, path.rsplit("/", 1)[-1], (method, path, query, headers, body),
             self._chance, self._state.memory,
         )  # fmt: skip
+        self._end_mode()
         chosen = self._choose(request.call) if self.active else None
         if chosen is None:
             return self._without_hidden(request.call, request.carry_out())
         with self._lock:
             self._state.struck[chosen.name] += 1
         return self._without_hidden(request.call, chosen.happen(request))
+
+    def change(self, rules: Iterable[FaultRule], seed: int) -> None:
+        """Other faults from now on; counts go on."""
+        with self._lock:
+            self._rules = tuple(rules)
+            self._chance = random.Random(seed)
+            self._state.left.clear()
+
+    def _end_mode(self) -> None:
+        until = self._state.memory.get("mode_until")
+        if until is not None and self.wire.exchange.server_time() >= until:
+            del self._state.memory["mode_until"]
+            self.wire.set_mode("online")
 
     def _choose(self, call: str) -> Fault | None:
         with self._lock:
@@ -540,9 +570,7 @@ def load_rules(path: Path) -> tuple[tuple[FaultRule, ...], int]:
         UsageError: if the file is missing or says something else.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        rules = tuple(_rule(entry) for entry in document["rules"])
-        return rules, int(document.get("seed", 0))
+        return rules_of(json.loads(path.read_text(encoding="utf-8")))
     except OSError as fault_:
         raise UsageError(f"cannot read {path}: {fault_.strerror}") from fault_
     except (ValueError, KeyError, TypeError, AttributeError) as fault_:
@@ -550,6 +578,15 @@ def load_rules(path: Path) -> tuple[tuple[FaultRule, ...], int]:
             f"{path}: {fault_ if isinstance(fault_, ValueError) else 'rules are missing'}",
             'Write {"seed": 1, "rules": [{"rate": 0.2, "kinds": ["timeout_after"]}]}.',
         ) from fault_
+
+
+def rules_of(document: Mapping[str, Any]) -> tuple[tuple[FaultRule, ...], int]:
+    """Rules and seed of a document as `load_rules` reads it.
+
+    Raises:
+        ValueError: if a kind or rate does not exist; `KeyError` or `TypeError` for other shapes.
+    """
+    return tuple(_rule(entry) for entry in document["rules"]), int(document.get("seed", 0))
 
 
 def _rule(entry: Mapping[str, Any]) -> FaultRule:

@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError, UnexpectedAnswer, UsageError
 from trader.domain.markets import (
     Balance,
@@ -24,8 +21,12 @@ from trader.domain.markets import (
     Ticker,
 )
 from trader.domain.orders import Fill, Liquidity, Order, OrderState, OrderType, Side
-from trader.domain.tape import Tape
+from trader.domain.timeframes import Timeframe
 from trader.exchanges.kraken_names import KrakenNames
+
+if TYPE_CHECKING:
+    from trader.domain.candles import Candles
+    from trader.domain.tape import Tape
 
 T = TypeVar("T")
 
@@ -127,21 +128,26 @@ def candles(result: Any, timeframe: Timeframe) -> Candles:
     `last` is the opening of the newest finished candle; where it is missing the last row is taken
     for the forming one, which Kraken always sends.
     """
+    import numpy as np  # only who asks for candles needs it: an emergency stop does not
+
+    from trader.domain.candles import Candles
+
     rows = only_entry(result)
     last = result.get("last")
     newest = int(last) if last is not None else int(rows[-1][0]) - 1 if rows else 0
-    closed = [row for row in rows if int(row[0]) <= newest and _traded(row)]
-    if not closed:
+    if not rows:
         return Candles.empty(timeframe)
+    # Column by column: a loop over hundreds of pairs has this as its largest part.
+    columns = list(zip(*rows, strict=True))
+    times, trades = (np.fromiter(map(int, columns[i]), np.int64, len(rows)) for i in (0, 7))
     opens, highs, lows, closes, volumes = (
-        np.array([float(row[i]) for row in closed]) for i in (1, 2, 3, 4, 6)
+        np.fromiter(map(float, columns[i]), np.float64, len(rows)) for i in (1, 2, 3, 4, 6)
     )
-    times, trades = (np.array([int(row[i]) for row in closed], dtype=np.int64) for i in (0, 7))
-    return Candles(timeframe, times, opens, highs, lows, closes, volumes, trades)
-
-
-def _traded(row: Any) -> bool:
-    return int(row[7]) > 0 or float(row[6]) > 0
+    kept = (times <= newest) & ((trades > 0) | (volumes > 0))
+    return Candles(
+        timeframe, times[kept], opens[kept], highs[kept], lows[kept], closes[kept], volumes[kept],
+        trades[kept],
+    )  # fmt: skip
 
 
 def ticker(result: Any, pair: Pair, at: datetime) -> Ticker:
@@ -191,6 +197,10 @@ class TradePage:
 
 def trade_page(result: Any, since_ns: int) -> TradePage:
     """`Trades` as columns, times in whole nanoseconds as Kraken wrote them."""
+    import numpy as np
+
+    from trader.domain.tape import Tape
+
     rows = only_entry(result)
     last = int(result.get("last") or since_ns)
     sides = {"b": 1, "s": -1}

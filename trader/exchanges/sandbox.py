@@ -89,6 +89,8 @@ class SandboxExchange:
         self.feed = feed
         self.costs = costs or Costs()
         self.seed = seed
+        self.halted = False
+        self._books: dict[Pair, tuple[object, OrderBook]] = {}
         self._clock = clock
         self._lock = threading.RLock()
         self._held = threading.local()
@@ -174,11 +176,20 @@ class SandboxExchange:
         """
         book = self.feed.order_book(pair, depth, self._now())
         if book is None:
-            ticker, rules = self.ticker(pair), self.market_rules(pair)
-            volume = self._usual_volume(pair, ticker.at)
-            book = book_around(ticker, volume, rules, depth, self.seed)
+            book = self._made_up_book(pair, depth)
         with self._session():
             return with_own(book, self.engine.resting(pair), depth)
+
+    def _made_up_book(self, pair: Pair, depth: int) -> OrderBook:
+        """The book around the price; as long as neither it nor the second changes, the same."""
+        ticker, rules = self.ticker(pair), self.market_rules(pair)
+        volume = self._usual_volume(pair, ticker.at)
+        state = int(ticker.at.timestamp()), ticker.bid, ticker.ask, volume, rules, depth
+        held = self._books.get(pair)
+        if held is None or held[0] != state:
+            book = book_around(ticker, volume, rules, depth, self.seed)
+            held = self._books[pair] = state, book
+        return replace(held[1], at=ticker.at)
 
     def _usual_volume(self, pair: Pair, now: datetime) -> Decimal:
         """Base traded in an hour, over the newest 24 candles."""
@@ -205,19 +216,25 @@ class SandboxExchange:
 
     def recent_trades(self, pair: Pair, count: int = 50) -> tuple[PublicTrade, ...]:
         """The newest public trades, oldest first; made up along the path where there are none."""
+        found = [trade for part in self.recent_parts(pair, count) for trade in part]
+        return tuple(found[-count:])
+
+    def recent_parts(self, pair: Pair, count: int) -> list[tuple[PublicTrade, ...]]:
+        """The newest public trades, `count` of them or some more, in the pieces they come in.
+
+        The piece of a candle that is over is the same object each time.
+        """
         rules = self.market_rules(pair)
         now = self._now()
         real = self.feed.recent_trades(pair, now)
         if real is not None:
-            return real[-count:]
+            return [real[-count:]]
         at = to_us(now)
         since = now - self.feed.base_timeframe(pair).delta * (2 + count // 16)
-        trades = [
-            trade
+        return [
+            trades_in(pair, stretch, at, rules, self.seed)
             for stretch in self.feed.stretches(pair, to_us(since), at, INFINITE, -INFINITE)
-            for trade in trades_in(pair, stretch, at, rules, self.seed)
         ]
-        return tuple(trades[-count:])
 
     # ---- the account
 
@@ -378,6 +395,11 @@ class SandboxExchange:
             self.engine.rules[pair] = rules
             return rules
 
+    def halt(self, halted: bool) -> None:
+        """Stop matching, or go on: what the price does in between fills nothing."""
+        with self._session():
+            self.halted = halted
+
     def cancel_all_at(self, moment: datetime) -> int:
         """Cancel every open order as of a moment that has passed; how many there were then."""
         with self._session(moment) as at:
@@ -515,7 +537,10 @@ class SandboxExchange:
         now = self._now()
         self.feed.poll(now)
         at = max(to_us(now if moment is None else moment), self.engine.now)
-        self.engine.advance(at, self.feed.stretches)
+        if self.halted:
+            self.engine.stand_still(at)
+        else:
+            self.engine.advance(at, self.feed.stretches)
         return at
 
     def _market(self, pair: Pair) -> Market:

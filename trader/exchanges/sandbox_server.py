@@ -31,6 +31,8 @@ from trader.exchanges.wire.words import Rendered
 
 JSON = "application/json"
 _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
+MODES = ("online", "maintenance", "cancel_only", "post_only")
+"""Kraken's states of the whole exchange; in all but the first nothing is matched."""
 _PUBLIC = "/0/public/"
 _PRIVATE = "/0/private/"
 _MILLISECONDS = re.compile(rb'nonce"?\s*[=:]\s*"?(\d{13})(?!\d)')
@@ -68,6 +70,22 @@ class KrakenWire:
             **self.trading.methods,
         }
         self._public_calls = DecayingCounter(1.0) if tier else None
+
+    @property
+    def mode(self) -> str:
+        """One of `MODES`."""
+        return self.public.status
+
+    def set_mode(self, mode: str) -> None:
+        """Put the whole exchange into one of `MODES`.
+
+        Raises:
+            UsageError: if there is no such mode.
+        """
+        if mode not in MODES:
+            raise UsageError(f"mode '{mode}'", f"There is {', '.join(MODES)}.")
+        self.exchange.halt(mode != "online")
+        self.public.status = mode
 
     def close(self) -> None:
         """Let go of what it keeps on disk."""

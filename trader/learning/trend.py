@@ -70,7 +70,7 @@ def _decaying_sum(values: FloatArray, keep: float, block: int) -> FloatArray:
     Plain numpy, because SciPy's filter takes two seconds to import.
     """
     total = np.empty(len(values))
-    powers = keep ** np.arange(block + 1)
+    powers = keep ** np.arange(min(block, len(values)) + 1)
     before = 0.0
     for start in range(0, len(values), block):
         part = values[start : start + block]

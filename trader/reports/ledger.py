@@ -95,12 +95,12 @@ def rows(entries: Iterable[Entry]) -> list[dict[str, str]]:
 
 def csv_text(entries: Iterable[Entry]) -> str:
     """All that is known, one line each, with a header."""
-    return _csv(COLUMNS, map(_row, entries))
+    return table(COLUMNS, map(_row, entries))
 
 
 def koinly_text(entries: Iterable[Entry]) -> str:
     """Koinly's universal form: what was sent, what was received, the fee."""
-    return _csv(KOINLY_COLUMNS, map(_koinly_row, entries))
+    return table(KOINLY_COLUMNS, map(_koinly_row, entries))
 
 
 def exact(amount: Decimal) -> str:
@@ -150,7 +150,8 @@ def _koinly_row(entry: Entry) -> tuple[str, ...]:
             fill.trade_id)  # fmt: skip
 
 
-def _csv(header: Iterable[str], lines: Iterable[tuple[str, ...]]) -> str:
+def table(header: Iterable[str], lines: Iterable[tuple[str, ...]]) -> str:
+    """CSV with a header."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)

@@ -87,8 +87,15 @@ def levels(
 def with_own(book: OrderBook, orders: Iterable[OrderRecord], depth: int) -> OrderBook:
     """The book with what it shows of the account's own resting orders; icebergs in part."""
     mine: dict[Side, dict[Decimal, Decimal]] = {Side.BUY: {}, Side.SELL: {}}
+    # Beyond the last level of a full side nothing is shown.
+    lowest = book.bids[-1].price if len(book.bids) >= depth else None
+    highest = book.asks[-1].price if len(book.asks) >= depth else None
     for order in orders:
         if order.limit is not None:
+            buys = order.spec.side is Side.BUY
+            edge = lowest if buys else highest
+            if edge is not None and (order.limit < edge if buys else order.limit > edge):
+                continue
             side = mine[order.spec.side]
             side[order.limit] = side.get(order.limit, Decimal(0)) + order.displayed
     if not any(mine.values()):

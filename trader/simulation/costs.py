@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
-from trader.domain.candles import FloatArray
 from trader.domain.markets import FeeRates, MarketRules, unit_of
 from trader.domain.orders import Side
+
+if TYPE_CHECKING:
+    from trader.domain.candles import FloatArray
 
 ONE = Decimal(1)
 ZERO = Decimal(0)
@@ -243,6 +243,8 @@ def range_volatility(high: FloatArray, low: FloatArray, candles_per_day: float) 
     """
     if not len(high):
         return 0.0
+    import numpy as np  # who has candles has it; an emergency stop does without
+
     ranges = np.log(high / low) ** 2
     return math.sqrt(float(ranges.mean()) / (4 * math.log(2)) * candles_per_day)
 

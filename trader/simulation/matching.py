@@ -485,6 +485,13 @@ class MatchingEngine:
             self._happen(event)
         self.now = max(self.now, until)
 
+    def stand_still(self, until: int) -> None:
+        """Let time pass without matching: what the path does meanwhile concerns no order."""
+        for record in self._open.values():
+            record.active_from = max(record.active_from, until)
+            record.peak_at = max(record.peak_at, until)
+        self.now = max(self.now, until)
+
     def next_moment(self, until: int, source: Source) -> int | None:
         """When the next thing will happen to an open order up to a moment; nothing is changed.
 

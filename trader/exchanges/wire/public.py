@@ -23,6 +23,7 @@ from trader.simulation.path import to_us
 from trader.simulation.waiting import INFINITE
 
 _DAY = timedelta(days=1)
+_PARTS_HELD = 512
 _SPREADS = 200
 _NS = 1_000_000_000
 # From this many on, `since` of Trades is taken for nanoseconds.
@@ -39,6 +40,7 @@ class PublicMethods:
         self._rows = CandleRows(exchange)
         self._days: dict[tuple[Pair, str], tuple[tuple[int, ...], _Closed]] = {}
         self.status = "online"
+        self._parts: dict[int, tuple[tuple[PublicTrade, ...], list[str]]] = {}
         self._by_name = {
             name.upper(): pair
             for pair, market in exchange.markets.items()
@@ -219,17 +221,18 @@ class PublicMethods:
         last = newest - timeframe.seconds if newest else 0
         return Rendered(f'{{{json.dumps(key)}:{rows},"last":{last}}}')
 
-    def depth(self, form: Form) -> dict[str, Any]:
+    def depth(self, form: Form) -> Rendered:
         """The order book."""
         key, market = self._one(form)
         count = form.integer("count", 100, 1, 500)
         book = self._exchange.order_book(market.pair, count)
         now = int(book.at.timestamp())
+        shown = max(PRICE_DECIMALS_SHOWN, market.rules.price_decimals)
         asks, bids = (
-            [[shown_price(x.price, market.rules), fixed(x.quantity, 3), now] for x in side]
+            ",".join([f"{_level_row(x.price, x.quantity, shown)},{now}]" for x in side])
             for side in (book.asks, book.bids)
         )
-        return {key: {"asks": asks, "bids": bids}}
+        return Rendered(f'{{{json.dumps(key)}:{{"asks":[{asks}],"bids":[{bids}]}}}}')
 
     def trades(self, form: Form) -> Rendered:
         """Public trades, oldest first, from a cursor on or the newest."""
@@ -239,11 +242,30 @@ class PublicMethods:
         if since:
             found = self._trades_since(market, _cursor(since), count)
         else:
-            found = list(self._exchange.recent_trades(market.pair, count))
+            return self._newest_trades(key, market, count)
         decimals = market.rules.price_decimals
         rows = ",".join([_trade_row(trade, decimals) for trade in found])
-        last = str(_ns(found[-1])) if found else since or str(self._now_us() * 1000)
+        last = str(_ns(found[-1])) if found else since
         return Rendered(f'{{{json.dumps(key)}:[{rows}],"last":{json.dumps(last)}}}')
+
+    def _newest_trades(self, key: str, market: Market, count: int) -> Rendered:
+        """The newest trades; those of a candle that is over are written once."""
+        decimals = market.rules.price_decimals
+        parts = self._exchange.recent_parts(market.pair, count)
+        rows = [row for part in parts for row in self._written(part, decimals)][-count:]
+        newest = next((part[-1] for part in reversed(parts) if part), None)
+        last = str(self._now_us() * 1000 if newest is None else _ns(newest))
+        return Rendered(f'{{{json.dumps(key)}:[{",".join(rows)}],"last":"{last}"}}')
+
+    def _written(self, part: tuple[PublicTrade, ...], decimals: int) -> list[str]:
+        held = self._parts.get(id(part))
+        if held is not None and held[0] is part:
+            return held[1]
+        rows = [_trade_row(trade, decimals) for trade in part]
+        if len(self._parts) >= _PARTS_HELD:
+            self._parts.clear()
+        self._parts[id(part)] = part, rows
+        return rows
 
     def _trades_since(self, market: Market, since_ns: int, count: int) -> list[PublicTrade]:
         found: list[PublicTrade] = []
@@ -365,7 +387,12 @@ def _cursor(text: str) -> int:
     return number if number >= _FIRST_NS else number * _NS
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
+def _level_row(price: Decimal, quantity: Decimal, decimals: int) -> str:
+    """A level of the book without its time and end."""
+    return f'["{fixed(price, decimals)}","{fixed(quantity, 3)}"'
+
+
 def _trade_row(trade: PublicTrade, price_decimals: int) -> str:
     row = [
         fixed(trade.price, max(PRICE_DECIMALS_SHOWN, price_decimals)),
