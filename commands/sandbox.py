@@ -120,12 +120,15 @@ def _interrupt(*_: object) -> None:
 
 def _controlled(wire: KrakenWire, faults: Path | None, clock: Clock, host: str) -> Handler:
     """The wire with its faults and, for this machine alone, the control path."""
+    from trader.clocks import ManualClock
     from trader.exchanges.faults import FaultyWire, load_rules
     from trader.exchanges.sandbox_control import ControlledWire
 
     rules, seed = ((), 0) if faults is None else load_rules(faults)
     faulty = FaultyWire(wire, rules, seed)
-    return ControlledWire(faulty, clock) if host in _THIS_MACHINE else faulty
+    if host not in _THIS_MACHINE:
+        return faulty
+    return ControlledWire(faulty, clock.sleep_until if isinstance(clock, ManualClock) else None)
 
 
 def _speed(text: str) -> float:

@@ -20,7 +20,7 @@ def box():
 
 
 def control(box, method, name, document=None, rules=()):
-    wire = ControlledWire(FaultyWire(box.wire, rules), box.clock)
+    wire = ControlledWire(FaultyWire(box.wire, rules), box.clock.sleep_until)
     body = b"" if document is None else json.dumps(document).encode()
     status, _, content = wire.handle(method, f"/sandbox/{name}", "", {}, body)
     return status, json.loads(content)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from trader.clocks import ManualClock
 from trader.domain.errors import ExchangeError, UsageError
 from trader.exchanges.faults import FaultyWire, rules_of
 from trader.exchanges.sandbox_server import JSON, MODES
@@ -33,12 +32,12 @@ class ControlledWire:
 
     Args:
         wire: answers everything else.
-        clock: of the market; only one that stands can be moved.
+        move: lets the market's time pass up to a moment; None where it runs by itself.
     """
 
-    def __init__(self, wire: FaultyWire, clock: object) -> None:
+    def __init__(self, wire: FaultyWire, move: Callable[[datetime], None] | None = None) -> None:
         self._wire = wire
-        self._clock = clock
+        self._move = move
         self._calls: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = {
             ("GET", "state"): lambda _: None,
             ("POST", "mode"): self._mode,
@@ -93,9 +92,9 @@ class ControlledWire:
         self._wire.change(*rules_of(document))
 
     def _advance(self, document: Mapping[str, Any]) -> None:
-        if not isinstance(self._clock, ManualClock):
+        if self._move is None:
             raise UsageError("time runs by itself here", "Serve with --speed max.")
-        now = self._clock.now()
+        now = self._wire.wire.exchange.server_time()
         if "to" in document:
             moment = datetime.fromisoformat(str(document["to"]))
             if moment.tzinfo is None:
@@ -104,7 +103,7 @@ class ControlledWire:
             moment = now + timedelta(seconds=float(document["seconds"]))
         if not now <= moment <= now + _FARTHEST:
             raise UsageError("time only goes forward, a year at most at once")
-        self._clock.sleep_until(moment)
+        self._move(moment)
 
 
 def _answer(status: int, document: Mapping[str, Any]) -> tuple[int, str, bytes]:
