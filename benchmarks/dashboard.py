@@ -279,7 +279,8 @@ class _Loop:
 @contextlib.contextmanager
 def _loop(folder: Path) -> Iterator[_Loop]:
     from config import load_config
-    from main import Wishes, assemble
+    from main import assemble
+    from venues import Wishes
 
     account = folder / "loop"
     (account / "candles").parent.mkdir(parents=True, exist_ok=True)
