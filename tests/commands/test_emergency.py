@@ -35,7 +35,8 @@ class Account:
         self.config = replace(
             load_config(None, {}), sandbox=False, kraken_api_url=server, kraken_api_key=key.key,
             kraken_api_secret=key.secret, pairs=(BTC,), data_dir=folder / "data",
-            strategy="buy-and-hold", entry_patience_minutes=0, models_dir=folder / "models", logs_dir=folder / "logs",
+            strategy="buy-and-hold", entry_patience_minutes=0,
+            models_dir=folder / "models", logs_dir=folder / "logs",
         )  # fmt: skip
         parts = assemble(self.config, Wishes(unlicensed=True))
         parts.trader.recover()
