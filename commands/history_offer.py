@@ -105,7 +105,7 @@ def _offer(
     start, end = lack
     span = "" if start is None else f" --start {start:%Y-%m-%d}"
     krakens = store.exchange == kraken_store(config).exchange
-    source = "" if krakens else f" --source ccxt:{store.exchange}"
+    source = "" if krakens or store.exchange == "kraken" else f" --source ccxt:{store.exchange}"
     remedy = f"python run_trader.py history download {pair}{span}{source}"
     since = "" if start is None else f" from {start:%Y-%m-%d} on"
     words = f"{pair} {timeframe}: candles{since} are not stored"

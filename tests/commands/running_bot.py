@@ -33,6 +33,7 @@ class Bot:
             "SANDBOX_FEED": "simulated",
             "PAIRS": "BTC/USD",
             "POLL_SECONDS": "0.3",
+            "ENTRY_PATIENCE_MINUTES": "0",
             "STRATEGY": "buy-and-hold",
             "TRAINING_WINDOW_DAYS": "400",
             "NO_COLOR": "1",

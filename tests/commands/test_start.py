@@ -169,7 +169,7 @@ def test_live_says_so_first_trades_through_the_wire_and_agrees_with_the_exchange
     done = kraken.run("start", "--cycles", "1", "--no-dashboard", "--unlicensed")
     assert (done.returncode, done.stdout.startswith("LIVE")) == (0, True)
     assert "UNLICENSED BTC/USD: nothing shows that it earns its costs" in done.stdout
-    assert "up to 750.00 USD may be lost" in done.stdout
+    assert "up to 1,000.00 USD may be lost" in done.stdout
     assert "agrees with the journal" in done.stdout
     types = [str(record.spec.type) for record in kraken.exchange.records()]
     assert types == ["market", "stop-loss"]
