@@ -26,7 +26,7 @@ COMMANDS = {
     "report": "what was earned, by day, week and month, after fees",
     "stop": "emergency stop, from another process",
     "resume": "lift the emergency stop",
-    "history": "import, check and list candles",
+    "history": "import, download and check candles",
     "features": "indicators and patterns: list them, check that none sees the future",
     "sandbox": "serve the Kraken-compatible exchange over HTTP",
     "ledger": "every fill, fee and transfer, exact decimals",
@@ -48,6 +48,18 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"commands.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that was named; a misspelt one is told with the nearest known one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

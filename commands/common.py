@@ -38,6 +38,11 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
         return int(outcome) if isinstance(outcome, int) else ExitStatus.DONE
     except click.exceptions.Abort:
         return _report({"category": "aborted", "message": "stopped by the user"}, as_json, 1)
+    except click.exceptions.NoArgsIsHelpError as fault:
+        if as_json:
+            return _report({"category": "usage", "message": "no command given"}, True, 2)
+        click.echo(fault.format_message(), err=True)
+        return ExitStatus.MISUSED
     except click.ClickException as fault:
         where = fault.ctx.command_path if isinstance(fault, click.UsageError) and fault.ctx else ""
         hint = f"See: {where} --help" if where else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import click
@@ -54,6 +55,7 @@ def command(context: click.Context, offline: bool, test_alerts: bool, as_json: b
 
 def _print(found: Finding) -> None:
     state = click.style(f"{found.state:<5}", fg=_COLOURS[found.state])
-    click.echo(f"{state} {found.check:<15} {found.detail}")
+    detail = "\n".join(line.strip() for line in found.detail.splitlines())
+    click.echo(f"{state} {found.check:<15} {indent(detail, ' ' * 22).strip()}")
     if found.remedy:
         click.echo(f"{'':<21} → {found.remedy}")

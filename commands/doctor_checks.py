@@ -449,7 +449,7 @@ def journal(_: Patient, config: Config) -> Finding:
     if verdict != "ok":
         return fail(f"{path} is damaged: {verdict}", "Stop the bot and restore a backup.")
     events = sum(book.events for book in books)
-    return ok(f"{len(books)} books, {events} events")
+    return ok(f"{len(books)} {'book' if len(books) == 1 else 'books'}, {events} events")
 
 
 # ---------------------------------------------------------------- the running program

@@ -233,8 +233,8 @@ def _show(result: TrainingResult, config: Config, seconds: float) -> None:
         f"{config.mode}  model {card.id}: {names} {card.timeframe}, {card.source}", soft_wrap=True
     )
     table = Table(title=_tested(result), title_justify="left", box=None, pad_edge=False)
-    for heading in ("horizon", "AUC", "log-loss skill (90 %)", "Brier skill", "ECE (chance)",
-                    "forecasts", "speaks"):  # fmt: skip
+    for heading in ("horizon", "AUC", "log-loss\nskill (90 %)", "Brier\nskill", "ECE\n(chance)",
+                    "tested", "speaks"):  # fmt: skip
         justify: Any = "left" if heading == "horizon" else "right"
         table.add_column(heading, justify=justify, no_wrap=True)
     for horizon in card.horizons:
