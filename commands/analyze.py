@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from commands.common import parse_time, print_json, say
-from trader.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from commands.analysis import Answer
@@ -52,8 +50,6 @@ def command(
         config.timeframe if timeframe is None else Timeframe.parse(timeframe),
         None if at is None else parse_time(at, "--at"),
     )
-    if question.at is not None and question.at > datetime.now(UTC):
-        raise UsageError(f"--at {at}: lies in the future; nothing is known of it yet")
     answer = analyse(config, question, say)
     if chart is not None:
         _draw(answer, chart)
@@ -67,6 +63,7 @@ def command(
 
 
 def _draw(answer: Answer, path: Path) -> None:
+    from trader.domain.errors import UsageError
     from trader.reports.candle_chart import chart_page
 
     page = chart_page(answer.snapshot, answer.signal, answer.plan)

@@ -38,16 +38,8 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
         return int(outcome) if isinstance(outcome, int) else ExitStatus.DONE
     except click.exceptions.Abort:
         return _report({"category": "aborted", "message": "stopped by the user"}, as_json, 1)
-    except click.exceptions.NoArgsIsHelpError as fault:
-        if as_json:
-            return _report({"category": "usage", "message": "no command given"}, True, 2)
-        click.echo(fault.format_message(), err=True)
-        return ExitStatus.MISUSED
     except click.ClickException as fault:
-        where = fault.ctx.command_path if isinstance(fault, click.UsageError) and fault.ctx else ""
-        hint = f"See: {where} --help" if where else ""
-        body = {"category": "usage", "message": fault.format_message(), "hint": hint}
-        return _report(body, as_json, ExitStatus.MISUSED)
+        return _misused(fault, as_json)
     except TraderError as fault:
         if debug:
             raise
@@ -66,6 +58,19 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
             "hint": "This is a bug. Run it again with --debug and report what it prints.",
         }
         return _report(body, as_json, ExitStatus.FAILED)
+
+
+def _misused(fault: click.ClickException, as_json: bool) -> int:
+    """A call that click does not understand; a bare one gets the help and no complaint."""
+    if isinstance(fault, click.exceptions.NoArgsIsHelpError) and not as_json:
+        click.echo(fault.format_message(), err=True)
+        return ExitStatus.MISUSED
+    bare = isinstance(fault, click.exceptions.NoArgsIsHelpError)
+    message = "no command given" if bare else fault.format_message()
+    where = fault.ctx.command_path if isinstance(fault, click.UsageError) and fault.ctx else ""
+    hint = f"See: {where} --help" if where else ""
+    body = {"category": "usage", "message": message, "hint": hint}
+    return _report(body, as_json, ExitStatus.MISUSED)
 
 
 def _nobody_reads() -> int:

@@ -67,7 +67,9 @@ class Screen:
         stop = self._parts.trader.stop_request()
         if stop is not None:
             words = click.style("STOPPED", bold=True, fg="red")
-            lifted = "take it out of the settings" if stop.who == "settings" else "`resume` lifts it"
+            lifted = (
+                "take it out of the settings" if stop.who == "settings" else "`resume` lifts it"
+            )
             self.line(f"{words}    nothing is bought: {stop.reason}; {lifted}")
         for difference in reconciled.differences:
             self.line(f"           since the last time: {difference}")
