@@ -289,7 +289,10 @@ def _calibration(result: BacktestResult, chart: Any) -> str:
         ("forecasts", shown(measured.get("n"), ",.0f")),
         ("came true", shown(measured.get("base_rate"), ".1%")),
         ("AUC (0.5 is none)", shown(measured.get("auc"), ".3f")),
-        ("skill over the base rate", shown(measured.get("log_loss_skill"), "+.2%")),
+        (
+            "skill over the base rate known at the time",
+            shown(measured.get("log_loss_skill"), "+.2%"),
+        ),
         ("calibration error", shown(measured.get("ece"), ".3f")),
         ("of which noise alone", shown(measured.get("ece_noise_95"), ".3f")),
     ]

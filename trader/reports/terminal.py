@@ -84,8 +84,9 @@ def _verdict(result: BacktestResult) -> str:
     calibration = result.document.get("calibration")
     if calibration:
         auc, skill = shown(calibration["auc"], ".3f"), shown(calibration["log_loss_skill"], "+.2%")
+        low, high = (shown(calibration.get(name), "+.2%") for name in ("skill_low", "skill_high"))
         parts.append(
-            f"{calibration['n']:,} forecasts out of sample: AUC {auc}, skill {skill} over the "
-            "base rate"
+            f"{calibration['n']:,} forecasts out of sample: AUC {auc}, skill {skill} "
+            f"({low} to {high}) over the base rate known at the time"
         )
     return "\n".join(parts)
