@@ -228,6 +228,7 @@ class Rounds:
         self._environment = {k: v for k, v in os.environ.items() if k in _KEPT} | {
             "PYTHONPATH": str(ROOT), "PAIRS": str(PAIR), "STRATEGY": "buy-and-hold",
             "POLL_SECONDS": "1", "NO_COLOR": "1", "TRAINING_WINDOW_DAYS": "40",
+            "ENTRY_PATIENCE_MINUTES": "0",
             **venue.settings,
         }  # fmt: skip
 

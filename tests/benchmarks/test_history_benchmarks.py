@@ -10,6 +10,7 @@ from benchmarks import history
 def test_all_readers_read_the_same_files_and_ours_also_stores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("polars", reason="a peer of the benchmarks only: make peers")
     monkeypatch.setattr(history, "_texts", lambda: [(60, b"3600,1,1,1,1,1,1\n")])
     monkeypatch.setattr(history, "BYTES", 40)
     found = list(history.imports(1))

@@ -84,6 +84,9 @@ def home(tmp_path_factory):
     with zipfile.ZipFile(folder / "Kraken_OHLCVT.zip", "w") as archive:
         archive.writestr("XBTUSD_60.csv", year)
         archive.writestr("ETHUSD_60.csv", other)
+    # Pages are read in any order: each begins where the import page ends.
+    status, output = run("python run_trader.py history import Kraken_OHLCVT.zip", folder)
+    assert status == 0, output
     return folder
 
 
