@@ -449,7 +449,7 @@ def _build(kind: Any, value: Any) -> Any:
             return tuple(_build(args[0], item) for item in value)
         return tuple(_build(arg, item) for arg, item in zip(args, value, strict=True))
     if kind is Pair:
-        base, quote = value.split("/")
+        base, quote = value.rsplit("/", 1)
         return Pair(base, quote)
     if kind is Decimal:
         return Decimal(value)
