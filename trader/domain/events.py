@@ -7,9 +7,11 @@ are each other's inverse; Decimals travel as text, so money stays exact.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -416,7 +418,7 @@ def decode(line: str) -> Event:
     try:
         body = json.loads(line)
         cls = EVENT_TYPES[body.pop("kind")]
-        return typing.cast(Event, _build(cls, body))
+        return typing.cast(Event, _reader(cls)(body))
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as fault:
         raise JournalError(f"journal line cannot be read: {line[:80]!r} ({fault})") from fault
 
@@ -435,30 +437,50 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_hints: dict[type, dict[str, Any]] = {}
+_Reader = Callable[[Any], Any]
 
 
-def _build(kind: Any, value: Any) -> Any:
-    origin = typing.get_origin(kind)
+@functools.cache
+def _reader(kind: Any) -> _Reader:
+    """What turns a plain JSON value into one of this type; looked up once a type, not a value."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
-        inner = [arg for arg in typing.get_args(kind) if arg is not type(None)]
-        return None if value is None else _build(inner[0], value)
+        return _optional(_reader(next(arg for arg in args if arg is not type(None))))
     if origin is tuple:
-        args = typing.get_args(kind)
-        if len(args) == 2 and args[1] is Ellipsis:
-            return tuple(_build(args[0], item) for item in value)
-        return tuple(_build(arg, item) for arg, item in zip(args, value, strict=True))
+        return _sequence(args)
     if kind is Pair:
-        base, quote = value.rsplit("/", 1)
-        return Pair(base, quote)
-    if kind is Decimal:
-        return Decimal(value)
+        return _pair
     if kind is datetime:
-        return datetime.fromisoformat(value)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(value)
+        return datetime.fromisoformat
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        if kind not in _hints:
-            _hints[kind] = typing.get_type_hints(kind)
-        return kind(**{name: _build(_hints[kind][name], item) for name, item in value.items()})
+        return _record(kind)
+    if kind is Decimal or (isinstance(kind, type) and issubclass(kind, Enum)):
+        return typing.cast(_Reader, kind)
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
     return value
+
+
+@functools.lru_cache(maxsize=4096)
+def _pair(text: str) -> Pair:
+    base, quote = text.rsplit("/", 1)
+    return Pair(base, quote)
+
+
+def _optional(inner: _Reader) -> _Reader:
+    return lambda value: None if value is None else inner(value)
+
+
+def _sequence(args: tuple[Any, ...]) -> _Reader:
+    if len(args) == 2 and args[1] is Ellipsis:
+        inner = _reader(args[0])
+        return lambda value: tuple([inner(item) for item in value])
+    each = [_reader(arg) for arg in args]
+    return lambda value: tuple([read(item) for read, item in zip(each, value, strict=True)])
+
+
+def _record(kind: type[Any]) -> _Reader:
+    fields = {name: _reader(hint) for name, hint in typing.get_type_hints(kind).items()}
+    return lambda value: kind(**{name: fields[name](item) for name, item in value.items()})
