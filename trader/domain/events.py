@@ -417,8 +417,7 @@ def decode(line: str) -> Event:
     """
     try:
         body = json.loads(line)
-        cls = EVENT_TYPES[body.pop("kind")]
-        return typing.cast(Event, _reader(cls)(body))
+        return typing.cast(Event, _event_reader(body.pop("kind"))(body))
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as fault:
         raise JournalError(f"journal line cannot be read: {line[:80]!r} ({fault})") from fault
 
@@ -441,8 +440,13 @@ _Reader = Callable[[Any], Any]
 
 
 @functools.cache
+def _event_reader(name: str) -> _Reader:
+    """What turns a journal line's fields into its event; made once a kind, not once a line."""
+    return _reader(EVENT_TYPES[name])
+
+
 def _reader(kind: Any) -> _Reader:
-    """What turns a plain JSON value into one of this type; looked up once a type, not a value."""
+    """What turns a plain JSON value into one of this type."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
         return _optional(_reader(next(arg for arg in args if arg is not type(None))))
