@@ -24,6 +24,7 @@ from trader.domain.errors import (
     Unreachable,
 )
 from trader.domain.events import (
+    ROUNDING,
     CancelIntended,
     CashAdjusted,
     EmergencyStopped,
@@ -392,7 +393,7 @@ class TradingExecutor:
                 at_quote = asset == self.portfolio.quote
                 reason = "first deposit" if at_quote else "held before the first start"
             elif self._is_rounding((asset, amount)):
-                reason = "rounding of amounts at the exchange"
+                reason = ROUNDING
             else:
                 reason = "a transfer or a trade by hand"
                 notes.append(f"{amount:+f} {asset} at the exchange: {reason}")

@@ -1,11 +1,14 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
 from tests.commands.told import EVENTS, write
+from trader.domain.events import ROUNDING, CashAdjusted
+from trader.reports.ledger import ledger, totals
 
 
 def test_every_line_is_exact_and_the_balance_runs_along(data, run):
@@ -29,11 +32,23 @@ def test_the_totals_agree_with_the_lines(data, answer):
     write(data)
     found = answer("ledger", "--format", "json")
     assert found["totals"] == {
-        "transfers": "10000", "bought": "1240.300", "sold": "0", "fees": "9.9224",
-        "balance": "8749.7776", "held": {"BTC": "0.02"}, "quote": "USD",
+        "transfers": "10000", "rounding": "0", "bought": "1240.300", "sold": "0",
+        "fees": "9.9224", "balance": "8749.7776", "held": {"BTC": "0.02"}, "quote": "USD",
     }  # fmt: skip
     assert Decimal(found["entries"][-1]["balance_quote"]) == Decimal(found["totals"]["balance"])
     assert answer("ledger", "--json") == found
+
+
+def test_rounding_by_the_exchange_is_no_money_paid_in():
+    at = datetime(2024, 3, 1, tzinfo=UTC)
+    lines = ledger("USD", [
+        CashAdjusted(at, "USD", Decimal(100), "first deposit"),
+        CashAdjusted(at, "USD", Decimal("-0.00003"), ROUNDING),
+    ])  # fmt: skip
+    found = totals("USD", lines)
+    assert (found["transfers"], found["rounding"], found["balance"]) == (
+        "100", "-0.00003", "99.99997"
+    )  # fmt: skip
 
 
 def test_koinly_gets_what_was_sent_and_what_was_received(data, run):

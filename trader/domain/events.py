@@ -45,6 +45,10 @@ class SessionEnded:
     reason: str
 
 
+ROUNDING = "rounding of amounts at the exchange"
+"""Why cash is adjusted where the exchange booked a fill to fewer decimals than we count."""
+
+
 @dataclass(frozen=True, slots=True)
 class CashAdjusted:
     """Quote currency came or went other than by our fills.

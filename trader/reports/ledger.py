@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from trader.domain.events import CashAdjusted, Event, OrderFilled
+from trader.domain.events import ROUNDING, CashAdjusted, Event, OrderFilled
 from trader.domain.orders import Fill, Side
 from trader.domain.portfolio import ZERO
 
@@ -67,14 +67,14 @@ def ledger(quote: str, events: Iterable[Event]) -> list[Entry]:
 
 
 def totals(quote: str, entries: Iterable[Entry]) -> dict[str, Any]:
-    """Sums that must agree: balance = transfers + sold − bought − fees, and what is held."""
-    sums = {"transfers": ZERO, "bought": ZERO, "sold": ZERO, "fees": ZERO}
+    """Sums that agree: balance = transfers + rounding + sold − bought − fees; what is held."""
+    sums = {"transfers": ZERO, "rounding": ZERO, "bought": ZERO, "sold": ZERO, "fees": ZERO}
     held: dict[str, Decimal] = {}
     for entry in entries:
         fill = entry.fill
         if fill is None:
             if entry.asset == quote:
-                sums["transfers"] += entry.amount
+                sums["rounding" if entry.reason == ROUNDING else "transfers"] += entry.amount
             else:
                 held[entry.asset] = held.get(entry.asset, ZERO) + entry.amount
             continue
@@ -82,7 +82,7 @@ def totals(quote: str, entries: Iterable[Entry]) -> dict[str, Any]:
         sums["fees"] += fill.fee_quote
         moved = fill.quantity if fill.side is Side.BUY else -fill.quantity
         held[fill.pair.base] = held.get(fill.pair.base, ZERO) + moved
-    balance = sums["transfers"] + sums["sold"] - sums["bought"] - sums["fees"]
+    balance = sums["transfers"] + sums["rounding"] + sums["sold"] - sums["bought"] - sums["fees"]
     return {**{name: exact(value) for name, value in sums.items()}, "balance": exact(balance),
             "held": {asset: exact(amount) for asset, amount in sorted(held.items()) if amount},
             "quote": quote}  # fmt: skip

@@ -62,9 +62,11 @@ export function ago(seconds) {
 
 export function fill(id, ...nodes) { $(id).replaceChildren(...nodes); }
 
+/** A minus as wide as the plus beside it, so that columns of signed numbers stand straight. */
+export const minus = (text) => text.replace("-", "\u2212");
+
 export const money = (value, quote = "", digits = 2) => {
-  const number = Number(value);
-  const text = number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const text = minus(Number(value).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
   return quote ? `${text} ${quote}` : text;
 };
 export const signed = (value, quote = "") => (Number(value) > 0 ? "+" : "") + money(value, quote);
@@ -74,7 +76,13 @@ export const price = (value) => {
   const digits = number >= 1000 ? 1 : number >= 10 ? 2 : number >= 0.1 ? 4 : 7;
   return number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 };
-export const percent = (value, digits = 1) => `${(Number(value) * 100).toFixed(digits)} %`;
+export const percent = (value, digits = 1) => minus(`${(Number(value) * 100).toFixed(digits)} %`);
+
+/** Every decimal of an exact amount, with separators: 12471.85100 is 12,471.85100. */
+export const exactly = (text) => {
+  const [whole, part] = text.split(".");
+  return minus(BigInt(whole).toLocaleString("en").padStart(whole === "-0" ? 2 : 0, "-") + (part ? `.${part}` : ""));
+};
 export const when = (text) => (text ? text.replace("T", " ").slice(0, 16) : "–");
 export const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "bad" : "");
 
@@ -140,11 +148,20 @@ function banner(o) {
   halt.hidden = !o.stopped;
   if (o.stopped) halt.textContent = `Trading is stopped since ${when(o.stopped.at)} UTC: ${o.stopped.reason} (${o.stopped.who})`;
   $("resume").hidden = !o.stopped;
+  $("link").dataset.running = o.running ? "1" : "";
+  link(true);
   const down = $("down");
   down.hidden = o.running;
   if (!o.running) down.textContent = o.mode
     ? `The bot is not running. This is how it was left ${ago(o.beat_age_seconds)}${o.ended ? ` (${o.ended})` : ""}; stops stay at the exchange. Start it: run_trader.py start`
     : "The bot has not been started yet. Start it: run_trader.py start";
+}
+
+// Green only while what is shown is live: a page that listens to a bot at rest is not.
+function link(connected) {
+  const node = $("link"), running = node.dataset.running;
+  node.className = `dot ${connected ? (running ? "on" : "idle") : "off"}`;
+  node.title = connected ? (running ? "live" : "the bot is not running") : "no connection: what you see may be old";
 }
 
 export function toast(text) {
@@ -214,7 +231,7 @@ export function live(show) {
   refresh();
   const stream = new EventSource("/api/stream");
   stream.addEventListener("change", changed);
-  stream.onopen = () => { $("link").className = "dot on"; $("link").title = "live"; };
-  stream.onerror = () => { $("link").className = "dot off"; $("link").title = "no connection: what you see may be old"; };
+  stream.onopen = () => link(true);
+  stream.onerror = () => link(false);
   return refresh;
 }

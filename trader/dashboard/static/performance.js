@@ -1,6 +1,6 @@
-import { el, fill, get, live, money, percent, signed, table, tone } from "./common.js";
+import { el, fill, get, live, minus, money, percent, signed, table, tone } from "./common.js";
 
-const NAMES = { total_return: ["Return", "since the first candle"], cagr: ["Per year", "compounded"], sharpe: ["Sharpe", "daily, × √365"], sortino: ["Sortino", "falls only"], max_drawdown: ["Deepest fall", "from a peak"], hit_rate: ["Winners", "of closed trades"], profit_factor: ["Profit factor", "gains / losses"], exposure: ["In the market", "mean share"], psr: ["More than luck", "chance that Sharpe > 0"] };
+const NAMES = { total_return: ["Return", "since the first candle"], cagr: ["Per year", "compounded"], sharpe: ["Sharpe", "daily, × √365"], sortino: ["Sortino", "falls only"], max_drawdown: ["Deepest fall", "from a peak"], hit_rate: ["Winners", "of closed trades"], profit_factor: ["Profit factor", "gains / losses"], exposure: ["In the market", "mean share"], psr: ["Sharpe above zero", "chance; earlier tries not counted"] };
 const YEARLY = new Set(["cagr", "sharpe", "sortino", "psr"]);
 const FRACTIONS = new Set(["total_return", "cagr", "max_drawdown", "hit_rate", "exposure", "psr"]);
 
@@ -8,7 +8,7 @@ function figures(metrics) {
   if (!metrics) { fill("figures", el("p", { class: "empty", text: "Figures begin with the second closed candle." })); return; }
   fill("figures", ...Object.entries(NAMES).map(([key, [title, note]]) => {
     const value = metrics[key];
-    const text = value === null ? "–" : FRACTIONS.has(key) ? percent(value) : value.toFixed(2);
+    const text = value === null ? "–" : FRACTIONS.has(key) ? percent(value) : minus(value.toFixed(2));
     return el("dl", { class: "card" }, el("dt", { text: title }), el("dd", { class: ["total_return", "cagr"].includes(key) ? tone(value) : "", text }, el("small", { text: value === null && YEARLY.has(key) ? "says something after 30 days" : note })));
   }));
 }
