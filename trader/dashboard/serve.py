@@ -72,6 +72,8 @@ class Served:
         self._server.close()
         if self._thread is not None:
             self._thread.join(3)
+        for channel in list(self._server.active_channels.values()):
+            channel.close()  # the pages still open: their sockets are ours to give back
         self._socket.close()
 
 
