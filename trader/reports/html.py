@@ -379,7 +379,7 @@ minmax(0,1fr)}}
 @media(max-width:520px){main{padding:18px 12px 40px}h1{font-size:25px}h1 span{display:block;
 white-space:normal}section{padding:14px 12px}.cards{grid-template-columns:repeat(2,1fr);gap:8px}
 .card b{font-size:20px}th,td{padding:6px 7px}thead th{white-space:normal;font-size:12px}
-table{font-size:13px}tbody th small{font-size:11.5px}}
+table{font-size:13px}tbody th{min-width:9.5rem}tbody th small{font-size:11.5px}}
 @media print{body{background:#fff}section{break-inside:avoid}}
 """
 
