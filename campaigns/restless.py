@@ -32,6 +32,8 @@ LIMITS = RiskLimits(
     max_drawdown=ONE,
     max_consecutive_losses=1_000_000,
     cool_down=timedelta(0),
+    # A third of the purchases waits as a maker, follows the touch and takes in the end.
+    entry_patience_minutes=45,
 )
 
 
@@ -73,24 +75,35 @@ class RestlessRisk(RiskManager):
 
 
 def eventful(plan: Approval, chance: Random, rules: MarketRules) -> Approval:
-    """The plan with near stops and targets; half the purchases and some sales wait at a price."""
+    """The plan with near stops and targets; some purchases and sales wait at a price.
+
+    A third of the purchases keeps the patience the rules gave it, a third waits at one price below
+    the market, a third takes at once.
+    """
 
     def away(low: float, high: float) -> Decimal:
         return Decimal(repr(round(chance.uniform(low, high), 6)))
 
-    waits = chance.random() < (0.5 if plan.side is Side.BUY else 0.2)
-    kind = OrderType.LIMIT if waits else OrderType.MARKET
     if plan.side is Side.SELL:
-        limit = rules.price_up(plan.entry * (ONE + away(0.0005, 0.01))) if waits else None
-        return replace(plan, order_type=kind, limit_price=limit)
-    limit = rules.price_down(plan.entry * (ONE - away(0.0005, 0.01))) if waits else None
-    return replace(
+        waits = chance.random() < 0.2
+        above = rules.price_up(plan.entry * (ONE + away(0.0005, 0.01)))
+        return _at(plan, above if waits else None)
+    near = replace(
         plan,
-        order_type=kind,
-        limit_price=limit,
         stop=rules.price_down(plan.entry * (ONE - away(0.012, 0.04))),
         take_profit=rules.price_up(plan.entry * (ONE + away(0.003, 0.03))),
     )
+    roll = chance.random()
+    if roll < 1 / 3 and plan.patience is not None:
+        return near
+    below = rules.price_down(plan.entry * (ONE - away(0.0005, 0.01)))
+    return _at(near, below if roll < 2 / 3 else None)
+
+
+def _at(plan: Approval, limit: Decimal | None) -> Approval:
+    """The plan as a resting order at this price, or as one that takes at once."""
+    kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+    return replace(plan, order_type=kind, limit_price=limit, patience=None)
 
 
 def _dice(purpose: str, pair: object, closed_at: datetime) -> Random:
