@@ -359,6 +359,24 @@ def test_a_trailing_stop_in_percent_carries_its_peak_into_the_next_candle():
     assert prices(exchange) == [Decimal(180)]
 
 
+@pytest.mark.parametrize(
+    ("distance", "percent2", "limit"),
+    # Peak 200, stop 10 % below at 180; the limit 9 or 10 % of 180 under it.
+    [(-9, False, 171), (-10, True, 162)],
+)
+def test_a_trailing_stop_may_have_its_limit_in_other_units(distance, percent2, limit):
+    exchange, clock = market_of([(100, 200, 100, 200), (200, 200, 160, 160)])
+    placed = exchange.submit(
+        order(
+            "sell", "trailing-stop-limit", 1, 10,
+            price2=Decimal(distance), percent=True, percent2=percent2,
+        )  # fmt: skip
+    )
+    clock.sleep_until(at(2))
+    assert (exchange.record(placed.id).stop, exchange.record(placed.id).limit) == (180, limit)
+    assert prices(exchange) == [180]
+
+
 def test_the_taker_gets_the_prices_the_ticker_shows():
     exchange, clock = market_of([(100, 130, 70, 110)], Costs(slippage=Decimal("0.003")))
     clock.sleep_until(at(0.37))

@@ -910,7 +910,8 @@ class MatchingEngine:
         side = Side.SELL if record.spec.side is Side.BUY else Side.BUY
         spec = OrderSpec(
             record.spec.pair, side, close.type, quantity, close.price, close.price2,
-            percent=close.percent, userref=record.spec.userref, trigger=record.spec.trigger,
+            percent=close.percent, percent2=close.percent2, userref=record.spec.userref,
+            trigger=record.spec.trigger,
         )  # fmt: skip
         closing = self._new_record(spec, at, record.id)
         self._set_prices(closing, price)

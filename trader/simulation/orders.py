@@ -39,6 +39,7 @@ class CloseSpec:
     price: Decimal | None = None
     price2: Decimal | None = None
     percent: bool = False
+    percent2: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class OrderSpec:
         price: limit price, or trigger price, or the distance of a trailing stop.
         price2: limit price of a triggered limit order; for a trailing one its signed distance
             from the trigger.
-        percent: whether the distances of a trailing stop are percent of the price.
+        percent: whether the distance of a trailing stop is percent of the price.
+        percent2: whether that of its limit is percent of the trigger.
         time_in_force: `GTC`, `IOC`, `FOK` or `GTD`.
         starts_at: moment before which the order sleeps, None for at once.
         expires_at: moment at which it ends, None for never.
@@ -72,6 +74,7 @@ class OrderSpec:
     price2: Decimal | None = None
     post_only: bool = False
     percent: bool = False
+    percent2: bool = False
     time_in_force: str = "GTC"
     starts_at: int | None = None
     expires_at: int | None = None

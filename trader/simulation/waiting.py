@@ -118,7 +118,7 @@ def trailing_limit(record: OrderRecord, rules: MarketRules) -> Decimal:
     """The limit of a trailing stop that has triggered: its signed distance from the trigger."""
     spec, stop = record.spec, record.stop or ZERO
     distance = spec.price2 or ZERO
-    shift = stop * distance / 100 if spec.percent else distance
+    shift = stop * distance / 100 if spec.percent2 else distance
     return max(rules.price_nearest(stop + shift), rules.tick)
 
 

@@ -220,6 +220,7 @@ class TradingMethods:
             price=old.price if prices.price is None else prices.price,
             price2=old.price2 if prices.price2 is None else prices.price2,
             percent=old.percent if prices.price is None else prices.percent,
+            percent2=old.percent2 if prices.price2 is None else prices.percent2,
             post_only="post" in form.names("oflags"),
             client_id="",
             userref=userref,
@@ -268,6 +269,7 @@ class TradingMethods:
             prices.price2,
             post_only="post" in flags,
             percent=prices.percent,
+            percent2=prices.percent2,
             time_in_force=in_force,
             starts_at=starts,
             expires_at=expires,
@@ -332,7 +334,7 @@ class TradingMethods:
         prices = self._prices(close, market, other, kind)
         if prices.price is None:
             raise invalid("close[price]")
-        return CloseSpec(kind, prices.price, prices.price2, prices.percent)
+        return CloseSpec(kind, prices.price, prices.price2, prices.percent, prices.percent2)
 
     def _in_time(self, form: Form) -> None:
         if "deadline" not in form:
@@ -475,16 +477,21 @@ def _age_s(record: OrderRecord | None, now: datetime) -> float:
 
 
 class _Prices:
-    """The two prices of an order."""
+    """The two prices of an order; distances of a trailing one may be percent, each for itself."""
 
-    __slots__ = ("percent", "price", "price2")
+    __slots__ = ("percent", "percent2", "price", "price2")
 
     def __init__(
-        self, price: Decimal | None, price2: Decimal | None = None, percent: bool = False
+        self,
+        price: Decimal | None,
+        price2: Decimal | None = None,
+        percent: bool = False,
+        percent2: bool = False,
     ) -> None:
         self.price = price
         self.price2 = price2
         self.percent = percent
+        self.percent2 = percent2
 
 
 def _description(spec: OrderSpec, market: Market) -> dict[str, str]:
@@ -602,9 +609,7 @@ def _trailing_prices(form: Form, kind: OrderType) -> _Prices:
     if text2[:1] not in ("+", "-"):
         raise invalid("price2")
     sign, shift, percent2 = _relative(text2, "price2")
-    if percent != percent2 and shift:
-        raise invalid("price2")
-    return _Prices(offset, -shift if sign == "-" else shift, percent)
+    return _Prices(offset, -shift if sign == "-" else shift, percent, percent2)
 
 
 def _away_is_up(side: Side, kind: OrderType) -> bool:

@@ -123,30 +123,25 @@ def describe(spec: OrderSpec, market: Market, record: OrderRecord | None = None)
     quantity = spec.quantity if record is None or spec.quantity_in_quote else record.quantity
     start = f"{spec.side.value} {fixed(quantity, market.rules.lot_decimals)} {market.altname}"
     limit = record.limit if record is not None and spec.type in _PLAIN_LIMIT else spec.price
-    return f"{start} @ {_terms(spec.type, limit, spec.price2, spec.percent, market.rules)}"
+    return f"{start} @ {_terms(spec, limit, market.rules)}"
 
 
 def describe_close(close: CloseSpec, rules: MarketRules) -> str:
     """A conditional close: `close position @ stop loss 27000.0 -> limit 26000.0`."""
-    terms = _terms(close.type, close.price, close.price2, close.percent, rules)
-    return f"close position @ {terms}"
+    return f"close position @ {_terms(close, close.price, rules)}"
 
 
 _PLAIN_LIMIT = frozenset({OrderType.LIMIT, OrderType.ICEBERG})
 
 
-def _terms(
-    kind: OrderType,
-    price: Decimal | None,
-    price2: Decimal | None,
-    percent: bool,
-    rules: MarketRules,
-) -> str:
+def _terms(spec: OrderSpec | CloseSpec, price: Decimal | None, rules: MarketRules) -> str:
+    kind, price2 = spec.type, spec.price2
     word = kind.value.removesuffix("-limit").replace("-", " ")
     if kind is OrderType.MARKET or price is None:
         return word
     if kind in TRAILING_TYPES:
-        first, second = _offset(price, percent, rules), _offset(price2, percent, rules)
+        first = _offset(price, spec.percent, rules)
+        second = _offset(price2, spec.percent2, rules)
     else:
         first, second = fixed(price, rules.price_decimals), _plain(price2, rules)
     limit = f" -> limit {second}" if kind in TRIGGERED_LIMIT_TYPES else ""
@@ -179,7 +174,7 @@ def _price2_word(spec: OrderSpec, rules: MarketRules) -> str:
     if spec.price2 is None or spec.type not in TRIGGERED_LIMIT_TYPES:
         return "0"
     if spec.type in TRAILING_TYPES:
-        return _offset(spec.price2, spec.percent, rules)
+        return _offset(spec.price2, spec.percent2, rules)
     return fixed(spec.price2, rules.price_decimals)
 
 
