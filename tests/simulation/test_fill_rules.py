@@ -368,9 +368,14 @@ def test_a_trailing_stop_may_have_its_limit_in_other_units(distance, percent2, l
     exchange, clock = market_of([(100, 200, 100, 200), (200, 200, 160, 160)])
     placed = exchange.submit(
         order(
-            "sell", "trailing-stop-limit", 1, 10,
-            price2=Decimal(distance), percent=True, percent2=percent2,
-        )  # fmt: skip
+            "sell",
+            "trailing-stop-limit",
+            1,
+            10,
+            price2=Decimal(distance),
+            percent=True,
+            percent2=percent2,
+        )
     )
     clock.sleep_until(at(2))
     assert (exchange.record(placed.id).stop, exchange.record(placed.id).limit) == (180, limit)
