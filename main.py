@@ -747,7 +747,7 @@ def _trader(
 ) -> Trader:
     analyzer = MarketAnalyzer(threads=os.cpu_count() or 1)
     candles: CandleSource = HeldCandles(
-        venue.exchange, venue.history, config.timeframe, remember=venue.feed != "replay"
+        venue.exchange, venue.history, config.timeframe, remember=venue.source
     )
     if venue.whole:
         candles = WholeHistory(venue.whole)

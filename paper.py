@@ -129,7 +129,13 @@ def _simulated(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue
     return Venue(
         "PAPER", "simulated", f"SIMULATED MARKET: not real prices (seed {seed})", book, pace,
         pairs, clock, _client_of(sandbox), store, sandbox, speed, whole,
+        source=_made_up(seed),
     )  # fmt: skip
+
+
+def _made_up(seed: int) -> str:
+    """How the store names where made-up candles come from."""
+    return f"simulated market, seed {seed}"
 
 
 def _write_past(config: Config, feed: SimulatedFeed, store: HistoryStore, now: datetime) -> None:
@@ -138,7 +144,7 @@ def _write_past(config: Config, feed: SimulatedFeed, store: HistoryStore, now: d
     step = max(min(config.timeframe, Timeframe(3600)), feed.base_timeframe(feed.pairs[0]))
     for pair in feed.pairs:
         past = feed.history(pair, step, now).between(now - timedelta(days=days), None)
-        store.append(pair, past, f"simulated market, seed {config.sandbox_seed}")
+        store.append(pair, past, _made_up(config.sandbox_seed))
 
 
 def _paper_kraken(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
@@ -151,7 +157,7 @@ def _paper_kraken(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Ve
     )  # fmt: skip
     return Venue(
         "PAPER", "kraken", "live prices of Kraken, simulated fills", "paper-kraken", "real",
-        pairs, clock, _client_of(sandbox), history_store(config), sandbox,
+        pairs, clock, _client_of(sandbox), history_store(config), sandbox, source="kraken",
     )  # fmt: skip
 
 

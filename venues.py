@@ -101,6 +101,7 @@ class Venue:
         whole: complete histories where the future is known, so that they are analysed once.
         ends_at: where the prices end, None if they go on.
         notes: what should be said at the start.
+        source: where new candles come from, in the words of the store; empty where none come.
     """
 
     mode: str
@@ -118,6 +119,7 @@ class Venue:
     ends_at: datetime | None = None
     durable: bool = True
     notes: list[str] = field(default_factory=list)
+    source: str = ""
 
 
 def history_store(config: Config, exchange: str = "kraken") -> HistoryStore:
@@ -147,6 +149,7 @@ def live(config: Config, *, checked: bool = True) -> Venue:
     return Venue(
         "LIVE", "kraken", "live prices, REAL MONEY", f"live-{digest}", "real",
         config.pairs, SystemClock(), exchange, history_store(config, exchange.name),
+        source=exchange.name,
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from trader.domain.events import Event
 from trader.domain.markets import Pair
 from trader.domain.portfolio import Portfolio
 from trader.exchanges.feeds.replay import ReplayFeed
+from trader.exchanges.kraken_nonces import FileNonces
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire
 from trader.exchanges.transport import Handler
@@ -85,6 +86,7 @@ class World:
         client = KrakenClient(
             self.key.key, self.key.secret, url="http://sandbox", now=clock.now, handler=handler,
             metadata_s=math.inf, seed=self.seed,
+            nonces=FileNonces.for_key(self.journal_path.parent, self.key.key),
             sleep=lambda s: clock.sleep_until(clock.now() + timedelta(seconds=s)),
         )  # fmt: skip
         return Trader(

@@ -136,6 +136,33 @@ def test_made_up_prices_stay_plausible(hourly):
     assert 2_000 < hourly[BTC].close.min() < hourly[BTC].close.max() < 1_000_000
 
 
+@pytest.mark.parametrize("minutes", [5, 15, 60, 1440])
+@pytest.mark.parametrize("pair", [Pair("BTC", "USD"), Pair("XRP", "USD"), Pair("ETH", "BTC")])
+def test_the_made_up_market_is_the_same_in_every_timeframe(pair, minutes):
+    """Minutes add up to what is drawn where nobody asks for minutes, to the last trade."""
+    coarse = Timeframe(60 * minutes)
+    fine, whole = (
+        SimulatedFeed(7, [pair], base).history(pair, frame, NOW, 4 * 1440 // unit)
+        for base, frame, unit in (
+            (Timeframe(60), Timeframe(60), 1), (min(coarse, Timeframe(900)), coarse, minutes),
+        )
+    )  # fmt: skip
+    whole = whole.between(fine.first_opened_at + coarse.delta, None)
+    summed = fine.between(whole.first_opened_at, whole.closed_at).resampled(coarse)
+    for ours, theirs in zip(summed.columns()[:5], whole.columns()[:5], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(summed.volume, whole.volume, rtol=1e-12)
+    np.testing.assert_array_equal(summed.trades, whole.trades)
+
+
+def test_minutes_of_the_made_up_market_swing_as_its_hours_do():
+    minute = SimulatedFeed(7, [BTC], Timeframe(60)).history(BTC, Timeframe(60), NOW, 50_000)
+    returns = hourly_returns(minute)
+    hours = np.diff(np.log(minute.close[59::60]))
+    assert 0.8 < returns.std() * 60**0.5 / hours.std() < 1.2
+    assert abs(correlation(returns[1:], returns[:-1])) < 0.03
+
+
 def test_a_cross_pair_is_the_quotient_of_its_assets():
     cross = Pair("ETH", "BTC")
     feed = SimulatedFeed(7, (*PAIRS, cross))

@@ -75,3 +75,16 @@ def test_a_turn_that_ends_in_an_error_frees_the_key(tmp_path: Path) -> None:
 def test_the_key_is_not_in_the_file_name(tmp_path: Path) -> None:
     take(FileNonces.for_key(tmp_path, "SECRETKEY"), 1)
     assert all("SECRETKEY" not in path.name for path in tmp_path.iterdir())
+
+
+def test_a_kill_while_the_number_is_written_leaves_a_number(tmp_path):
+    """The file is never empty: the next process goes on above the last nonce."""
+    source = FileNonces(tmp_path / "nonce", unix_ms=lambda: 5)
+    with source.turn() as first:
+        pass
+    (tmp_path / "nonce").write_text("1616492376594\n")  # as an earlier version wrote it
+    with FileNonces(tmp_path / "nonce", unix_ms=lambda: 5).turn() as later:
+        size = (tmp_path / "nonce").stat().st_size
+    with FileNonces(tmp_path / "nonce", unix_ms=lambda: 5).turn() as last:
+        assert (tmp_path / "nonce").stat().st_size == size
+    assert (first, later, last) == (5, 1616492376595, 1616492376596)

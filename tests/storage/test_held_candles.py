@@ -63,7 +63,9 @@ def test_what_lies_before_a_long_hole_is_not_in_the_window():
 
 def test_a_restart_at_any_candle_goes_on_from_the_same_first_one():
     place = Market(market(900), 120)
-    running = HeldCandles(place, place, place.whole.timeframe, keep=200, stride=50, remember=True)
+    running = HeldCandles(
+        place, place, place.whole.timeframe, keep=200, stride=50, remember="drawn"
+    )
     for row, held in enumerate(held_over(place, running, range(900))):
         if row % 37 == 0:
             again = HeldCandles(place, place, place.whole.timeframe, keep=200, stride=50)
@@ -77,7 +79,9 @@ def test_the_analyzer_follows_a_full_window_and_computes_only_when_it_moves(monk
         "market_analyzer.compute_analysis", lambda *a: computed.append(1) or compute_analysis(*a)
     )
     place = Market(market(900), 120)
-    source = HeldCandles(place, place, place.whole.timeframe, keep=200, stride=100, remember=True)
+    source = HeldCandles(
+        place, place, place.whole.timeframe, keep=200, stride=100, remember="drawn"
+    )
     analyzer = MarketAnalyzer()
     for held in held_over(place, source, range(100, 900)):
         snapshot = analyzer.analyze(BTC, held)

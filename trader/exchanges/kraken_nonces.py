@@ -8,6 +8,7 @@ there: whoever holds it is the only one of the key's users with a request under 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -108,6 +109,11 @@ class FileNonces:
         return int(digits) if digits.isdigit() and len(digits) < 20 else 0
 
     def _write(self, nonce: int) -> None:
+        # Over the former number and never emptied first: a kill in between leaves one of the two.
         # On a full disk the present millisecond has to do: an order to sell must not fail here.
         with suppress(OSError):
-            self._path.write_text(f"{nonce}\n", "ascii")
+            file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.pwrite(file, f"{nonce:019d}\n".encode("ascii"), 0)
+            finally:
+                os.close(file)

@@ -8,7 +8,8 @@ asset's usual level over years, returns are not predictable from earlier ones.
 
 The market is a pure function of seed, asset and step: it is made in blocks of 30 days from a fixed
 first day on, each block from its own generator, so that it does not matter which pair or which
-span is asked for first.
+span is asked for first. Steps shorter than a quarter of an hour are drawn inside its candles,
+minute by minute: so minutes, five minutes and hours of one seed are the same market.
 
 Source of the stylised facts: Cont (2001), "Empirical properties of asset returns"; of the highest
 and lowest price of a step: the maximum of a Brownian bridge, Karatzas & Shreve (1991), 4.3.40.
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.markets import MarketRules, Pair
@@ -31,6 +33,9 @@ DAY = 86_400
 BLOCK_DAYS = 30
 YEAR = 365 * DAY
 LEADER = "BTC"
+BoolArray = npt.NDArray[np.bool_]
+QUARTER_S, MINUTE_S = 900, 60
+_MINUTES = QUARTER_S // MINUTE_S
 
 SLOW_DAYS, FAST_DAYS = 20.0, 0.4
 SLOW_SPREAD, FAST_SPREAD = 0.35, 0.45
@@ -174,6 +179,9 @@ class SimulatedMarket:
     def __init__(self, seed: int, timeframe: Timeframe) -> None:
         self.seed = seed
         self.timeframe = timeframe
+        step = timeframe.seconds
+        self._fine = step < QUARTER_S and QUARTER_S % step == 0 and step % MINUTE_S == 0
+        self._step = QUARTER_S if self._fine else step
         self._series: dict[str, Series] = {}
 
     def series(self, asset: str) -> Series:
@@ -181,7 +189,7 @@ class SimulatedMarket:
         if asset not in self._series:
             follows = asset != LEADER and asset not in CALM
             leader = self.series(LEADER) if follows else None
-            self._series[asset] = Series(self.seed, asset, self.timeframe.seconds, leader)
+            self._series[asset] = Series(self.seed, asset, self._step, leader)
         return self._series[asset]
 
     def candles(self, pair: Pair, rules: MarketRules, first: int, last: int) -> Candles:
@@ -217,7 +225,12 @@ class SimulatedMarket:
         volume = self._volume(pair, number, logs - opens, sigma, c, rng)
         volume = np.round(volume, min(rules.lot_decimals, 8))
         trades = np.maximum(1, np.round(volume * c / 900))
-        return o, np.maximum.reduce([o, h, c]), np.minimum.reduce([o, low, c]), c, volume, trades
+        h, low = np.maximum.reduce([o, h, c]), np.minimum.reduce([o, low, c])
+        if not self._fine:
+            return o, h, low, c, volume, trades
+        inside = np.random.default_rng([self.seed, _code(str(pair)), 2_000_000 + number])
+        minutes = _minutes(inside, (o, h, low, c, volume, trades), sigma, rules)
+        return _joined(minutes, self.timeframe.seconds // MINUTE_S)
 
     def _path_of(self, pair: Pair, number: int) -> tuple[FloatArray, FloatArray]:
         """Log price at the end of each step, and its volatility."""
@@ -238,13 +251,77 @@ class SimulatedMarket:
     ) -> FloatArray:  # fmt: skip
         """Base volume: more when the price moves more than usual, by the hour, and by chance."""
         traits = self.series(pair.base).traits
-        steps_a_day = DAY / self.timeframe.seconds
-        usual = traits.volume_usd / steps_a_day / traits.price
-        season = seasonality(number, len(close), self.timeframe.seconds) ** 2
+        usual = traits.volume_usd * self._step / DAY / traits.price
+        season = seasonality(number, len(close), self._step) ** 2
         surprise = 0.5 + 0.6 * np.abs(moves) / sigma
         share = 1.0 if pair.quote == "USD" else 0.4
         chance = np.exp(0.5 * rng.standard_normal(len(close)))
         return usual * share * season * surprise * chance
+
+
+def _minutes(
+    rng: np.random.Generator,
+    quarters: tuple[FloatArray, ...],
+    sigma: FloatArray,
+    rules: MarketRules,
+) -> tuple[FloatArray, ...]:
+    """Minutes that add up to the quarters of an hour they lie in, to the last lot and trade.
+
+    Prices follow a Brownian bridge from open to close; the minutes that went farthest are the
+    ones that touch high and low. A quarter with fewer trades than minutes has minutes without.
+
+    Args:
+        rng: chance.
+        quarters: open, high, low, close, volume, trades, one value a quarter.
+        sigma: of a quarter's log return.
+        rules: ticks and lots.
+    """
+    o, h, low, c, volume, trades = (column[:, None] for column in quarters)
+    shape = (len(o), _MINUTES)
+    busy = _busy(rng, trades, shape)
+    part = busy.cumsum(axis=1) / busy.sum(axis=1, keepdims=True)
+    steps = np.where(busy, rng.standard_normal(shape), 0.0) * (sigma[:, None] / _MINUTES**0.5)
+    walk = steps.cumsum(axis=1)
+    logs = np.log(o) + walk + part * (np.log(c / o) - walk[:, -1:])
+    closes = np.clip(np.round(np.exp(logs), rules.price_decimals), low, h)
+    # Where nothing is traded any more, the close is that of the last trade.
+    closes = np.where(part == 1.0, c, closes)
+    opens = np.concatenate([o, closes[:, :-1]], axis=1)
+    away = np.where(busy, np.abs(rng.standard_normal((2, *shape))), 0.0) * sigma[:, None] / 8
+    highs = np.round(np.maximum(opens, closes) * np.exp(away[0]), rules.price_decimals)
+    lows = np.round(np.minimum(opens, closes) * np.exp(-away[1]), rules.price_decimals)
+    highs, lows = np.clip(highs, np.maximum(opens, closes), h), np.clip(lows, low, closes)
+    lows = np.minimum(lows, opens)
+    rows = np.arange(len(o))
+    highs[rows, np.where(busy, highs, -np.inf).argmax(axis=1)] = h[:, 0]
+    lows[rows, np.where(busy, lows, np.inf).argmin(axis=1)] = low[:, 0]
+    lots = 10.0 ** min(rules.lot_decimals, 8)
+    volumes = _shared(rng, np.round(volume * lots), busy) / lots
+    counts = busy + _shared(rng, trades - busy.sum(axis=1, keepdims=True), busy)
+    return tuple(column.ravel() for column in (opens, highs, lows, closes, volumes, counts))
+
+
+def _busy(rng: np.random.Generator, trades: FloatArray, shape: tuple[int, int]) -> BoolArray:
+    """In which minutes anything is traded: in all, or in as many as there are trades."""
+    rank = rng.random(shape).argsort(axis=1).argsort(axis=1)
+    busy: BoolArray = rank < trades
+    return busy
+
+
+def _shared(rng: np.random.Generator, whole: FloatArray, busy: BoolArray) -> FloatArray:
+    """Whole numbers shared out among the busy minutes of each row by chance, exactly."""
+    weight = np.where(busy, rng.gamma(2.0, size=busy.shape), 0.0)
+    parts: FloatArray = np.floor(whole * weight / weight.sum(axis=1, keepdims=True))
+    rest = whole[:, 0] - parts.sum(axis=1)
+    parts[np.arange(len(parts)), busy.argmax(axis=1)] += rest
+    return parts
+
+
+def _joined(minutes: tuple[FloatArray, ...], count: int) -> tuple[FloatArray, ...]:
+    """So many minutes at a time as one candle."""
+    o, h, low, c, volume, trades = (column.reshape(-1, count) for column in minutes)
+    return (o[:, 0], h.max(axis=1), low.min(axis=1), c[:, -1], volume.sum(axis=1),
+            trades.sum(axis=1))  # fmt: skip
 
 
 def blocks_until(moment: datetime) -> int:

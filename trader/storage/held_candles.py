@@ -69,7 +69,8 @@ class HeldCandles:
         timeframe: of the candles.
         keep: how many candles are held for a pair, at least (`trader.domain.window`).
         stride: how many more may gather before the first ones are let go.
-        remember: whether new candles are added to the store.
+        remember: where new candles come from, in the words of the store's provenance; they are
+            added to the store under it. Empty: they are not stored.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class HeldCandles:
         *,
         keep: int = KEEP,
         stride: int = STRIDE,
-        remember: bool = False,
+        remember: str = "",
     ) -> None:
         self._exchange = exchange
         self._store = store
@@ -134,7 +135,7 @@ class HeldCandles:
         if len(whole) == len(held):
             return held
         if self._remember and self._store is not None:
-            self._store.append(pair, newest, self._exchange.name)
+            self._store.append(pair, newest, self._remember)
         return self._window(whole)
 
     def _window(self, candles: Candles) -> Candles:
