@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trader.domain.errors import (
     AuthError,
@@ -33,7 +33,7 @@ from trader.domain.markets import (
     PublicTrade,
     Ticker,
 )
-from trader.domain.orders import Fill, Order, OrderRequest
+from trader.domain.orders import Fill, Order, OrderRequest, OrderType
 from trader.domain.timeframes import KRAKEN_MINUTES, Timeframe
 from trader.exchanges import kraken_answers as answers
 from trader.exchanges.kraken_calls import KrakenCalls, Retries
@@ -45,6 +45,8 @@ from trader.simulation.costs import table_rates
 
 if TYPE_CHECKING:
     from trader.domain.candles import Candles
+
+T = TypeVar("T")
 
 KRAKEN_URL = "https://api.kraken.com"
 PAGE = 50
@@ -347,6 +349,18 @@ class KrakenClient:
         form = self._order_form(request, self._row(request.pair)) | {"validate": "true"}
         return self._calls.change("AddOrder", form, lambda result: str(result["descr"]["order"]))
 
+    def amend(self, exchange_id: str, request: OrderRequest, now: datetime) -> None:
+        """Change an open order in place; one whose nonce was overtaken is safely sent again."""
+        form: dict[str, Any] = {"txid": exchange_id, "order_qty": _plain(request.quantity)}
+        if request.price is not None:
+            resting = request.type in (OrderType.LIMIT, OrderType.ICEBERG)
+            form["limit_price" if resting else "trigger_price"] = _plain(request.price)
+        if self._deadline_s is not None:
+            form["deadline"] = self._deadline()
+        self._changed("AmendOrder", form, lambda result: str(result["amend_id"]))
+        if self._trading_budget is not None:
+            self._trading_budget.amended(exchange_id)
+
     def cancel(self, exchange_id: str) -> None:
         """Cancel one order; a cancel whose nonce was overtaken is safely sent again."""
         self._cancelled("CancelOrder", {"txid": exchange_id})
@@ -358,12 +372,16 @@ class KrakenClient:
         return self._cancelled("CancelAll", {})
 
     def _cancelled(self, call: str, form: dict[str, Any]) -> int:
+        return self._changed(call, form, _count)
+
+    def _changed(self, call: str, form: dict[str, Any], parse: Callable[[Any], T]) -> T:
+        """Send what may be sent twice; again where the nonce was refused."""
         for _ in range(2):
             try:
-                return self._calls.change(call, form, _count)
+                return self._calls.change(call, form, parse)
             except NonceError:
                 continue
-        return self._calls.change(call, form, _count)
+        return self._calls.change(call, form, parse)
 
     def cancel_all_after(self, seconds: int) -> None:
         """Have Kraken cancel all orders unless called again within so many seconds; 0 is off."""
@@ -383,9 +401,13 @@ class KrakenClient:
         if request.price is not None:
             form["price"] = _plain(request.price)
         if self._deadline_s is not None:
-            ends = self._now() + timedelta(seconds=self._deadline_s)
-            form["deadline"] = ends.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            form["deadline"] = self._deadline()
         return form
+
+    def _deadline(self) -> str:
+        """The moment after which Kraken is not to carry out what is sent now."""
+        ends = self._now() + timedelta(seconds=self._deadline_s or 0)
+        return ends.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     # ── orders, page by page ───────────────────────────────────────────────────────────────
 

@@ -25,11 +25,13 @@ from trader.domain.errors import (
 )
 from trader.domain.events import (
     ROUNDING,
+    AmendIntended,
     CancelIntended,
     CashAdjusted,
     EmergencyStopped,
     Event,
     OrderAccepted,
+    OrderAmended,
     OrderEnded,
     OrderFilled,
     OrderIntended,
@@ -214,6 +216,9 @@ class TradingExecutor:
             order.request.type is OrderType.MARKET and order.intended_at > fresh
             for order in self.orders.live()
         )
+        moments += [
+            order.amending.at + self._doubt for order in self.orders.live() if order.amending
+        ]
         if filling or self._exits:
             moments.append(now + timedelta(seconds=1 if filling else _HURRY_S))
         for plan in self._patient.values():
@@ -350,6 +355,16 @@ class TradingExecutor:
         Returns:
             What differed, in words; the first deposit is no difference.
         """
+        ended = self.orders.end_count
+        notes = self._compare(now)
+        if ended != self.orders.end_count:
+            # A stop whose cancel had no answer may turn out to be over only here.
+            for pair in tuple(self._exits):
+                self._advance_exit(pair, now)
+            self._guard_positions(now)
+        return notes
+
+    def _compare(self, now: datetime) -> list[str]:
         before: dict[str, Decimal] | None = None
         for _ in range(4):
             fills = self.orders.fill_count
@@ -405,6 +420,7 @@ class TradingExecutor:
     def _resolve_doubts(self, now: datetime) -> None:
         for order in self.orders.live():
             if not order.in_doubt:
+                self._resolve_amend(order, now)
                 continue
             if order.exchange_id:
                 self._resolve_accepted(order, now)
@@ -422,14 +438,33 @@ class TradingExecutor:
     def _resolve_accepted(self, order: TrackedOrder, now: datetime) -> None:
         """An order the exchange once took: open still, over, or gone together with its account."""
         try:
-            over = self.exchange.order(order.exchange_id).state.is_final
+            found = self.exchange.order(order.exchange_id)
         except OrderNotFound as fault:
             if now - order.changed_at >= self._doubt:
                 why = f"the exchange does not know it any more ({fault.message})"
                 self.record(OrderRefused(now, order.order_id, "lost", why))
             return
-        if not over:
+        if not found.state.is_final:
             self.record(OrderAccepted(now, order.order_id, order.exchange_id))
+            self._see_terms(order, found, now)
+
+    def _resolve_amend(self, order: TrackedOrder, now: datetime) -> None:
+        """A change without a clear answer: the exchange is asked which terms the order has."""
+        if order.amending is not None:
+            found = self.exchange.order(order.exchange_id)
+            if not found.state.is_final:
+                self._see_terms(order, found, now)
+
+    def _see_terms(self, order: TrackedOrder, found: Order, now: datetime) -> None:
+        """Believe new terms when they are seen, old ones when the change can come no more."""
+        wish = order.amending
+        if wish is None or found.price is None:
+            return
+        if (found.quantity, found.price) == (wish.quantity, wish.price):
+            self.record(OrderAmended(now, order.order_id, wish.quantity, wish.price))
+        elif now - wish.at >= self._doubt:
+            why = f"the exchange has not changed it after {self._doubt.seconds} s"
+            self.record(OrderAmended(now, order.order_id, found.quantity, found.price, why))
 
     def _sync(self, now: datetime, *, thorough: bool = False) -> bool:
         """Take in new fills and the ends of orders; whether they add up to what was executed.
@@ -489,7 +524,7 @@ class TradingExecutor:
         """Fetch what is missing of a moved order; whether its fills now add up."""
         if order.state.is_final:
             return True
-        if seen is None and order.remaining == 0:
+        if seen is None and order.remaining == 0 and order.amending is None:
             self.record(OrderEnded(now, order.order_id, OrderState.FILLED, order.filled, ""))
             return True
         if seen is None:
@@ -503,6 +538,9 @@ class TradingExecutor:
             self._take_fills(order.intended_at - self._overlap, now)
         complete = seen.filled_quantity == order.filled
         if complete and seen.state.is_final:
+            if order.amending is not None and seen.price is not None:
+                why = "it was over before the answer came"
+                self.record(OrderAmended(now, order.order_id, seen.quantity, seen.price, why))
             self.record(OrderEnded(now, order.order_id, seen.state, order.filled, seen.reason))
         return complete
 
@@ -545,6 +583,39 @@ class TradingExecutor:
             return False
         self._sync(now)
         return order.state.is_final
+
+    def _amend(
+        self, order: TrackedOrder, remaining: Decimal, price: Decimal, now: datetime
+    ) -> bool | None:
+        """Change a live order in place: it lives on all the while.
+
+        Returns:
+            True if it was changed, False while that is not certain, None if it can't be: it is
+            over, or the exchange refuses.
+        """
+        request = replace(order.request, quantity=order.filled + remaining, price=price)
+        wish = AmendIntended(
+            self._moment(now), order.order_id, request.quantity, price,
+            "its size or price no longer fits",
+        )  # fmt: skip
+        self.record(wish)
+        try:
+            self.exchange.amend(order.exchange_id, request, now)
+        except OrderNotFound:
+            self._sync(now)  # over already: this look tells how
+            return None
+        except _NO_CLEAR_ANSWER as fault:
+            self.record(OrderUnclear(self._moment(now), order.order_id, fault.message))
+            return False
+        except ExchangeError as fault:
+            old = order.request
+            self.record(OrderAmended(
+                now, order.order_id, old.quantity, old.price or ZERO, fault.message
+            ))  # fmt: skip
+            return None
+        self.record(OrderAmended(now, order.order_id, request.quantity, price))
+        self._sync(now)
+        return True
 
     # -- in and out of positions -----------------------------------------------------------
 
@@ -766,16 +837,24 @@ class TradingExecutor:
             if self.portfolio.position(pair) and not any(s.exchange_id for s in stops):
                 self.unprotected[pair] = "an order of the pair is in doubt"
             return
-        wanted = self._wanted_stop(pair)
+        wanted, covered = self._wanted_stop(pair), False
         for stop in self.orders.live(pair, Purpose.STOP):
-            if wanted == (stop.remaining, stop.request.price) and not stop.cancelling:
-                self._protected(pair)
-                wanted = None
-            elif self._cancel(stop, "its size or price no longer fits", now):
-                wanted = self._wanted_stop(pair)
-            else:
+            # Where it is not known which terms it has, a cancel is certain whatever they are.
+            settled = not stop.cancelling and stop.amending is None
+            if wanted is not None and not covered and settled:
+                fits = wanted == (stop.remaining, stop.request.price)
+                changed = True if fits else self._amend(stop, *wanted, now)
+                if changed is False:
+                    return
+                wanted = self._wanted_stop(pair)  # it may have filled at once
+                covered = bool(changed) and not stop.state.is_final
+                if covered:
+                    self._protected(pair)
+                    continue
+            if not self._cancel(stop, "its size or price no longer fits", now):
                 return
-        if wanted is not None:
+            wanted = self._wanted_stop(pair)
+        if wanted is not None and not covered:
             self._place_stop(pair, *wanted, now)
 
     def _protected(self, pair: Pair) -> None:

@@ -203,6 +203,10 @@ class CcxtExchange:
         )
         return str(row["id"])
 
+    def amend(self, exchange_id: str, request: OrderRequest, now: datetime) -> None:
+        """Refused: exchanges differ too much in this. The caller cancels and places anew."""
+        raise errors.OrderRejected("orders are not changed in place here")
+
     def cancel(self, exchange_id: str) -> None:
         """Cancel one order."""
         self._change(lambda: self._api.cancel_order(exchange_id))

@@ -43,8 +43,8 @@ class Clock(Protocol):
 class Exchange(Protocol):
     """A spot exchange and one account there.
 
-    Reads raise `Unreachable` and the like, and may be repeated. `place` and `cancel` raise
-    `OutcomeUnknown` when the request may or may not have been carried out.
+    Reads raise `Unreachable` and the like, and may be repeated. `place`, `amend` and `cancel`
+    raise `OutcomeUnknown` when the request may or may not have been carried out.
     """
 
     name: str
@@ -91,6 +91,22 @@ class Exchange(Protocol):
         Raises:
             OrderRejected: the exchange refused it; nothing happened.
             OutcomeUnknown: it may or may not live; ask `find_order`.
+        """
+        ...
+
+    def amend(self, exchange_id: str, request: OrderRequest, now: datetime) -> None:
+        """Change quantity and price of an open order in place; asking twice is asking once.
+
+        Args:
+            exchange_id: the order.
+            request: the order as it is to be; its quantity counts what has executed already.
+            now: the present moment, UTC.
+
+        Raises:
+            OrderNotFound: it is already over; ask `order` how it ended.
+            OrderRejected: the exchange refused the change, or changes no order of this type; it
+                is as before.
+            OutcomeUnknown: it may or may not be changed; ask `order`.
         """
         ...
 

@@ -301,6 +301,56 @@ def test_a_stop_rests_and_fills_when_it_is_reached(desk):
     assert (order.state, order.average_price) == (OrderState.FILLED, Decimal("849.1"))
 
 
+def changed(desk, name, quantity, price) -> bool:
+    """Whether the exchange changes orders in place; one that does not says so and does nothing."""
+    order = desk.exchange.order(name)
+    request = OrderRequest(
+        order.order_id, BTC, order.side, order.type, Decimal(str(quantity)), Decimal(str(price))
+    )
+    try:
+        desk.exchange.amend(name, request, desk.clock.now())
+    except OrderRejected:
+        assert desk.exchange.order(name) == order
+        return False
+    return True
+
+
+def test_a_stop_is_changed_in_place_and_fills_at_its_new_price(desk):
+    name = desk.place("sell", "stop-loss", 1, 850)
+    if not changed(desk, name, 2, 860):
+        pytest.skip("this exchange changes no orders in place, and says so")
+    (resting,) = desk.exchange.open_orders()
+    assert (resting.exchange_id, resting.quantity, resting.price) == (name, 2, 860)
+    assert changed(desk, name, 2, 860)  # asking twice is asking once
+    desk.go(1.99)
+    order = desk.exchange.order(name)
+    # 860 less a thousandth, down to the tick
+    assert (order.filled_quantity, order.average_price) == (2, Decimal("859.1"))
+
+
+def test_a_resting_limit_order_is_changed_in_place(desk):
+    name = desk.place("buy", "limit", 1, 500)
+    if changed(desk, name, 3, 510):
+        order = desk.exchange.order(name)
+        assert (order.quantity, order.price, order.filled_quantity) == (3, 510, 0)
+
+
+def test_a_change_that_breaks_a_rule_leaves_the_order_as_it_was(desk):
+    name = desk.place("buy", "limit", 1, 500)
+    assert not changed(desk, name, 1000, 500)
+
+
+def test_an_order_that_is_over_is_not_changed(desk):
+    name = desk.place("buy", "limit", 1, 500)
+    order = desk.exchange.order(name)
+    desk.exchange.cancel(name)
+    request = OrderRequest(
+        order.order_id, BTC, order.side, order.type, Decimal(2), Decimal(500)
+    )  # fmt: skip
+    with pytest.raises((OrderNotFound, OrderRejected)):
+        desk.exchange.amend(name, request, desk.clock.now())
+
+
 def test_a_take_profit_fills_when_it_is_reached(desk):
     name = desk.place("sell", "take-profit", 1, 1100)
     desk.go(2.99)

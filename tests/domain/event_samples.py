@@ -41,6 +41,8 @@ _EVENTS: tuple[ev.Event, ...] = (
     ev.OrderRefused(T0, "a" * 32, "insufficient_funds", "not enough USD"),
     ev.OrderUnclear(T0, "a" * 32, "no answer within 10 s"),
     ev.CancelIntended(T0, "a" * 32, "exit"),
+    ev.AmendIntended(T0, "a" * 32, ONE, Decimal(95), "its price no longer fits"),
+    ev.OrderAmended(T0, "a" * 32, ONE, Decimal(90), "the exchange has not changed it"),
     ev.OrderFilled(T0, _FILL, Purpose.ENTRY),
     ev.OrderEnded(T0, "a" * 32, OrderState.FILLED, ONE, ""),
     ev.EquityMarked(T0, Decimal(10_000), Decimal(9_900), ((BTC, Decimal(100)),)),

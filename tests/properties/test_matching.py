@@ -95,7 +95,7 @@ def act(exchange, action):
         if isinstance(action, OrderSpec):
             exchange.submit(action)
         elif records := exchange.open_records():
-            exchange.amend(records[0].id, **action)
+            exchange.amend_record(records[0].id, **action)
 
 
 def run(candles, todo, stops=(), look=None, costs=COSTS):

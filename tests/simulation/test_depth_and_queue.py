@@ -116,8 +116,8 @@ def test_of_two_orders_at_one_price_the_older_is_first_until_its_price_is_amende
         placed = [exchange.submit(order("buy", "limit", 1, price)) for price in (90, 90)]
         clock.sleep_until(at(0.5))
         if amend:
-            exchange.amend(placed[0].id, limit=Decimal(91))
-            exchange.amend(placed[0].id, limit=Decimal(90))
+            exchange.amend_record(placed[0].id, limit=Decimal(91))
+            exchange.amend_record(placed[0].id, limit=Decimal(90))
         clock.sleep_until(at(2))
         filled = [exchange.record(p.id).filled for p in placed]
         assert (filled[winner], filled[1 - winner]) == (1, 0)
@@ -129,7 +129,7 @@ def test_more_quantity_loses_the_place_in_the_queue_and_less_keeps_it():
         exchange, clock = market_of(rows)
         placed = [exchange.submit(order("buy", "limit", 1, 90)) for _ in range(2)]
         clock.sleep_until(at(0.5))
-        exchange.amend(placed[0].id, quantity=quantity)
+        exchange.amend_record(placed[0].id, quantity=quantity)
         clock.sleep_until(at(2))
         assert (
             exchange.record(placed[winner].id).filled
@@ -182,11 +182,11 @@ def test_the_book_shows_own_orders_and_of_an_iceberg_only_the_tip():
 def test_what_an_iceberg_shows_can_be_amended_and_only_of_an_iceberg():
     exchange, _ = market_of([FLAT])
     iceberg = exchange.submit(order("buy", "iceberg", 5, 90, display=Decimal(1)))
-    exchange.amend(iceberg.id, display=Decimal(2))
+    exchange.amend_record(iceberg.id, display=Decimal(2))
     assert exchange.record(iceberg.id).displayed == 2
     plain = exchange.submit(order("buy", "limit", 1, 90))
     with pytest.raises(OrderRejected) as refusal:
-        exchange.amend(plain.id, display=Decimal(1))
+        exchange.amend_record(plain.id, display=Decimal(1))
     assert refusal.value.code == "EGeneral:Invalid arguments:display_qty"
 
 

@@ -21,6 +21,7 @@ from trader.domain.events import (
     HealthChanged,
     ModelAdopted,
     OrderAccepted,
+    OrderAmended,
     OrderEnded,
     OrderFilled,
     OrderIntended,
@@ -200,6 +201,9 @@ class AccountView:
                 self._change(key, state=OrderState.REJECTED, ended_at=at, detail=reason)
             case OrderUnclear(order_id=key, reason=reason):
                 self._change(key, state=OrderState.UNKNOWN, detail=reason)
+            case OrderAmended(order_id=key, quantity=quantity, price=price) if key in self.orders:
+                request = replace(self.orders[key].request, quantity=quantity, price=price)
+                self._change(key, request=request)
             case CancelIntended(order_id=key, reason=reason):
                 self._change(key, detail=reason)
             case OrderFilled(fill=fill):

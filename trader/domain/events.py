@@ -148,6 +148,34 @@ class CancelIntended:
 
 
 @dataclass(frozen=True, slots=True)
+class AmendIntended:
+    """An open order is about to be changed in place.
+
+    To this quantity (base, what has executed included) and this price.
+    """
+
+    at: datetime
+    order_id: str
+    quantity: Decimal
+    price: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAmended:
+    """The terms an open order has at the exchange now.
+
+    `reason` says why they are not the ones that were wanted; empty if they are.
+    """
+
+    at: datetime
+    order_id: str
+    quantity: Decimal
+    price: Decimal
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OrderFilled:
     """A fill, seen for the first time."""
 
@@ -399,7 +427,7 @@ Event = Union[  # noqa: UP007 - get_args reads the members
     SessionStarted, SessionEnded, CashAdjusted, SignalMade, TradeRefused, TradeApproved,
     OrderIntended, OrderAccepted, OrderRefused, OrderUnclear, CancelIntended, OrderFilled,
     OrderEnded, EquityMarked, Reconciled, EmergencyStopped, Resumed, RiskStateChanged,
-    StopMoved,
+    StopMoved, AmendIntended, OrderAmended,
     ModelAdopted, ForecastMade, ForecastScored, ModelDoubted, ModelTrusted, ModelCompared,
     HealthChanged, Troubled,
 ]  # fmt: skip

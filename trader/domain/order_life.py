@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from trader.domain.errors import JournalError
 from trader.domain.events import (
+    AmendIntended,
     CancelIntended,
     Event,
     OrderAccepted,
+    OrderAmended,
     OrderEnded,
     OrderFilled,
     OrderIntended,
@@ -48,6 +50,9 @@ MOVES: dict[tuple[OrderState | None, type], OrderState | None] = {
     (UNKNOWN, OrderEnded): None,
     (OPEN, OrderFilled): OPEN,
     (OPEN, CancelIntended): OPEN,
+    (OPEN, AmendIntended): OPEN,
+    (OPEN, OrderAmended): OPEN,
+    (UNKNOWN, OrderAmended): UNKNOWN,
     (OPEN, OrderUnclear): UNKNOWN,
     (OPEN, OrderEnded): None,
     # A fill is the truth whenever it is told of, even after the order was reported over.
@@ -68,6 +73,8 @@ class TrackedOrder:
     Attributes:
         filled: base executed, the sum of the fills seen; likewise `cost_quote`, `fee_quote`.
         cancelling: a cancel has been sent, its outcome is not known yet.
+        amending: a change that has been sent and whose outcome is not known yet. The order may
+            have the terms of `request` or these.
         refusal: the exchange's words, where it refused.
         changed_at: when the journal last told of it.
         trade_ids: of the fills seen.
@@ -85,6 +92,7 @@ class TrackedOrder:
     cost_quote: Decimal = Decimal(0)
     fee_quote: Decimal = Decimal(0)
     cancelling: bool = False
+    amending: AmendIntended | None = None
     refusal: str = ""
     trade_ids: list[str] = field(default_factory=list)
 
@@ -115,7 +123,8 @@ class OrderBookkeeping:
     `check` refuses an event that cannot happen, so that a fault shows before it is journalled.
 
     Attributes:
-        fill_count: how many fills were applied; `intent_count` how many orders intended.
+        fill_count: how many fills were applied; `intent_count` how many orders intended,
+            `end_count` how many ended.
     """
 
     def __init__(self) -> None:
@@ -129,6 +138,7 @@ class OrderBookkeeping:
         self._old_attempts: Fading[tuple[Pair, datetime, Side, Purpose]] = Fading()
         self.fill_count = 0
         self.intent_count = 0
+        self.end_count = 0
         self.newest_fill_at: datetime | None = None
         self.first_intended_at: datetime | None = None
 
@@ -166,6 +176,18 @@ class OrderBookkeeping:
             return
         order = self._orders[_id_of(event)]
         move = MOVES[order.state, type(event)]
+        if isinstance(event, OrderEnded):
+            move = event.state
+        self._change(order, event)
+        order.state = move or order.state
+        order.changed_at = event.at
+        if order.state.is_final:
+            order.cancelling, order.amending = False, None
+            self.end_count += 1
+            if self._live.pop(order.order_id, None) is not None:
+                self._over.over(order.order_id, event.at)
+
+    def _change(self, order: TrackedOrder, event: Event) -> None:
         match event:
             case OrderFilled(fill=fill):
                 self._fill(order, fill)
@@ -176,16 +198,13 @@ class OrderBookkeeping:
                 self._live[order.order_id] = order
             case CancelIntended():
                 order.cancelling = True
+            case AmendIntended():
+                order.amending = event
+            case OrderAmended(quantity=quantity, price=price):
+                order.request = replace(order.request, quantity=quantity, price=price)
+                order.amending = None
             case OrderRefused(reason=reason):
                 order.refusal = reason
-            case OrderEnded(state=state):
-                move = state
-        order.state = move or order.state
-        order.changed_at = event.at
-        if order.state.is_final:
-            order.cancelling = False
-            if self._live.pop(order.order_id, None) is not None:
-                self._over.over(order.order_id, event.at)
 
     def get(self, order_id: str) -> TrackedOrder | None:
         """The order with our id."""

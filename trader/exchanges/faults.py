@@ -427,9 +427,9 @@ def _fill(request: Request, record: OrderRecord) -> None:
     try:
         if record.spec.type in LIMIT_TYPES:
             beyond = rules.price_up(ticker.ask) if buys else rules.price_down(ticker.bid)
-            exchange.amend(record.id, limit=beyond, post_only=False)
+            exchange.amend_record(record.id, limit=beyond, post_only=False)
         elif record.spec.type in STOP_TYPES and record.triggered_at is None:
-            exchange.amend(record.id, stop=rules.price_nearest(ticker.last))
+            exchange.amend_record(record.id, stop=rules.price_nearest(ticker.last))
     except (OrderRejected, OrderNotFound):
         return  # it cannot fill, for lack of funds perhaps
 

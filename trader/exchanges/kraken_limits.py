@@ -206,6 +206,14 @@ class TradingBudget:
         """Remember when an order was made: its cancel costs by age."""
         self._born[exchange_id] = (pair, self._seconds())
 
+    def amended(self, exchange_id: str) -> None:
+        """Count a change of an order, which is as good as new then; never refused."""
+        pair, born = self._born.get(exchange_id, ("", 0.0))
+        if pair:
+            now = self._seconds()
+            self._counters[pair].add(trading_cost(Action.AMEND, now - born), now)
+            self._born[exchange_id] = (pair, now)
+
     def cancelling(self, exchange_id: str) -> None:
         """Count a cancel; never refused."""
         pair, born = self._born.pop(exchange_id, ("", 0.0))

@@ -42,7 +42,13 @@ from trader.ports import Clock
 from trader.simulation.book import book_around, levels, ticker_around, trades_in, with_own
 from trader.simulation.costs import Costs, market_impact, range_volatility
 from trader.simulation.matching import ID_TAKEN, MatchingEngine, Past
-from trader.simulation.orders import LedgerEntry, OrderRecord, OrderSpec, TradeRecord
+from trader.simulation.orders import (
+    TRIGGERED_TYPES,
+    LedgerEntry,
+    OrderRecord,
+    OrderSpec,
+    TradeRecord,
+)
 from trader.simulation.path import first_touch, from_us, to_us
 from trader.simulation.waiting import INFINITE
 
@@ -269,6 +275,19 @@ class SandboxExchange:
             # It lives already: sent before, whatever became of the answer.
             raise OutcomeUnknown(refusal.message, refusal.hint) from refusal
 
+    def amend(self, exchange_id: str, request: OrderRequest, now: datetime) -> None:
+        """Change quantity and price of an open order in place.
+
+        Raises:
+            OrderNotFound: if it is not open.
+            OrderRejected: if it would break a rule; the order is as before.
+        """
+        stops = request.type in TRIGGERED_TYPES
+        self.amend_record(
+            exchange_id, quantity=request.quantity, limit=None if stops else request.price,
+            stop=request.price if stops else None,
+        )  # fmt: skip
+
     def cancel(self, exchange_id: str) -> None:
         """Cancel one order.
 
@@ -339,7 +358,7 @@ class SandboxExchange:
                 spec = replace(spec, starts_at=max(arrives, spec.starts_at or arrives))
             return self.engine.submit(spec, at, price, reference=reference, validate=validate)
 
-    def amend(
+    def amend_record(
         self,
         exchange_id: str,
         *,

@@ -17,6 +17,7 @@ from trader.domain.events import (
     Event,
     ForecastMade,
     OrderAccepted,
+    OrderAmended,
     OrderEnded,
     OrderFilled,
     OrderIntended,
@@ -39,7 +40,7 @@ _FORECAST_NEAR = 50
 _INTERRUPTIONS = (SessionEnded, EmergencyStopped, Troubled)
 _ORDER_EVENTS = (
     OrderIntended, OrderAccepted, OrderRefused, OrderUnclear, CancelIntended, OrderFilled,
-    OrderEnded,
+    OrderAmended, OrderEnded,
 )  # fmt: skip
 
 

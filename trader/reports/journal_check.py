@@ -20,11 +20,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from trader.domain.events import (
+    AmendIntended,
     CashAdjusted,
     EmergencyStopped,
     EquityMarked,
     Event,
     OrderAccepted,
+    OrderAmended,
     OrderEnded,
     OrderFilled,
     OrderIntended,
@@ -79,10 +81,14 @@ class _Order:
     filled: Decimal = ZERO
     unclear: bool = True
     told: Decimal | None = None
+    quantity: Decimal = ZERO
+
+    def __post_init__(self) -> None:
+        self.quantity = self.intent.request.quantity
 
     @property
     def left(self) -> Decimal:
-        return self.intent.request.quantity - self.filled
+        return self.quantity - self.filled
 
 
 @dataclass(slots=True)
@@ -174,6 +180,8 @@ class JournalCheck:
                 self._filled(event)
             case OrderAccepted() | OrderRefused() | OrderUnclear() | OrderEnded():
                 self._told(event)
+            case AmendIntended() | OrderAmended():
+                self._amended(event)
             case EquityMarked():
                 self._marked(event)
             case _:
@@ -246,9 +254,20 @@ class JournalCheck:
                 if order.told is not None:
                     self._blame(f"order {event.order_id} ended twice")
                 order.told = filled
-                if state is OrderState.FILLED and filled != order.intent.request.quantity:
+                if state is OrderState.FILLED and filled != order.quantity:
                     self._blame(f"order {event.order_id} is called filled with {filled} of "
-                                f"{order.intent.request.quantity}")  # fmt: skip
+                                f"{order.quantity}")  # fmt: skip
+
+    def _amended(self, event: AmendIntended | OrderAmended) -> None:
+        order = self._live.get(event.order_id)
+        if order is None:
+            self._blame(f"{type(event).__name__} of order {event.order_id}, which does not live")
+        elif order.intent.request.side is Side.BUY and event.quantity > order.quantity:
+            self._blame(f"purchase {event.order_id} was made larger than approved")
+        elif event.quantity < order.filled or event.price <= 0:
+            self._blame(f"order {event.order_id}: {event.quantity} at {event.price}")
+        elif isinstance(event, OrderAmended):
+            order.quantity = event.quantity
 
     def _filled(self, event: OrderFilled) -> None:
         fill = event.fill
@@ -281,8 +300,8 @@ class JournalCheck:
         ):  # fmt: skip
             self._blame(f"fill {fill.trade_id} does not fit order {request.order_id}")
         order.filled += fill.quantity
-        if order.filled > request.quantity:
-            self._blame(f"order {request.order_id} filled {order.filled} of {request.quantity}")
+        if order.filled > order.quantity:
+            self._blame(f"order {request.order_id} filled {order.filled} of {order.quantity}")
 
     # -- limits ----------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from trader.domain.candles import Candles, FloatArray, IntArray
 from trader.domain.events import (
     Event,
+    OrderAmended,
     OrderFilled,
     OrderIntended,
     SignalMade,
@@ -510,14 +511,17 @@ def digest_of_events(events: Iterable[Event]) -> str:
                 refusals.append(0)
             case TradeRefused(refusal=refusal):
                 refusals[-1] = _RULES.index(refusal.rule) if refusal.rule in _RULES else 99
-            case TradeApproved() | OrderIntended() | OrderFilled():
+            case TradeApproved() | OrderIntended() | OrderFilled() | OrderAmended():
                 rows.append(_row(event))
     numbers = np.array(rows, dtype=np.int64).reshape(-1, 6)
     return _digest(np.array(actions, np.int8), np.array(refusals, np.int8), numbers)
 
 
-def _row(event: TradeApproved | OrderIntended | OrderFilled) -> tuple[int, ...]:
+def _row(event: TradeApproved | OrderIntended | OrderFilled | OrderAmended) -> tuple[int, ...]:
     match event:
+        case OrderAmended(at=at, quantity=quantity, price=price):
+            # Only stops are changed in place: as if one with the new terms were placed.
+            return _ORDER[Purpose.STOP], to_us(at), _unit(quantity), _unit(price), 0, 0
         case TradeApproved(at=at, approval=a):
             kind = 0 if a.side is Side.BUY else 1
             return kind, to_us(at), _unit(a.quantity), _unit(a.stop), _unit(a.take_profit), 0

@@ -171,7 +171,7 @@ class TradingMethods:
         if display is not None and not _may_show(display, quantity or record.quantity):
             raise invalid("display_qty")
         with _refusals(market):
-            self._exchange.amend(
+            self._exchange.amend_record(
                 record.id,
                 quantity=quantity,
                 limit=limit,
