@@ -324,7 +324,8 @@ class TradingExecutor:
         self._sync(now, thorough=thorough)
         missed = self.orders.fill_count - known
         if missed:
-            notes.append(f"{missed} fills took place that the journal did not have")
+            fills = "1 fill" if missed == 1 else f"{missed} fills"
+            notes.append(f"{fills} took place since the last look and stand in the journal now")
             notes += [
                 f"{t.pair}: sold {t.quantity} at {t.exit_price} ({t.exit_purpose})"
                 for t in self.portfolio.newest_trades(self.portfolio.trades_ended - ended_before)
