@@ -8,8 +8,8 @@ RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requ
     && /opt/venv/bin/pip uninstall --yes pip setuptools
 # What only builders and testers of these packages need: a fifth of the size. numpy's tests stay,
 # numpy.testing reads from them.
-RUN cd /opt/venv/lib/python3.11/site-packages \
-    && find pandas scipy sklearn pyarrow joblib numba plotly -type d -name tests -prune \
+WORKDIR /opt/venv/lib/python3.11/site-packages
+RUN find pandas scipy sklearn pyarrow joblib numba plotly -type d -name tests -prune \
         -exec rm -r {} + \
     && rm -r pyarrow/include pyarrow/libarrow_flight.* pyarrow/_flight.* \
         pyarrow/libarrow_substrait.* pyarrow/_substrait.* plotly/labextension talib/*.c
