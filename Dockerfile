@@ -11,8 +11,8 @@ RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requ
 WORKDIR /opt/venv/lib/python3.11/site-packages
 RUN find pandas scipy sklearn pyarrow joblib numba plotly -type d -name tests -prune \
         -exec rm -r {} + \
-    && rm -r pyarrow/include pyarrow/libarrow_flight.* pyarrow/_flight.* \
-        pyarrow/libarrow_substrait.* pyarrow/_substrait.* plotly/labextension talib/*.c
+    && rm -r pyarrow/include pyarrow/libarrow_flight.* pyarrow/_flight.* plotly/labextension \
+        talib/*.c
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="AI crypto trader for Kraken" \
