@@ -112,7 +112,7 @@ class Snapshot:
             rows = _packed[self.analysis] = _PackedRows(self.analysis)
         # Built by hand: this is asked for at every candle, and JSON would take most of the time.
         sentiment = sorted(self.sentiment.items())
-        seen = f"{self.pair}|{self.closed_at:%Y-%m-%dT%H:%M:%S}|{self.price!r}|{sentiment!r}"
+        seen = f"{self.pair}|{self.closed_at.isoformat()[:19]}|{self.price!r}|{sentiment!r}"
         held = rows.digests.get(self.index)
         if held is not None and held[0] == seen:
             return held[1]

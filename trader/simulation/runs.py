@@ -159,7 +159,7 @@ def trading_line(event: Event) -> str:
     match event:
         case SignalMade(signal=s, price=price, snapshot_digest=seen):
             return (
-                f"signal {s.pair} {s.closed_at:%Y-%m-%dT%H:%M:%S} {s.action} {s.confidence!r} "
+                f"signal {s.pair} {s.closed_at.isoformat()[:19]} {s.action} {s.confidence!r} "
                 f"{s.target_weight!r} {s.strategy} {price!r} {seen} {'; '.join(s.reasons)}"
             )
         case TradeApproved(approval=a):

@@ -214,11 +214,10 @@ class SentimentHistory:
 
     def _flow_of(self, pair: Pair) -> tuple[FloatArray, FloatArray] | None:
         """(when each hour closed, bought less sold by takers as a share), None without any."""
-        path = self._flows.path(pair, _HOUR)
         held = self._flow.get(pair)
         if held is not None and self._looked_at - held[0] < LOOK_S:
             return held[1]
-        found = None
+        path, found = self._flows.path(pair, _HOUR), None
         with contextlib.suppress(HistoryError):
             flow = self._flows.load(pair, _HOUR) if path.exists() else None
             if flow is not None and len(flow):
