@@ -1,5 +1,6 @@
 """What holds for every test: own settings, no network beyond this machine, one browser."""
 
+import contextlib
 import shutil
 import socket
 from collections.abc import Iterator
@@ -48,3 +49,49 @@ def browser() -> Iterator[Any]:
     yield opened
     opened.close()
     playwright.stop()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def traders() -> Iterator[list[tuple[Any, str, Any]]]:
+    """Every loop that a test of this process makes: its journal, currency and limits."""
+    import main
+
+    made: list[tuple[Any, str, Any]] = []
+    real = main.Trader.__init__
+
+    def noted(self: Any, *words: Any, **named: Any) -> None:
+        real(self, *words, **named)
+        if type(self.risk) is not main.RiskManager:
+            return  # a yardstick of a backtest, which holds without stops and limits
+        made.append((self.executor.journal, self.executor.portfolio.quote, self.risk.limits))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main.Trader, "__init__", noted)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def no_order_breaks_a_rule(traders: list[tuple[Any, str, Any]]) -> Iterator[None]:
+    """The independent checker reads what every loop has journalled, whatever the test is about."""
+    from trader.domain.errors import JournalError
+    from trader.reports.journal_check import JournalCheck
+    from trader.storage.journal import MemoryJournal, SqliteJournal
+
+    traders.clear()
+    yield
+    found = []
+    for journal, quote, limits in traders:
+        if isinstance(journal, SqliteJournal):
+            # A journal may be gone or ruined: then that was the test.
+            with (
+                contextlib.suppress(JournalError),
+                SqliteJournal.reader(journal.path, journal.book) as again,
+            ):
+                found += JournalCheck(quote, limits).read(again.events()).report().problems
+        elif isinstance(journal, MemoryJournal):
+            found += JournalCheck(quote, limits).read(journal.events()).report().problems
+    traders.clear()
+    # The clock of a made-up market is not the machine's, in which a stop by hand is journalled.
+    found = [p for p in found if not p.what.startswith("time runs back")]
+    if found:
+        pytest.fail("; ".join(f"event {p.number}: {p.what}" for p in found[:5]))

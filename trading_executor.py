@@ -282,6 +282,7 @@ class TradingExecutor:
         if pair not in self._exits:
             self._exits[pair] = _Exit(None, Purpose.EXIT, decided_for, reason)
             self._advance_exit(pair, now)
+            self._guard(pair, now)
 
     def stand_down(self, now: datetime, reason: str, *, flatten: bool) -> bool:
         """Cancel all waiting entries and, if asked, sell all positions; call until it says done.
@@ -300,6 +301,7 @@ class TradingExecutor:
             for pair in tuple(self.portfolio.positions):
                 self._exits.setdefault(pair, _Exit(None, Purpose.FLATTEN, now, reason))
                 self._advance_exit(pair, now)
+                self._guard(pair, now)  # a sale that is refused must not leave it bare
         waiting = any(o.request.side is Side.BUY for o in self.orders.live())
         return not waiting and not (flatten and (self._exits or self._anything_saleable()))
 

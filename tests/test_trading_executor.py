@@ -504,6 +504,17 @@ def test_a_resting_sale_of_everything_is_the_stated_reason_for_no_stop():
 # -- emergency ------------------------------------------------------------------------------
 
 
+def test_a_position_whose_sale_is_refused_in_an_emergency_gets_its_stop_back_at_once():
+    box = Box()
+    box.buy("2", stop="90")
+    box.exchange.breaks.append(("place", InsufficientFunds("not now"), True))
+    assert not box.executor.stand_down(box.now, "drill", flatten=True)
+    assert box.stops() == [(D(2), D("90.0"))]
+    box.executor.settle(box.now)
+    assert box.executor.stand_down(box.now, "drill", flatten=True)
+    assert (box.position, box.stops()) == (None, [])
+
+
 def test_standing_down_cancels_what_waits_to_buy_and_keeps_the_stops():
     box = Box()
     box.buy("2")
