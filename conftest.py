@@ -55,13 +55,14 @@ def browser() -> Iterator[Any]:
 def traders() -> Iterator[list[tuple[Any, str, Any]]]:
     """Every loop that a test of this process makes: its journal, currency and limits."""
     import main
+    from risk_manager import RiskManager
 
     made: list[tuple[Any, str, Any]] = []
     real = main.Trader.__init__
 
     def noted(self: Any, *words: Any, **named: Any) -> None:
         real(self, *words, **named)
-        if type(self.risk) is not main.RiskManager:
+        if type(self.risk) is not RiskManager:
             return  # a yardstick of a backtest, which holds without stops and limits
         made.append((self.executor.journal, self.executor.portfolio.quote, self.risk.limits))
 
@@ -74,12 +75,12 @@ def traders() -> Iterator[list[tuple[Any, str, Any]]]:
 def no_order_breaks_a_rule(traders: list[tuple[Any, str, Any]]) -> Iterator[None]:
     """The independent checker reads what every loop has journalled, whatever the test is about."""
     from trader.domain.errors import JournalError
-    from trader.reports.journal_check import JournalCheck
+    from trader.reports.journal_check import JournalCheck, Problem
     from trader.storage.journal import MemoryJournal, SqliteJournal
 
     traders.clear()
     yield
-    found = []
+    found: list[Problem] = []
     for journal, quote, limits in traders:
         if isinstance(journal, SqliteJournal):
             # A journal may be gone or ruined: then that was the test.

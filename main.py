@@ -914,6 +914,11 @@ def _monitor(
     )  # fmt: skip
     watching: list[EventSink] = list(sinks)
     if venue.pace != "jump":
+        try:
+            _demand_writable(config.logs_dir, "LOGS_DIR")
+        except JournalError as fault:
+            # Trading goes on: the journal has everything the log would say.
+            venue.notes.append(f"{fault.message}: no log is kept")
         log = DayLog(config.logs_dir, lambda: machine.now().date(), config.log_level, hide)
         watching.append(log)
     channels = _channels(config)

@@ -122,6 +122,15 @@ def test_a_data_folder_that_cannot_be_written_is_one_clear_line(bot):
     assert "DATA_DIR /proc/nowhere cannot be written" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write")
+def test_a_log_folder_that_cannot_be_written_is_said_and_trading_goes_on(bot):
+    bot.environment["LOGS_DIR"] = "/proc/nowhere"
+    done = bot.run("start", "--cycles", "1", "--no-dashboard")
+    assert done.returncode == 0
+    assert "LOGS_DIR /proc/nowhere cannot be written" in done.stdout
+    assert "no log is kept" in done.stdout
+
+
 def test_a_stop_in_force_is_the_first_thing_said(bot):
     bot.run("stop", "--reason", "a look first")
     done = bot.run("start", "--cycles", "1", "--speed", "max", "--no-dashboard")
