@@ -132,10 +132,13 @@ def _last_decision(reading: Reading) -> dict[str, Any] | None:
 def _risk(config: Config, reading: Reading, emergency: str) -> dict[str, Any]:
     """State and limits at the moment the account stands at."""
     from risk_manager import RiskLimits, RiskManager
+    from trader.risk.told import decision_rules
 
     portfolio, moment = reading.view.portfolio, _moment(reading)
     manager = RiskManager(RiskLimits.of(config))
+    rules = decision_rules(manager.limits)
     return {
+        "rules": [{"rule": rule, "asks": words} for rule, words in rules],
         "risk_state": manager.state(portfolio, moment, emergency).value,
         "limits": manager.limits_status(portfolio, moment, emergency, reading.view.prices),
     }
@@ -250,6 +253,8 @@ def _print_limits(console: Console, found: dict[str, Any]) -> None:
         told = f"{used:.2%} of {limit:.2%}" if fraction else f"{used} of {limit}"
         mark = "[red]tripped[/]" if row["tripped"] else ""
         console.print(f"limit     {row['rule']:<20} {told} {mark}".rstrip())
+    for row in found["rules"]:
+        console.print(f"rule      {row['rule']:<24} {row['asks']}", soft_wrap=True)
 
 
 def _money(amount: Decimal | None, sign: str = "") -> str:
