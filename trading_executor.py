@@ -520,6 +520,10 @@ class TradingExecutor:
                 continue  # another order of the same id: of an account book that is gone
             if order.state is OrderState.REJECTED:
                 self.record(OrderAccepted(now, order.order_id, fill.exchange_id))
+            wish = order.amending
+            if wish is not None and fill.quantity > order.remaining:
+                why = "more has filled than it was for before"
+                self.record(OrderAmended(now, order.order_id, wish.quantity, wish.price, why))
             ours = replace(fill, order_id=order.order_id)
             self.record(OrderFilled(now, ours, order.purpose))
 

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from filelock import FileLock, Timeout
 
 from campaigns.output import Pace, progress, show
 from trader.clocks import SystemClock
@@ -128,9 +129,13 @@ Sabotage = Callable[[Scene], contextlib.AbstractContextManager[None]]
 
 @contextlib.contextmanager
 def frozen(scene: Scene) -> Iterator[None]:
-    """The loop is halted by SIGSTOP."""
+    """The loop is halted by SIGSTOP, and in the middle of a request: it keeps the key's turn."""
     scene.bot.send_signal(signal.SIGSTOP)
-    yield
+    with contextlib.ExitStack() as held:
+        for lock in scene.data.glob("nonce-*.lock"):
+            with contextlib.suppress(Timeout):  # then the loop itself was halted holding it
+                held.enter_context(FileLock(str(lock), timeout=0))
+        yield
 
 
 @contextlib.contextmanager

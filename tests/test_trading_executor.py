@@ -378,6 +378,29 @@ def test_a_kill_while_a_stop_is_changed_leaves_one_stop_of_the_right_terms(arriv
     box.assert_agrees()
 
 
+def test_a_stop_that_was_made_larger_and_filled_before_that_was_known_is_booked_in_order():
+    box = Box(FALL)
+    box.buy("2", stop="90")
+    box.pass_hours()
+    real = box.real.amend
+
+    def killed(*words):
+        real(*words)
+        raise KeyboardInterrupt
+
+    box.real.amend = killed
+    with pytest.raises(KeyboardInterrupt):
+        box.buy("1", stop="90")
+    box.clock.sleep_until(START + timedelta(hours=5))
+    box.restart()
+    assert (box.position, box.stops()) == (None, [])
+    order = box.executor.orders.get(box.sent(Purpose.STOP)[0].order_id)
+    assert (order.filled, order.request.quantity) == (D(3), D(3))
+    kinds = [type(e) for _, e in box.journal.events() if isinstance(e, OrderAmended | OrderFilled)]
+    assert kinds[-2:] == [OrderAmended, OrderFilled]
+    box.assert_agrees()
+
+
 def test_of_two_stops_one_is_too_many():
     box = Box()
     box.buy("2", stop="90")

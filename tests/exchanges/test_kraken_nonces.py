@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,19 @@ def test_a_kill_while_the_number_is_written_leaves_a_number(tmp_path):
     with FileNonces(tmp_path / "nonce", unix_ms=lambda: 5).turn() as last:
         assert (tmp_path / "nonce").stat().st_size == size
     assert (first, later, last) == (5, 1616492376595, 1616492376596)
+
+
+def test_in_an_emergency_a_process_that_hangs_in_its_turn_is_not_waited_for(tmp_path):
+    hung = FileNonces(tmp_path / "nonce")
+    with hung.turn() as theirs:
+        ours = FileNonces(tmp_path / "nonce", alone_after_s=0.2)
+        began = time.monotonic()
+        found = []
+        for _ in range(20):
+            with ours.turn() as nonce:
+                found.append(nonce)
+        assert time.monotonic() - began < 1.0
+        with pytest.raises(NonceError), FileNonces(tmp_path / "nonce", patience_s=0.01).turn():
+            pass
+    assert found == sorted(set(found))
+    assert found[0] > theirs

@@ -58,15 +58,24 @@ class FileNonces:
     Args:
         path: the file; its folder is made when needed.
         patience_s: how long to wait for another process's request to end.
+        alone_after_s: in an emergency: how long to wait before the holder of the turn counts as
+            hung (a process halted in the middle of a request keeps it) and the numbers are taken
+            without it. A request of the holder may then be refused; ours come through. None for
+            never.
 
     Raises:
         NonceError: from `turn`, if the lock was not free in time.
     """
 
     def __init__(
-        self, path: Path, patience_s: float = 60.0, unix_ms: Callable[[], int] = _unix_ms
+        self,
+        path: Path,
+        patience_s: float = 60.0,
+        unix_ms: Callable[[], int] = _unix_ms,
+        alone_after_s: float | None = None,
     ) -> None:
         self._path = path
+        self._alone_after_s = alone_after_s
         self._unix_ms = unix_ms
         self._patience_s = patience_s
         self._threads = threading.Lock()
@@ -74,31 +83,39 @@ class FileNonces:
         self._lock = FileLock(str(path) + ".lock", thread_local=False)
 
     @classmethod
-    def for_key(cls, folder: Path, key: str) -> FileNonces:
+    def for_key(cls, folder: Path, key: str, alone_after_s: float | None = None) -> FileNonces:
         """The source of a key; the file's name is a hash, so the key is not written anywhere."""
-        return cls(folder / f"nonce-{hashlib.sha256(key.encode()).hexdigest()[:16]}")
+        name = f"nonce-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        return cls(folder / name, alone_after_s=alone_after_s)
 
     @contextmanager
     def turn(self) -> Iterator[int]:
         """The next nonce; one user of the key at a time."""
         with self._threads:
-            self._acquire()
+            held = self._acquire()
             try:
                 nonce = max(self._read() + 1, self._unix_ms())
                 self._write(nonce)
                 yield nonce
             finally:
-                self._lock.release()
+                if held:
+                    self._lock.release()
 
-    def _acquire(self) -> None:
+    def _acquire(self) -> bool:
+        """Whether the turn is ours alone."""
+        wait = self._patience_s if self._alone_after_s is None else self._alone_after_s
         try:
-            self._lock.acquire(timeout=self._patience_s, poll_interval=0.002)
+            self._lock.acquire(timeout=wait, poll_interval=0.002)
         except Timeout:
+            if self._alone_after_s is not None:
+                self._alone_after_s = 0.0  # hung once is hung: no second wait
+                return False
             raise NonceError(
                 f"another program has used this Kraken key for {self._patience_s:.0f} s "
                 "without a pause",
                 f"Stop the other program; if there is none, remove {self._path}.lock.",
             ) from None
+        return True
 
     def _read(self) -> int:
         try:
