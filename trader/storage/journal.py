@@ -183,9 +183,9 @@ class SqliteJournal:
         with self._lock, _explained(self.path), self._writing():
             book = self._make_book()
             self._connection.executemany(
-                "INSERT INTO events SELECT ?1, COALESCE(MAX(seq), 0) + 1, ?2, ?3, ?4"
-                " FROM events WHERE book = ?1",
-                [(book, *row) for row in rows],
+                "INSERT INTO events SELECT :book, COALESCE(MAX(seq), 0) + 1, :kind, :at, :body"
+                " FROM events WHERE book = :book",
+                [{"book": book, "kind": k, "at": at, "body": body} for k, at, body in rows],
             )
 
     def events(
