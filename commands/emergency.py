@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
 from commands.common import say
 from config import Config
-from trader.domain.errors import ExchangeError, JournalError, RuleError, TraderError
+from trader.domain.errors import (
+    ExchangeError,
+    JournalError,
+    OutcomeUnknown,
+    RuleError,
+    TraderError,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from trader.domain.events import EmergencyStopped
 from trader.domain.markets import Pair
-from trader.domain.orders import OrderRequest, OrderType, Side
+from trader.domain.orders import OrderRequest, OrderType, Purpose, Side, make_order_id
 from trader.domain.portfolio import Portfolio
 from trader.storage.account_lock import AccountLock
 from trader.storage.emergency_journal import EmergencyJournal
@@ -31,16 +39,22 @@ from venues import Venue, Wishes, live
 
 ENOUGH_S = 20.0
 PAUSE_S = 0.1
+_LOOK_BACK = timedelta(hours=1)
 
 
 @dataclass(slots=True)
 class Emergency:
-    """What an emergency stop needs, and nothing else."""
+    """What an emergency stop needs, and nothing else.
+
+    Attributes:
+        unclear: pairs of which it is not known whether a sale without a journal arrived.
+    """
 
     venue: Venue
     journal: EmergencyJournal
     executor: TradingExecutor
     lock: AccountLock
+    unclear: set[Pair] = field(default_factory=set)
 
     def close(self) -> None:
         """Give back files and the lock on the account."""
@@ -165,7 +179,7 @@ def _bare(emergency: Emergency, beat: Mapping[str, Any], request: StopRequest) -
         if _tried(deed, exchange.cancel_all) is None:
             return False
         for pair, quantity in list(left.items()):
-            if _tried(deed, partial(_sell, emergency, pair, quantity)) is not None:
+            if _tried(deed, partial(_sell, emergency, pair, quantity, request)) is not None:
                 del left[pair]
         return not left
 
@@ -184,16 +198,42 @@ def _quantities(beat: Mapping[str, Any]) -> dict[Pair, Decimal]:
     return found
 
 
-def _sell(emergency: Emergency, pair: Pair, quantity: Decimal) -> bool:
-    exchange = emergency.venue.exchange
+def _sell(emergency: Emergency, pair: Pair, quantity: Decimal, request: StopRequest) -> bool:
+    """Sell what the bot held, once for one stop, however often this is tried.
+
+    The order's id is a function of the stop: one whose answer was lost is found again, and what
+    the owner holds beside the bot is not sold in its place.
+    """
+    exchange, now = emergency.venue.exchange, emergency.venue.clock.now()
+    stopped_at = _moment_of(request, now)
+    order_id = make_order_id(pair, stopped_at, Side.SELL, Purpose.FLATTEN)
+    if exchange.find_order(order_id, min(stopped_at, now) - _LOOK_BACK) is not None:
+        return True
+    if pair in emergency.unclear:
+        raise OutcomeUnknown(
+            f"not known yet whether the sale of {pair} arrived: run stop again in a minute"
+        )
     balance = exchange.balances().get(pair.base)
     rules = exchange.market_rules(pair)
     there = Decimal(0) if balance is None else balance.total
     amount = rules.quantity_down(min(quantity, there))
     if amount >= rules.order_minimum:
-        order = OrderRequest(uuid.uuid4().hex, pair, Side.SELL, OrderType.MARKET, amount)
-        exchange.place(order, emergency.venue.clock.now())
+        order = OrderRequest(order_id, pair, Side.SELL, OrderType.MARKET, amount)
+        try:
+            exchange.place(order, now)
+        except (OutcomeUnknown, Unreachable, UnexpectedAnswer):
+            emergency.unclear.add(pair)
+            raise
     return True
+
+
+def _moment_of(request: StopRequest, now: datetime) -> datetime:
+    """When the stop was set; now where a hand-made switch does not say."""
+    try:
+        at = datetime.fromisoformat(request.at)
+    except ValueError:
+        return now
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _tried(deed: Deed, action: Callable[[], Any]) -> Any:

@@ -5,13 +5,16 @@ import sys
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from commands.emergency import stand_down
+from commands.emergency import Emergency, _sell, stand_down
 from config import load_config
 from main import assemble
+from tests.trading_box import Box
 from trader.clocks import SystemClock
+from trader.domain.errors import OutcomeUnknown
 from trader.domain.markets import Pair
 from trader.domain.orders import OrderRequest, OrderType, Purpose, Side
 from trader.exchanges.feeds.simulated import SimulatedFeed
@@ -19,6 +22,7 @@ from trader.exchanges.kraken_limits import TIERS
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire, Server
 from trader.exchanges.wire.keys import ApiKey
+from trader.simulation.path import to_us
 from trader.storage.stop_switch import StopRequest
 from venues import Wishes
 
@@ -100,6 +104,26 @@ def test_with_a_ruined_journal_what_the_loop_said_it_holds_is_sold_and_no_more(a
     assert deed.done
     assert account.state == (0, Decimal("0.01"))
     assert "the journal cannot be read" in deed.notes[0]
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_without_a_journal_a_sale_without_an_answer_is_looked_up_and_never_sent_again(arrived):
+    """The bot holds 1, its owner 2 beside it: those are not sold in place of the first."""
+    box = Box()
+    box.real.engine.account.deposit("BTC", Decimal(3), to_us(box.now))
+    box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), not arrived))
+    venue = SimpleNamespace(exchange=box.exchange, clock=box.clock)
+    emergency = Emergency(venue, None, None, None)
+    request = StopRequest("drill", True, "test", box.now.isoformat())
+    with pytest.raises(OutcomeUnknown):
+        _sell(emergency, BTC, Decimal(1), request)
+    if arrived:
+        assert _sell(emergency, BTC, Decimal(1), request)
+    else:
+        with pytest.raises(OutcomeUnknown, match="run stop again"):
+            _sell(emergency, BTC, Decimal(1), request)
+    assert box.exchange.calls.count("place") == 1
+    assert box.real.balances()["BTC"].total == (2 if arrived else 3)
 
 
 def account_now(account):
