@@ -61,10 +61,11 @@ def drawn(count: int, timeframe: Timeframe, seed: int = 0) -> Candles:
 
 
 def _config(folder: Path = Path("data")) -> Config:
-    """Near stops and targets, and no limit that ends the trading."""
+    """Near stops and targets, no limit that ends the trading, and orders that take at once."""
     return replace(
         load_config(None, {}), stop_atr_multiple=Decimal(1), risk_reward=Decimal(2),
-        max_drawdown=Decimal(1), max_daily_loss=Decimal(1), data_dir=folder,
+        max_drawdown=Decimal(1), max_daily_loss=Decimal(1), entry_patience_minutes=0,
+        data_dir=folder,
     )  # fmt: skip
 
 

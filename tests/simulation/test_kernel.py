@@ -64,7 +64,8 @@ def settings(
     store: HistoryStore, strategy: str, start: str, days: int, hours: int = 1, **risk: str
 ) -> RunSettings:
     begin = datetime.fromisoformat(start).replace(tzinfo=UTC)
-    config = replace(load_config(None, {}), **{k: Decimal(v) for k, v in risk.items()})
+    config = replace(load_config(None, {}), entry_patience_minutes=0)
+    config = replace(config, **{k: Decimal(v) for k, v in risk.items()})
     return RunSettings(
         config, store, (BTC,), Timeframe(hours * 3600), Span(begin, begin + timedelta(days=days)),
         strategy, Costs(), Decimal(10_000), finest_path=False,
@@ -98,15 +99,7 @@ CASES = {
 }
 
 
-LIMITS = pytest.mark.xfail(
-    raises=kernel.NotCovered, strict=True,
-    reason="recovery after a drawdown and raised stops are not in the compiled rules yet",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name", [name if case[5] else pytest.param(name, marks=LIMITS) for name, case in CASES.items()]
-)
+@pytest.mark.parametrize("name", CASES)
 def test_decisions_orders_fills_and_equity_are_those_of_the_step_by_step_engine(
     name: str, store: HistoryStore
 ) -> None:
@@ -120,7 +113,6 @@ def test_decisions_orders_fills_and_equity_are_those_of_the_step_by_step_engine(
     assert np.allclose(slow.invested, fast.invested, atol=1e-12)
 
 
-@LIMITS
 def test_the_run_told_in_decimals_has_the_very_trades(store: HistoryStore) -> None:
     wanted = settings(store, "sma-cross", "2021-05-01", 40, **NEAR)
     events, fast = both(wanted)
@@ -138,7 +130,6 @@ def test_the_run_told_in_decimals_has_the_very_trades(store: HistoryStore) -> No
     )
 
 
-@LIMITS
 def test_one_fill_more_or_less_changes_the_digest(store: HistoryStore) -> None:
     events, fast = both(settings(store, "sma-cross", "2021-05-01", 20, **NEAR))
     assert kernel.digest_of_events(events[:-40]) != fast.digest
@@ -160,7 +151,9 @@ def test_what_is_not_covered_is_said_before_any_work(
     limits = limits_of(settings(HistoryStore(Path()), "sma-cross", "2021-01-01", 1))
     assert kernel.why_not(strategy, pairs, limits, costs)
     assert not kernel.why_not("sma-cross", 1, None, Costs())
-    assert "drawdown_pause_days" in kernel.why_not("sma-cross", 1, limits, Costs())
+    for name in ("entry_patience_minutes", "trailing_atr_multiple", "max_holding_days"):
+        assert kernel.why_not("sma-cross", 1, replace(limits, **{name: 1}), Costs())
+    assert not kernel.why_not("sma-cross", 1, limits, Costs())
 
 
 def test_prices_that_are_no_decimals_are_not_covered() -> None:

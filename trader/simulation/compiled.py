@@ -61,6 +61,7 @@ _WHOLE = [
     "mode",
     "plain",
     "streak_limit",
+    "pause_s",
 ]
 _REAL = [
     "share",
@@ -75,6 +76,8 @@ _REAL = [
     "slippage",
     "fee_part",
     "multiple",
+    "volatility_target",
+    "recovery_share",
 ]
 TERMS = np.dtype([(name, np.int64) for name in _WHOLE] + [(name, np.float64) for name in _REAL])
 """What stays the same during a run, one record; `kernel._terms` fills it."""
@@ -99,6 +102,8 @@ _MONEY = [
     "streak",
     "last_loss",
     "audit",
+    "reduced_since",
+    "recovery",
     "rows",
     "trades",
     "status",
@@ -106,7 +111,9 @@ _MONEY = [
 _FLOATS = ["cost", "realised", "traded", "fees"]
 ACCOUNT = np.dtype([(n, np.int64) for n in _MONEY] + [(n, np.float64) for n in _FLOATS])
 """The account while it trades, one record: `exch` is the exchange's own balance, `pend_*` an order
-that waits for the market, `plan_*` the protection of a purchase on its way."""
+that waits for the market, `plan_*` the protection of a purchase on its way, `reduced_since` the
+moment (Unix seconds) from which a drawdown forbids purchases, `recovery` the worth up to which they
+are smaller after one; 0 for neither."""
 
 
 inner = partial(njit, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)()
@@ -122,6 +129,7 @@ def _floats(function: Any) -> Any:
 risk_quantity = _floats(sizing.risk_quantity)
 weight_quantity = _floats(sizing.weight_quantity)
 affordable_quantity = _floats(sizing.affordable_quantity)
+volatility_weight = _floats(sizing.volatility_weight)
 paid = _floats(sizing.RoundTrip.paid)
 received = _floats(sizing.RoundTrip.received)
 fall = _floats(limits.fall)
@@ -348,16 +356,32 @@ def _audit(t, a):  # type: ignore[no-untyped-def]
     a.peak = max(0, a.peak + worth)
     a.day_start = max(0, a.day_start + worth)
     a.last = max(0, a.last + worth)
+    if a.recovery > 0:
+        a.recovery = max(1, a.recovery + worth)
 
 
 @inner
 def _mark(t, a, moment, equity):  # type: ignore[no-untyped-def]
+    """`Portfolio._mark`, and what `RiskManager.change` makes of a drawdown."""
     day = moment // 86400
     if day != a.day:
         a.day = day
         a.day_start = a.last if a.last != 0 else equity
     a.last = equity
     a.peak = max(a.peak, equity)
+    if a.recovery > 0 and equity >= a.recovery:
+        a.recovery = 0
+    if t.plain:
+        return
+    if not _limit_hit(a, a.peak, equity, t.drawdown_limit):
+        a.reduced_since = 0
+    elif a.reduced_since == 0:
+        a.reduced_since = moment
+    elif t.pause_s > 0 and moment >= a.reduced_since + t.pause_s:
+        # Half of the fall, rounded up: only whole worths are compared with it.
+        a.recovery = equity + (a.peak - equity + 1) // 2
+        a.peak = equity
+        a.reduced_since = 0
 
 
 # -- what happens between two decisions ----------------------------------------------------------
@@ -499,7 +523,8 @@ def _limit_hit(a, before, equity, limit):  # type: ignore[no-untyped-def]
 @inner
 def _forbidden(t, a, moment, equity):  # type: ignore[no-untyped-def]
     """The rules of `trader.risk.limits` that depend on the account, in their order."""
-    if _limit_hit(a, a.peak, equity, t.drawdown_limit):
+    paused = a.reduced_since == 0 or t.pause_s == 0 or moment < a.reduced_since + t.pause_s
+    if paused and _limit_hit(a, a.peak, equity, t.drawdown_limit):
         return DRAWDOWN
     if _limit_hit(a, a.day_start, equity, t.daily_limit):
         return DAILY_LOSS
@@ -520,53 +545,104 @@ def _lots(a, quantity, spread):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _capped(t, a, weight, entry, stop, price, rate):  # type: ignore[no-untyped-def]
-    """The smallest cap of `trader.risk.caps` in lots; −1 where the strategy's wish is met."""
-    fee = rate / t.fee_d
-    rates = Rates(fee, fee, t.slippage, t.slippage)
-    enter, leave, now = entry / t.scale, stop / t.scale, price / t.scale
-    equity = _equity(t, a, price) / (t.scale * t.lot_scale)
-    held = a.qty * price / (t.scale * t.lot_scale)
-    loss = paid(rates, enter) - received(rates, leave)
-    unit = enter * (1 + rates.entry_slippage)
-    wanted = weight_quantity(weight, equity, held, unit)
-    bound = a.qty / t.lot_scale * max(0.0, now - received(rates, leave))
-    by_risk = risk_quantity(t.risk_fraction * equity - bound, loss)
-    by_part = weight_quantity(t.position_fraction, equity, held, unit)
-    by_all = weight_quantity(t.max_exposure, equity, held, unit)
-    free = (a.cash - t.spare) / t.cash_scale
-    by_cash = affordable_quantity(free, paid(rates, enter))
-    # Errors of the differences, in base: a few units in the last place of what is subtracted.
-    tiny = 4e-15 * (equity + held + bound)
-    if wanted < tiny / unit:
-        if weight * equity - held > -tiny:
-            a.status = UNSURE
-        return -1
-    smallest = min(wanted, min(by_risk, min(by_part, min(by_all, by_cash))))
-    error = tiny / unit
-    if smallest == by_risk:
-        error = tiny * t.risk_fraction / loss + by_risk * 4e-15 * (1 + enter / loss)
-        error += 4e-15 * bound / loss
-    return _lots(a, smallest * t.lot_scale, error * t.lot_scale)
+def _weight_cap(t, a, weight, vol):  # type: ignore[no-untyped-def]
+    """The smallest of the limits that are a fraction of equity, the strategy's wish left out."""
+    least = min(t.position_fraction, t.max_exposure)
+    if t.volatility_target > 0 and vol > 0:  # not where it is NaN
+        least = min(least, volatility_weight(t.volatility_target, vol))
+    if a.recovery > 0:
+        least = min(least, t.recovery_share * min(t.position_fraction, weight))
+    return least
 
 
 @inner
-def _size(t, a, weight, entry, atr, price, rate):  # type: ignore[no-untyped-def]
-    """Quantity and stop of a purchase, and what forbids it; quantity −1 for nothing to do."""
+def _risk_cap(t, a, equity, stop, loss, leave):  # type: ignore[no-untyped-def]
+    """`caps.risk_per_trade` in base, and the largest error float64 may have made."""
+    paid_for = a.cost / t.cash_scale
+    bound = max(0.0, paid_for - a.qty / t.lot_scale * leave)
+    budget = t.risk_fraction * equity - bound
+    found = risk_quantity(budget, loss)
+    error = 8e-15 * (equity + paid_for) / loss + found * 4e-15 * (1 + stop / loss)
+    return found, error
+
+
+@inner
+def _up_to_tick(a, t, value, error):  # type: ignore[no-untyped-def]
+    """A price in whole units, up to the next tick, as `MarketRules.price_up` finds it."""
+    place = value * t.scale / t.tick
+    margin = max(1e-9, error * t.scale / t.tick + abs(place) * 1e-14)
+    whole = math.ceil(place)
+    if whole - place < margin or place - (whole - 1) < margin:
+        a.status = UNSURE
+    return int(whole) * t.tick
+
+
+@inner
+def _raised(t, a, rates, enter, equity, wanted, error, highest):  # type: ignore[no-untyped-def]
+    """`caps.raised_stop` in whole units of price."""
+    leave = received(rates, a.stop_at / t.scale)
+    cost = paid(rates, enter)
+    by_risk, doubt = _risk_cap(t, a, equity, a.stop_at / t.scale, cost - leave, leave)
+    if wanted <= error:
+        return a.stop_at
+    if abs(wanted - by_risk) <= error + doubt:
+        a.status = UNSURE
+    if wanted <= by_risk:
+        return a.stop_at
+    held, owed = a.qty / t.lot_scale, a.cost / t.cash_scale
+    added, budget = wanted * cost, t.risk_fraction * equity
+    whole = (owed + added - budget) / (held + wanted)
+    alone = (added - budget) / wanted
+    wrong = 2e-14 * (owed + added + budget) + cost * error
+    if whole >= alone:
+        wrong /= held + wanted
+    else:
+        wrong = (wrong + budget / wanted * error) / wanted
+    part = received(rates, 1.0)
+    needed, wrong = max(whole, alone) / part, wrong / part
+    if (needed + wrong) * t.scale < a.stop_at:
+        return a.stop_at
+    if (needed - wrong) * t.scale > highest:
+        return highest
+    return min(max(_up_to_tick(a, t, needed, wrong), a.stop_at), highest)
+
+
+@inner
+def _size(t, a, weight, entry, atr, vol, price, rate):  # type: ignore[no-untyped-def]
+    """Quantity and stop of a purchase, and what forbids it; quantity −1 for nothing to do.
+
+    The smallest cap of `trader.risk.caps` decides, at the stop that the whole position gets.
+    """
     if math.isnan(atr):
         return 0, 0, NO_STOP
     stop, sure = stop_below(entry, atr, t.mult_n, t.mult_d, t.scale, t.tick)
     if not sure:
         a.status = UNSURE
-    if stop == 0:
+    if stop == 0 or (a.qty > 0 and a.stop_at >= entry):
         return 0, 0, NO_STOP
-    if a.qty > 0 and a.stop_at > 0:
-        if a.stop_at >= entry:
-            return 0, 0, NO_STOP
-        stop = max(stop, a.stop_at)
-    quantity = _capped(t, a, weight, entry, stop, price, rate)
-    if quantity < 0:
+    fee = rate / t.fee_d
+    rates = Rates(fee, fee, t.slippage, t.slippage)
+    enter = entry / t.scale
+    equity = _equity(t, a, price) / (t.scale * t.lot_scale)
+    held = a.qty * price / (t.scale * t.lot_scale)
+    unit = enter * (1 + rates.entry_slippage)
+    tiny = 4e-15 * (equity + held)
+    if weight * equity - held < tiny:
+        if weight * equity - held > -tiny:
+            a.status = UNSURE
         return -1, 0, NO_REFUSAL
+    most = min(weight, _weight_cap(t, a, weight, vol))
+    free = (a.cash - t.spare) / t.cash_scale
+    wanted = weight_quantity(most, equity, held, unit)
+    wanted = min(wanted, affordable_quantity(free, paid(rates, enter)))
+    error = 2 * tiny / unit
+    if a.qty > 0 and a.stop_at > 0:
+        stop = _raised(t, a, rates, enter, equity, wanted, error, max(stop, a.stop_at))
+    leave = received(rates, stop / t.scale)
+    by_risk, doubt = _risk_cap(t, a, equity, stop / t.scale, paid(rates, enter) - leave, leave)
+    if by_risk - doubt < wanted + error:
+        error = max(error, doubt)
+    quantity = _lots(a, min(wanted, by_risk) * t.lot_scale, error * t.lot_scale)
     if a.qty > 0 and _not_worth_adding(t, a, quantity, entry, price):
         return 0, 0, SMALLEST_ADDITION
     if quantity < t.order_min or quantity * entry < t.cost_min:
@@ -585,28 +661,30 @@ def _not_worth_adding(t, a, quantity, entry, price):  # type: ignore[no-untyped-
 
 
 @inner
-def _hopeless(t, a, weight, atr, price, rate):  # type: ignore[no-untyped-def]
+def _hopeless(t, a, weight, atr, vol, price, rate):  # type: ignore[no-untyped-def]
     """Whether an addition is certain to be too small: the usual case, without a division.
 
-    A rough reckoning with a margin of a tenth; what lies within it is reckoned exactly.
+    A rough reckoning with a margin of a tenth; what lies within it is reckoned exactly. The stop
+    is taken at its highest, where the most may be added.
     """
     if math.isnan(atr) or price <= a.stop_at or price < 1000 * t.tick:
         return False
-    fee = rate * t.fee_part
-    rates = Rates(fee, fee, t.slippage, t.slippage)
     now = float(price)
-    entry = now * (1 + t.slippage)
     equity = float(_equity(t, a, price))
-    distance = min(max(atr * t.multiple * t.scale, entry * 0.005), entry * 0.5)
-    stop = max(entry - distance, float(a.stop_at))
-    leave = received(rates, stop)
-    bound = a.qty * max(0.0, now - leave)
-    room = t.risk_fraction * equity - bound + 0.01 * t.risk_fraction * equity
-    loss = paid(rates, entry) - leave
     held = a.qty * now
     if weight * equity - held < 1e-6 * equity:
         return False
-    return room * entry < 0.9 * t.smallest_addition * equity * loss
+    least = 0.9 * t.smallest_addition * equity
+    if min(weight, _weight_cap(t, a, weight, vol)) * equity - held < least:
+        return True
+    fee = rate * t.fee_part
+    rates = Rates(fee, fee, t.slippage, t.slippage)
+    entry = now * (1 + t.slippage)
+    distance = min(max(atr * t.multiple * t.scale, entry * 0.005), entry * 0.5)
+    leave = received(rates, max(entry - distance, float(a.stop_at)))
+    bound = max(0.0, a.cost * t.cash_mul - a.qty * leave)
+    room = 1.01 * t.risk_fraction * equity - bound
+    return room * entry < least * (paid(rates, entry) - leave)
 
 
 @inner
@@ -621,7 +699,7 @@ def _full_size(t, a, weight, ask, price, rate):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _buy(t, a, log, profits, k, at, weight, atr, price, trades, rate):  # type: ignore[no-untyped-def]
+def _buy(t, a, log, profits, k, at, weight, atr, vol, price, trades, rate):  # type: ignore[no-untyped-def]
     """Judge a wish to buy and send the order; the refusal's code."""
     last = price if t.tick == 1 else nearest_tick(price, t.tick)
     stop, target = 0, 0
@@ -632,7 +710,7 @@ def _buy(t, a, log, profits, k, at, weight, atr, price, trades, rate):  # type: 
             return NO_REFUSAL
     else:
         entry = max(last, ask)
-        quantity, stop, refusal = _size(t, a, weight, entry, atr, last, rate)
+        quantity, stop, refusal = _size(t, a, weight, entry, atr, vol, last, rate)
         if refusal != NO_REFUSAL or quantity < 0:
             return refusal
         target = target_above(entry, stop, t.reward_n, t.reward_d, t.tick)
@@ -712,13 +790,13 @@ def _wanted(t, a, weight, held):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _early(t, a, at, weight, atr, price, rate):  # type: ignore[no-untyped-def]
+def _early(t, a, at, weight, atr, vol, price, rate):  # type: ignore[no-untyped-def]
     """The refusal of a purchase as far as it shows before anything is sized."""
     if t.plain:
         return NO_REFUSAL
     last = price if t.tick == 1 else nearest_tick(price, t.tick)
     refusal = _forbidden(t, a, at // 1_000_000, _equity(t, a, last))
-    if refusal == NO_REFUSAL and a.qty > 0 and _hopeless(t, a, weight, atr, price, rate):
+    if refusal == NO_REFUSAL and a.qty > 0 and _hopeless(t, a, weight, atr, vol, price, rate):
         return SMALLEST_ADDITION
     return refusal
 
@@ -747,6 +825,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
     close,
     weight,
     atr,
+    vol,
     rate,
     a,
     log,
@@ -759,7 +838,8 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
     """One account through the moments of a run; how many there were.
 
     `t` are the terms. One value a candle: `opened` in Unix seconds, prices in whole units,
-    `weight` wanted by the strategy (NaN for nothing to say), `atr` (NaN while unknown), and the
+    `weight` wanted by the strategy (NaN for nothing to say), `atr` and yearly volatility `vol` (NaN
+    while unknown), and the
     taker fee in parts of `t.fee_d`. Written are the account `a`, the `log`, the `profits` of
     sales in quote, and one value a moment: `equity` in quote (left alone where nothing is
     marked), share `invested`, `action`, `refusal`.
@@ -809,9 +889,9 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
             if wish == SELL:
                 refusal[k] = _sell(t, a, log, profits, k, at, target, price, trades, fee)
             else:
-                no = _early(t, a, at, target, atr[q], price, fee)
+                no = _early(t, a, at, target, atr[q], vol[q], price, fee)
                 if no == NO_REFUSAL:
-                    no = _buy(t, a, log, profits, k, at, target, atr[q], price, trades, fee)
+                    no = _buy(t, a, log, profits, k, at, target, atr[q], vol[q], price, trades, fee)
                 refusal[k] = no
     return t.moments
 

@@ -49,6 +49,7 @@ from trader.domain.orders import (
 )
 from trader.domain.portfolio import Portfolio
 from trader.domain.signals import HELD_AT_LIMIT, Action
+from trader.learning.trend import volatility_of
 from trader.risk.limits import RiskLimits
 from trader.risk.stops import daily_atr_series
 from trader.simulation.backtest import Span
@@ -78,6 +79,8 @@ _KNOWN_LIMITS = frozenset(
         "risk_reward",
         "max_daily_loss",
         "max_drawdown",
+        "drawdown_pause_days",
+        "recovery_share",
         "max_consecutive_losses",
         "cool_down",
         "max_open_positions",
@@ -88,9 +91,19 @@ _KNOWN_LIMITS = frozenset(
         "smallest_addition",
         "volatility_target",
         "kelly_share",
+        "depth_share",
+        "trailing_atr_multiple",
+        "max_holding_days",
+        "entry_patience_minutes",
         "emergency_stop",
     ]
 )
+# Those among them that the compiled rules follow only as long as they are off.
+_ONLY_OFF = {
+    "trailing_atr_multiple": "stops that follow the price",
+    "max_holding_days": "a longest time to hold",
+    "entry_patience_minutes": "purchases that wait as makers (ENTRY_PATIENCE_MINUTES=0 takes)",
+}
 _KNOWN_COSTS = frozenset(
     [
         "maker",
@@ -121,6 +134,7 @@ class Market:
         decimals: of a whole unit of price.
         prices: open, high, low and close in these units.
         atr: daily average true range after each candle, quote.
+        volatility: a year, after each candle; NaN while unknown.
     """
 
     whole: Candles
@@ -129,6 +143,7 @@ class Market:
     decimals: int
     prices: tuple[IntArray, IntArray, IntArray, IntArray]
     atr: FloatArray
+    volatility: FloatArray
     kept: dict[Any, FloatArray] = field(default_factory=dict)
 
     @classmethod
@@ -144,13 +159,14 @@ class Market:
             NotCovered: if its prices are no decimals of a few digits.
         """
         candles = whole.between(start - whole.timeframe.delta, None)
-        atr = daily_atr_series(whole)[len(whole) - len(candles) :]
+        before = len(whole) - len(candles)
+        atr, volatility = daily_atr_series(whole)[before:], volatility_of(whole)[before:]
         columns = (candles.open, candles.high, candles.low, candles.close)
         for decimals in range(rules.price_decimals, _MOST_DECIMALS + 1):
             found = [_whole(column, decimals) for column in columns]
             if all(column is not None for column in found):
                 o, h, low, c = (column for column in found if column is not None)
-                return cls(whole, candles, rules, decimals, (o, h, low, c), atr)
+                return cls(whole, candles, rules, decimals, (o, h, low, c), atr, volatility)
         raise NotCovered(f"prices have more than {_MOST_DECIMALS} decimals")
 
 
@@ -300,6 +316,9 @@ def why_not(strategy: str, pairs: int, limits: RiskLimits | None, costs: Costs) 
             return "limits on spread or age of the data that may forbid purchases"
         if limits.emergency_stop:
             return "an emergency stop"
+        for name, words in _ONLY_OFF.items():
+            if getattr(limits, name):
+                return words
     return f"the setting {unknown}" if unknown else ""
 
 
@@ -356,8 +375,8 @@ def _run(
     action, refusal = np.zeros(count, np.int8), np.zeros(count, np.int8)
     o, h, low, c = market.prices
     code.run(
-        terms, market.candles.opened_at, o, h, low, c, weight, market.atr, rate, account, log,
-        profits, equity, invested, action, refusal,
+        terms, market.candles.opened_at, o, h, low, c, weight, market.atr,
+        market.volatility, rate, account, log, profits, equity, invested, action, refusal,
     )  # fmt: skip
     status = int(account["status"])
     if status == code.LOG_FULL:
@@ -424,6 +443,9 @@ def _terms(code: ModuleType, market: Market, task: Task, moments: IntArray, fee_
         slippage=float(costs.slippage),
         fee_part=1.0 / fee_d,
         multiple=float(limits.stop_atr_multiple),
+        volatility_target=float(limits.volatility_target),
+        recovery_share=float(limits.recovery_share),
+        pause_s=int(limits.drawdown_pause_days) * 86400,
     )
 
 
