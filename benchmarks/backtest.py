@@ -219,8 +219,9 @@ def _grid(count: int) -> list[str]:
 
 def swept(settings: RunSettings, count: int) -> dict[str, Any]:
     """A whole sweep from nothing: every variant tried, kept, counted and judged."""
-    for name in ("sweeps.db", "sweeps.db-wal", "sweeps.db-shm", "trials.jsonl"):
-        (settings.config.data_dir / name).unlink(missing_ok=True)
+    for kept in settings.config.data_dir.glob("*"):
+        if kept.is_file():  # results kept, tries counted: all but the candles
+            kept.unlink()
     return sweep(_grid(count), _Build(settings), Silent(), Wishes(engine="compiled"))
 
 

@@ -66,10 +66,10 @@ def test_each_variant_is_the_backtest_with_that_setting_and_counts_as_a_try(
     assert float(rows[0]["sharpe"]) == found["runs"][0]["metrics"]["sharpe"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the compiled engine does not know the newest risk rules yet"
-)
-def test_both_engines_give_the_same_sweep(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_engines_give_the_same_sweep(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENTRY_PATIENCE_MINUTES", "0")
     quick, slow = (
         document(capsys, *GRID, "--jobs", "2", "--engine", engine)
         for engine in ("compiled", "steps")

@@ -213,7 +213,8 @@ ranges = some.one_of(
 def test_stops_are_the_same_or_said_to_be_uncertain(
     code: Any, entry: int, atr: float, multiple: int
 ) -> None:
-    found, certain = code.stop_below(entry, atr, multiple, 10, 10, 1)
+    exact = kernel._fraction(atr)
+    found, certain = code.stop_below(entry, atr, *exact, multiple, 10, 10, 1)
     real = atr_stop(Decimal(entry) / 10, to_decimal(atr), Decimal(multiple) / 10, RULES)
     assert not certain or found == (0 if real is None else real * 10)
 

@@ -79,6 +79,8 @@ _REAL = [
     "volatility_target",
     "recovery_share",
 ]
+_ULP = 2.0**-52
+"""Twice what one operation in float64 may be wrong by, relative to its result."""
 TERMS = np.dtype([(name, np.int64) for name in _WHOLE] + [(name, np.float64) for name in _REAL])
 """What stays the same during a run, one record; `kernel._terms` fills it."""
 
@@ -108,12 +110,15 @@ _MONEY = [
     "trades",
     "status",
 ]
-_FLOATS = ["cost", "realised", "traded", "fees"]
+_FLOATS = ["cost", "doubt", "realised", "traded", "fees"]
 ACCOUNT = np.dtype([(n, np.int64) for n in _MONEY] + [(n, np.float64) for n in _FLOATS])
-"""The account while it trades, one record: `exch` is the exchange's own balance, `pend_*` an order
-that waits for the market, `plan_*` the protection of a purchase on its way, `reduced_since` the
-moment (Unix seconds) from which a drawdown forbids purchases, `recovery` the worth up to which they
-are smaller after one; 0 for neither."""
+"""The account while it trades, one record.
+
+`exch` is the exchange's own balance, `pend_*` an order that waits for the market, `plan_*` the
+protection of a purchase on its way. `reduced_since` is the moment (Unix seconds) from which a
+drawdown forbids purchases, `recovery` the worth up to which they are smaller after one; 0 for
+neither. `doubt` is how far float64 may be off the exact `cost`.
+"""
 
 
 inner = partial(njit, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)()
@@ -190,14 +195,22 @@ def target_above(entry: int, stop: int, reward_n: int, reward_d: int, tick: int)
 
 
 @njit(error_model="numpy")
+def product(a: int, b: int) -> tuple[int, int]:
+    """A product as high and low part, each below 2**62; factors from 0 to 2**62."""
+    half = (1 << 31) - 1
+    middle = (a >> 31) * (b & half) + (a & half) * (b >> 31)
+    low = (a & half) * (b & half) + ((middle & half) << 31)
+    return (a >> 31) * (b >> 31) + (middle >> 31) + (low >> 62), low & ((1 << 62) - 1)
+
+
+@njit(error_model="numpy")
 def stop_below(
-    entry: int, atr: float, mult_n: int, mult_d: int, scale: int, tick: int
+    entry: int, atr: float, atr_n: int, atr_d: int, mult_n: int, mult_d: int, scale: int, tick: int
 ) -> tuple[int, bool]:
     """`stops.atr_stop`, 0 for none, and whether that is certain.
 
-    The average true range is a float whose shortest decimal form counts. Where the stop falls on
-    a tick, it is compared as a float with the range that would give exactly that tick: of two
-    different floats the shortest decimals are in the same order.
+    The average true range is a float whose shortest decimal form counts: `atr_n` / `atr_d`. Where
+    the stop falls on a tick, this fraction is compared with the one that would give exactly it.
     """
     distance = atr * mult_n / mult_d * scale
     near, far = entry * 0.005, entry * 0.5
@@ -213,13 +226,11 @@ def stop_below(
     if margin < place - whole < 1 - margin:
         return _valid(int(whole) * tick, entry), True
     nearest = int(np.rint(place))
-    above, below = (entry - nearest * tick) * mult_d, mult_n * scale
-    exact = above / below
-    if atr == exact:
-        # Equal floats are equal numbers only where the quotient has few decimals.
-        short = above < 9_000_000_000_000 and exact < 1e9 and (above * 1_000_000) % below == 0
-        return _valid(nearest * tick, entry), short
-    return _valid(nearest * tick if atr < exact else (nearest - 1) * tick, entry), True
+    ours = product(atr_n, mult_n * scale)
+    exact = product((entry - nearest * tick) * mult_d, atr_d)
+    if ours[0] > exact[0] or (ours[0] == exact[0] and ours[1] > exact[1]):
+        nearest -= 1
+    return _valid(nearest * tick, entry), atr_d > 0
 
 
 @njit(error_model="numpy")
@@ -293,6 +304,7 @@ def _bought(t, a, log, number, at, quantity, price, rate):  # type: ignore[no-un
         a.target_at = a.plan_target
     a.qty += quantity
     a.cost += cost + fee
+    a.doubt += _ULP * a.cost
     _count(t, a, cost, fee)
 
 
@@ -309,6 +321,7 @@ def _sold(t, a, log, profits, number, at, quantity, price, rate):  # type: ignor
     profits[a.trades] = profit / t.cash_scale
     a.trades += 1
     a.realised += profit
+    a.doubt = a.doubt * (1 - share) + 4 * _ULP * a.cost
     a.cost *= 1 - share
     a.qty -= quantity
     _count(t, a, cost, fee)
@@ -328,6 +341,7 @@ def _closed(a, at, cost):  # type: ignore[no-untyped-def]
         a.streak = 0
     a.realised = 0.0
     a.cost = 0.0
+    a.doubt = 0.0
     a.stop_at = 0
     a.target_at = 0
     a.stop_live = 0
@@ -562,8 +576,8 @@ def _risk_cap(t, a, equity, stop, loss, leave):  # type: ignore[no-untyped-def]
     bound = max(0.0, paid_for - a.qty / t.lot_scale * leave)
     budget = t.risk_fraction * equity - bound
     found = risk_quantity(budget, loss)
-    error = 8e-15 * (equity + paid_for) / loss + found * 4e-15 * (1 + stop / loss)
-    return found, error
+    wrong = a.doubt / t.cash_scale + 4 * _ULP * (t.risk_fraction * equity + paid_for)
+    return found, wrong / loss + found * 8 * _ULP * (1 + stop / loss)
 
 
 @inner
@@ -608,14 +622,14 @@ def _raised(t, a, rates, enter, equity, wanted, error, highest):  # type: ignore
 
 
 @inner
-def _size(t, a, weight, entry, atr, vol, price, rate):  # type: ignore[no-untyped-def]
+def _size(t, a, weight, entry, atr, atr_n, atr_d, vol, price, rate):  # type: ignore[no-untyped-def]
     """Quantity and stop of a purchase, and what forbids it; quantity −1 for nothing to do.
 
     The smallest cap of `trader.risk.caps` decides, at the stop that the whole position gets.
     """
     if math.isnan(atr):
         return 0, 0, NO_STOP
-    stop, sure = stop_below(entry, atr, t.mult_n, t.mult_d, t.scale, t.tick)
+    stop, sure = stop_below(entry, atr, atr_n, atr_d, t.mult_n, t.mult_d, t.scale, t.tick)
     if not sure:
         a.status = UNSURE
     if stop == 0 or (a.qty > 0 and a.stop_at >= entry):
@@ -626,7 +640,7 @@ def _size(t, a, weight, entry, atr, vol, price, rate):  # type: ignore[no-untype
     equity = _equity(t, a, price) / (t.scale * t.lot_scale)
     held = a.qty * price / (t.scale * t.lot_scale)
     unit = enter * (1 + rates.entry_slippage)
-    tiny = 4e-15 * (equity + held)
+    tiny = 4 * _ULP * (equity + held)
     if weight * equity - held < tiny:
         if weight * equity - held > -tiny:
             a.status = UNSURE
@@ -635,7 +649,7 @@ def _size(t, a, weight, entry, atr, vol, price, rate):  # type: ignore[no-untype
     free = (a.cash - t.spare) / t.cash_scale
     wanted = weight_quantity(most, equity, held, unit)
     wanted = min(wanted, affordable_quantity(free, paid(rates, enter)))
-    error = 2 * tiny / unit
+    error = 2 * tiny / unit + 4 * _ULP * wanted
     if a.qty > 0 and a.stop_at > 0:
         stop = _raised(t, a, rates, enter, equity, wanted, error, max(stop, a.stop_at))
     leave = received(rates, stop / t.scale)
@@ -699,7 +713,9 @@ def _full_size(t, a, weight, ask, price, rate):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _buy(t, a, log, profits, k, at, weight, atr, vol, price, trades, rate):  # type: ignore[no-untyped-def]
+def _buy(  # type: ignore[no-untyped-def]
+    t, a, log, profits, k, at, weight, atr, atr_n, atr_d, vol, price, trades, rate
+):  # fmt: skip
     """Judge a wish to buy and send the order; the refusal's code."""
     last = price if t.tick == 1 else nearest_tick(price, t.tick)
     stop, target = 0, 0
@@ -710,7 +726,7 @@ def _buy(t, a, log, profits, k, at, weight, atr, vol, price, trades, rate):  # t
             return NO_REFUSAL
     else:
         entry = max(last, ask)
-        quantity, stop, refusal = _size(t, a, weight, entry, atr, vol, last, rate)
+        quantity, stop, refusal = _size(t, a, weight, entry, atr, atr_n, atr_d, vol, last, rate)
         if refusal != NO_REFUSAL or quantity < 0:
             return refusal
         target = target_above(entry, stop, t.reward_n, t.reward_d, t.tick)
@@ -825,6 +841,8 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
     close,
     weight,
     atr,
+    atr_n,
+    atr_d,
     vol,
     rate,
     a,
@@ -838,8 +856,8 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
     """One account through the moments of a run; how many there were.
 
     `t` are the terms. One value a candle: `opened` in Unix seconds, prices in whole units,
-    `weight` wanted by the strategy (NaN for nothing to say), `atr` and yearly volatility `vol` (NaN
-    while unknown), and the
+    `weight` wanted by the strategy (NaN for nothing to say), `atr` (NaN while unknown) and the
+    same as a fraction, `atr_n` / `atr_d` (0 / 0 while unknown), yearly volatility `vol`, and the
     taker fee in parts of `t.fee_d`. Written are the account `a`, the `log`, the `profits` of
     sales in quote, and one value a moment: `equity` in quote (left alone where nothing is
     marked), share `invested`, `action`, `refusal`.
@@ -891,7 +909,10 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
             else:
                 no = _early(t, a, at, target, atr[q], vol[q], price, fee)
                 if no == NO_REFUSAL:
-                    no = _buy(t, a, log, profits, k, at, target, atr[q], vol[q], price, trades, fee)
+                    no = _buy(
+                        t, a, log, profits, k, at, target, atr[q], atr_n[q], atr_d[q], vol[q],
+                        price, trades, fee,
+                    )  # fmt: skip
                 refusal[k] = no
     return t.moments
 

@@ -134,6 +134,7 @@ class Market:
         decimals: of a whole unit of price.
         prices: open, high, low and close in these units.
         atr: daily average true range after each candle, quote.
+        exact_atr: the same as exact fractions, numerators and denominators.
         volatility: a year, after each candle; NaN while unknown.
     """
 
@@ -143,6 +144,7 @@ class Market:
     decimals: int
     prices: tuple[IntArray, IntArray, IntArray, IntArray]
     atr: FloatArray
+    exact_atr: tuple[IntArray, IntArray]
     volatility: FloatArray
     kept: dict[Any, FloatArray] = field(default_factory=dict)
 
@@ -166,7 +168,10 @@ class Market:
             found = [_whole(column, decimals) for column in columns]
             if all(column is not None for column in found):
                 o, h, low, c = (column for column in found if column is not None)
-                return cls(whole, candles, rules, decimals, (o, h, low, c), atr, volatility)
+                return cls(
+                    whole, candles, rules, decimals, (o, h, low, c), atr, _fractions(atr),
+                    volatility,
+                )  # fmt: skip
         raise NotCovered(f"prices have more than {_MOST_DECIMALS} decimals")
 
 
@@ -351,6 +356,8 @@ def trade(market: Market, task: Task, cache: Path | None = None) -> FastRun:
     mode, weight = _weights(market, task.strategy, task.settings, code)
     terms["mode"] = mode
     _demand_room(market, terms)
+    if int(task.cash * int(terms["cash_scale"])) > _LARGEST // int(terms["cash_mul"]):
+        raise NotCovered(_ENDS[code.TOO_LARGE])
     capacity = 4096
     while True:
         found = _run(code, market, terms, weight, rate, task, capacity)
@@ -373,9 +380,8 @@ def _run(
     log, profits = np.zeros((capacity, code.LOG_WIDTH), np.int64), np.zeros(capacity)
     equity, invested = np.full(count, np.nan), np.zeros(count)
     action, refusal = np.zeros(count, np.int8), np.zeros(count, np.int8)
-    o, h, low, c = market.prices
     code.run(
-        terms, market.candles.opened_at, o, h, low, c, weight, market.atr,
+        terms, market.candles.opened_at, *market.prices, weight, market.atr, *market.exact_atr,
         market.volatility, rate, account, log, profits, equity, invested, action, refusal,
     )  # fmt: skip
     status = int(account["status"])
@@ -502,6 +508,29 @@ def _whole(prices: FloatArray, decimals: int) -> IntArray | None:
     if not np.array_equal(scaled / 10.0**decimals, prices):
         return None
     return scaled.astype(np.int64)
+
+
+def _fractions(values: FloatArray) -> tuple[IntArray, IntArray]:
+    """The shortest decimals of floats as fractions; 0 / 0 for NaN and what has too many digits.
+
+    Neighbours are mostly equal, as of a daily figure on hourly candles: each run is told once.
+    """
+    if not len(values):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    lengths = np.diff(np.append(starts, len(values)))
+    found = [_fraction(value) for value in values[starts].tolist()]
+    above, below = np.array(found, dtype=np.int64).T
+    return np.repeat(above, lengths), np.repeat(below, lengths)
+
+
+def _fraction(value: float) -> tuple[int, int]:
+    exact = Decimal(repr(value))
+    if not exact.is_finite():
+        return 0, 0
+    places = max(0, -int(exact.as_tuple().exponent))
+    whole = int(exact.scaleb(places))
+    return (whole, 10**places) if places <= 18 and whole <= _LARGEST else (0, 0)
 
 
 def _ratio(value: Decimal) -> tuple[int, int]:
