@@ -122,6 +122,19 @@ def test_a_stop_that_the_path_only_touches_triggers():
     assert prices(exchange) == [Decimal(90)]
 
 
+@pytest.mark.parametrize("touched", ["100.1", "100.3", "100.6", "100.7"])
+def test_a_touch_counts_whatever_binary_fractions_make_of_the_price(touched):
+    # As a binary float 100.1 is a trace below the decimal, 100.7 a trace above it.
+    level = Decimal(touched)
+    falls, rises = (120, 120, float(touched), 120), (80, float(touched), 80, 80)
+    for kind, candle in (("stop-loss", falls), ("take-profit", rises)):
+        exchange, clock = market_of([candle])
+        exchange.submit(order("buy", "market", 1))
+        exchange.submit(order("sell", kind, 1, level))
+        clock.sleep_until(at(1))
+        assert len(prices(exchange)) == 2
+
+
 def test_a_gap_through_a_stop_fills_at_the_open():
     exchange, clock = market_of([FLAT, (70, 75, 60, 70)])
     exchange.submit(order("sell", "stop-loss", 1, 90))

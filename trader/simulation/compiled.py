@@ -106,18 +106,21 @@ _MONEY = [
     "audit",
     "reduced_since",
     "recovery",
+    "net",
+    "parted",
     "rows",
     "trades",
     "status",
 ]
-_FLOATS = ["cost", "doubt", "realised", "traded", "fees"]
+_FLOATS = ["cost", "doubt", "traded", "fees"]
 ACCOUNT = np.dtype([(n, np.int64) for n in _MONEY] + [(n, np.float64) for n in _FLOATS])
 """The account while it trades, one record.
 
 `exch` is the exchange's own balance, `pend_*` an order that waits for the market, `plan_*` the
 protection of a purchase on its way. `reduced_since` is the moment (Unix seconds) from which a
 drawdown forbids purchases, `recovery` the worth up to which they are smaller after one; 0 for
-neither. `doubt` is how far float64 may be off the exact `cost`.
+neither. `net` is what the open position has brought so far less what it cost, `parted` whether
+some of it was sold. `doubt` is how far float64 may be off the exact `cost`.
 """
 
 
@@ -305,6 +308,7 @@ def _bought(t, a, log, number, at, quantity, price, rate):  # type: ignore[no-un
     a.qty += quantity
     a.cost += cost + fee
     a.doubt += _ULP * a.cost
+    a.net -= cost + fee
     _count(t, a, cost, fee)
 
 
@@ -316,30 +320,33 @@ def _sold(t, a, log, profits, number, at, quantity, price, rate):  # type: ignor
     a.cash += cost - fee
     _book(t, a, cost)
     _book(t, a, -fee)
+    whole = a.parted == 0 and quantity == a.qty
     share = quantity / a.qty
     profit = cost - fee - a.cost * share
     profits[a.trades] = profit / t.cash_scale
     a.trades += 1
-    a.realised += profit
+    a.net += cost - fee
     a.doubt = a.doubt * (1 - share) + 4 * _ULP * a.cost
     a.cost *= 1 - share
     a.qty -= quantity
     _count(t, a, cost, fee)
+    a.parted = 1
     if a.qty == 0:
-        _closed(a, at, cost)
+        _closed(a, at, whole)
 
 
 @inner
-def _closed(a, at, cost):  # type: ignore[no-untyped-def]
-    """The end of a round trip: a loss or not."""
-    if abs(a.realised) <= 1e-9 * cost:
+def _closed(a, at, whole):  # type: ignore[no-untyped-def]
+    """The end of a round trip: a loss or not. In decimals, parts of nothing may be a trace off."""
+    if a.net == 0 and not whole:
         a.status = UNSURE
-    if a.realised < 0:
+    if a.net < 0:
         a.streak += 1
         a.last_loss = at
     else:
         a.streak = 0
-    a.realised = 0.0
+    a.net = 0
+    a.parted = 0
     a.cost = 0.0
     a.doubt = 0.0
     a.stop_at = 0

@@ -73,7 +73,9 @@ def next_touch(record: OrderRecord, stretch: Stretch, rules: MarketRules) -> Kno
     level, rising = level_of(record), is_rising(record)
     if level is None:
         return path(stretch)[0] if stretch.start > record.active_from else None
-    if not (stretch.high >= level if rising else stretch.low <= level):
+    # As floats: a float and the decimal it stands for differ in the seventeenth digit.
+    near = float(level)
+    if not (stretch.high >= near if rising else stretch.low <= near):
         return None
     strict = not waits_for_trigger(record)
     return first_touch(stretch, level, rising=rising, strict=strict, after=record.active_from)
