@@ -20,7 +20,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,27 @@ class Config:
     def quote(self) -> str:
         """The one currency in which all pairs are priced."""
         return self.pairs[0].quote
+
+    def without_secrets(self) -> Config:
+        """The same, fit to be handed to another process or machine."""
+        blank: dict[str, Any] = {s.attribute: Secret() for s in SETTINGS if s.secret}
+        return replace(self, **blank)
+
+    def with_texts(self, texts: Mapping[str, str]) -> Config:
+        """The same with some settings read anew.
+
+        Args:
+            texts: setting name → its text, as it would stand in `.env`.
+
+        Raises:
+            UsageError: with all faults at once.
+        """
+        faults: list[str] = []
+        given = {name: _Given(text, "--sweep") for name, text in texts.items()}
+        values, sources = _values(given, faults, [KNOWN[name] for name in texts])
+        if faults:
+            raise _as_error(faults)
+        return replace(self, **values, sources={**self.sources, **sources})
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,7 +570,7 @@ def load_config(
     faults: list[str] = []
     given = _from_file(env_file, faults) if env_file is not None else {}
     given |= _from_environment(environment, faults)
-    values, sources = _values(given, faults)
+    values, sources = _values(given, faults, SETTINGS)
     if not faults:
         faults += _contradictions(values)
     if faults:
@@ -653,11 +674,11 @@ def _did_you_mean(name: str) -> str:
 
 
 def _values(
-    given: Mapping[str, _Given], faults: list[str]
+    given: Mapping[str, _Given], faults: list[str], settings: Iterable[Setting]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for setting in SETTINGS:
+    for setting in settings:
         found = given.get(setting.name)
         text, place = (found.text, found.place) if found else ("", "")
         sources[setting.name] = place if text.strip() else "default"

@@ -6,7 +6,6 @@ Example:
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +22,7 @@ import click
 from click.core import ParameterSource
 
 from commands.common import guarded, parse_amount, parse_time, print_json, say
-from config import SETTINGS, load_config, parse_pairs
+from config import SETTINGS, Config, load_config, load_indicators, parse_pairs
 from trader.domain.candles import Timeframe
 from trader.domain.errors import HistoryError, UsageError
 
@@ -300,14 +299,21 @@ def _sweep(
 class Builder:
     """From the words of the command line to the settings of a run; some words may be swept.
 
+    It goes to other processes and machines, whose own environment and `.env` must not matter:
+    the settings are read once, here, and travel with it, without the secrets.
+
     Args:
         words: the options, as click gave them.
+
+    Raises:
+        UsageError: if the settings have faults.
     """
 
     _OPTIONS = frozenset({"MAKER", "TAKER", "SLIPPAGE", "STRATEGY", "TIMEFRAME"})
 
     def __init__(self, words: dict[str, Any]) -> None:
         self._words = words
+        self._config = load_config().without_secrets()
 
     def __call__(self, values: tuple[tuple[str, str], ...]) -> RunSettings:
         """The settings with these values in place of the given ones.
@@ -317,18 +323,18 @@ class Builder:
         """
         from scripts.backtest_run import TRADING_SETTINGS
 
-        words = dict(self._words)
-        environment = dict(os.environ)
+        words, texts = dict(self._words), {}
         for name, value in values:
             if name in ("MAKER", "TAKER", "SLIPPAGE"):
                 words[name.lower()] = as_fraction(name.lower(), value)
             elif name in self._OPTIONS:
                 words[name.lower()] = value
             elif name.lower() in TRADING_SETTINGS:
-                environment[name] = value
+                texts[name] = value
             else:
                 raise _unknown(name)
-        return _settings(words, environment)
+        load_indicators(self._config.indicators)
+        return _settings(words, self._config.with_texts(texts) if texts else self._config)
 
 
 def _unknown(name: str) -> UsageError:
@@ -343,12 +349,11 @@ def _unknown(name: str) -> UsageError:
     return UsageError(f"--sweep {name}: there is no such setting", hint)
 
 
-def _settings(words: dict[str, Any], environment: dict[str, str]) -> RunSettings:
+def _settings(words: dict[str, Any], config: Config) -> RunSettings:
     from scripts.backtest_run import RunSettings
     from trader.simulation.costs import Costs
     from trader.storage.history import HistoryStore
 
-    config = load_config(environ=environment)
     pairs = parse_pairs(words["pairs"])
     timeframe = (
         Timeframe.parse(words["timeframe"]) if words["timeframe"] is not None else config.timeframe

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 from scripts.backtest import Builder
 from scripts.backtest_run import RunSettings
 from scripts.backtest_sweep import Silent, Wishes, sweep
-from tests.scripts.test_backtest import DAYS, home
+from tests.scripts.test_backtest import home
+from tests.scripts.test_backtest_sweep import WORDS
 from trader.simulation.sweep import Values
 
 __all__ = ["home"]
@@ -34,17 +34,10 @@ class Mortal:
 
 def test_a_dask_cluster_gives_the_same_result_and_survives_a_killed_worker(home: Path) -> None:
     distributed = pytest.importorskip("distributed")
-    words = {
-        "pairs": "BTC/USD", "start": DAYS[1], "end": DAYS[3], "timeframe": "1h",
-        "strategy": "sma-cross", "maker": None, "taker": None, "slippage": None,
-        "cash": Decimal(10_000), "exchange": "kraken", "impact": None, "latency": None,
-        "volume_share": None, "queue_share": None, "fees": "entry", "book": False,
-        "path": "candle",
-    }  # fmt: skip
     texts = ["STOP_ATR_MULTIPLE=1,2,3", "RISK_REWARD=0,2"]
-    here = sweep(texts, Builder(words), Silent(), Wishes(jobs=1, engine="steps"))
+    here = sweep(texts, Builder(WORDS), Silent(), Wishes(jobs=1, engine="steps"))
     (home / "data" / "sweeps.db").unlink()
-    build = Mortal(words, home)
+    build = Mortal(WORDS, home)
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:

@@ -3,13 +3,17 @@
 import contextlib
 import csv
 import json
+import pickle
 import shutil
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from config import load_config
 from scripts import backtest_sweep
+from scripts.backtest import Builder
 from scripts.backtest_sweep import Outcome, combinations, read_sweeps
 from tests.scripts.test_backtest import DAYS, history, home, run
 from trader.domain.errors import UsageError
@@ -19,6 +23,13 @@ from trader.storage.history import HistoryStore
 
 __all__ = ["home"]
 GRID = ["--sweep", "stop_atr_multiple=1,3", "--sweep", "TAKER=0,50"]
+WORDS: dict[str, Any] = {
+    "pairs": "BTC/USD", "start": DAYS[1], "end": DAYS[3], "timeframe": "1h",
+    "strategy": "sma-cross", "maker": None, "taker": None, "slippage": None,
+    "cash": Decimal(10_000), "exchange": "kraken", "impact": None, "latency": None,
+    "volume_share": None, "queue_share": None, "fees": "entry", "book": False,
+    "path": "candle",
+}  # fmt: skip
 BASE = ["--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross"]
 
 
@@ -79,6 +90,23 @@ def test_both_engines_give_the_same_sweep(
     assert [r["digest"] for r in quick["runs"]] == [r["digest"] for r in slow["runs"]]
     for ours, theirs in zip(quick["runs"], slow["runs"], strict=True):
         assert ours["metrics"] == pytest.approx(theirs["metrics"], rel=1e-9)
+
+
+def test_another_process_trades_by_the_settings_of_the_command_and_not_by_its_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENTRY_PATIENCE_MINUTES", "7")
+    monkeypatch.setenv("DASHBOARD_PASSWORD", "a long secret one")
+    sent = pickle.dumps(Builder(WORDS))
+    assert b"a long secret one" not in sent
+    monkeypatch.setenv("ENTRY_PATIENCE_MINUTES", "9")
+    (home / ".env").write_text("RISK_REWARD=9\n")
+    monkeypatch.chdir(home.parent)
+    there = pickle.loads(sent)((("MAX_HOLDING_DAYS", "3"), ("TAKER", "50")))
+    assert there.config.entry_patience_minutes == 7
+    assert there.config.max_holding_days == 3
+    assert there.config.risk_reward == load_config(None, {}).risk_reward
+    assert there.config.data_dir == home / "data"
 
 
 def test_what_the_compiled_engine_does_not_cover_runs_step_by_step_and_is_said(
