@@ -168,11 +168,11 @@ def run_some(many: Sequence[Values], build: Build, engine: str) -> list[Outcome]
 
 def _compiled(values: Values, settings: RunSettings) -> Outcome:
     run = kernel.trade(_market(settings), task_of(settings), code_folder())
+    returns = performance.daily_returns(run.times, run.equity, float(settings.cash))
     metrics = performance.measure(
         run.times, run.equity, float(settings.cash), invested=run.invested, trades=run.trades,
-        traded_quote=run.traded_quote, fees_quote=run.fees_quote,
+        traded_quote=run.traded_quote, fees_quote=run.fees_quote, returns=returns,
     ).as_dict()  # fmt: skip
-    returns = performance.daily_returns(run.times, run.equity, float(settings.cash))
     return Outcome(values, metrics, returns, run.digest, COMPILED)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from statistics import NormalDist
 from typing import Any, Protocol
@@ -65,7 +65,7 @@ class Metrics:
 
     def as_dict(self) -> dict[str, float | int | None]:
         """The figures by name; None where there is no finite number."""
-        plain: dict[str, Any] = asdict(self)
+        plain: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: value if math.isfinite(value) else None for name, value in plain.items()}
 
 
@@ -79,6 +79,7 @@ def measure(
     traded_quote: float = 0.0,
     fees_quote: float = 0.0,
     trials: int = 1,
+    returns: FloatArray | None = None,
 ) -> Metrics:
     """All figures of a run.
 
@@ -91,13 +92,17 @@ def measure(
         traded_quote: value of all fills, both sides.
         fees_quote: all fees paid.
         trials: how many variants were tried to get here, this one included.
+        returns: the run's `daily_returns`, if they are known already.
     """
-    returns = daily_returns(times, equity, start_equity)
-    path = np.concatenate([[start_equity], equity])
-    yearly = cagr(start_equity, float(path[-1]), _years(times))
-    depth = max_drawdown(path)
+    if returns is None:
+        returns = daily_returns(times, equity, start_equity)
+    last = float(equity[-1]) if len(equity) else start_equity
+    yearly = cagr(start_equity, last, _years(times))
+    depth = max_drawdown(np.concatenate([[start_equity], equity]))
+    luck = expected_best_sharpe(trials, 1.0 / max(len(returns), 1))
+    moments = _moments(returns)
     return Metrics(
-        total_return=float(path[-1] / start_equity - 1) if start_equity > 0 else math.nan,
+        total_return=float(last / start_equity - 1) if start_equity > 0 else math.nan,
         cagr=yearly,
         volatility=volatility(returns),
         sharpe=sharpe(returns),
@@ -110,8 +115,8 @@ def measure(
         exposure=float(invested.mean()) if invested is not None and len(invested) else 0.0,
         turnover=turnover(traded_quote, equity, _years(times)),
         fees_quote=fees_quote,
-        psr=probabilistic_sharpe(returns),
-        dsr=deflated_sharpe(returns, trials),
+        psr=_above(moments, 0.0),
+        dsr=_above(moments, luck),
     )
 
 
@@ -123,8 +128,9 @@ def daily_returns(times: IntArray, equity: FloatArray, start_equity: float) -> F
     """
     if not len(times):
         return np.empty(0)
-    days = (np.asarray(times, dtype=np.int64) - 1) // DAY
-    ends = np.searchsorted(days, np.arange(days[0], days[-1] + 1), side="right") - 1
+    first, last = (int(times[place] - 1) // DAY for place in (0, -1))
+    midnights = np.arange(first + 1, last + 2) * DAY
+    ends = np.searchsorted(times, midnights, side="right") - 1
     worth = np.concatenate([[start_equity], np.asarray(equity, dtype=np.float64)[ends]])
     before = np.where(worth[:-1] > 0, worth[:-1], np.nan)
     result: FloatArray = np.nan_to_num(worth[1:] / before - 1, nan=0.0)
@@ -186,6 +192,8 @@ def sortino(returns: FloatArray) -> float:
 def drawdowns(equity: FloatArray) -> FloatArray:
     """How far below its peak so far the account is at each mark, a fraction ≥ 0."""
     peak = np.maximum.accumulate(equity)
+    if len(peak) and peak[0] > 0 and not math.isnan(peak[-1]):
+        return np.asarray(1 - equity / peak)
     result: FloatArray = 1 - equity / np.where(peak > 0, peak, np.nan)
     return np.nan_to_num(result, nan=0.0)
 
@@ -240,14 +248,26 @@ def probabilistic_sharpe(returns: FloatArray, benchmark: float = 0.0) -> float:
         returns: daily returns.
         benchmark: SR*, a *daily* Sharpe ratio.
     """
+    return _above(_moments(returns), benchmark)
+
+
+def _moments(returns: FloatArray) -> tuple[float, int, float, float]:
+    """Daily Sharpe ratio, days, skew and kurtosis; the ratio is NaN where there is none."""
     ratio = daily_sharpe(returns)
     if math.isnan(ratio):
-        return math.nan
+        return ratio, len(returns), math.nan, math.nan
     centred = returns - returns.mean()
-    second = float(np.mean(centred**2))
-    skew = float(np.mean(centred**3)) / second**1.5
-    kurtosis = float(np.mean(centred**4)) / second**2
-    return probability_above(ratio, benchmark, len(returns), skew, kurtosis)
+    square = centred * centred
+    second = float(square.mean())
+    skew = float((square * centred).mean()) / second**1.5
+    return ratio, len(returns), skew, float((square * square).mean()) / second**2
+
+
+def _above(moments: tuple[float, int, float, float], benchmark: float) -> float:
+    ratio, count, skew, kurtosis = moments
+    if math.isnan(ratio):
+        return math.nan
+    return probability_above(ratio, benchmark, count, skew, kurtosis)
 
 
 def probability_above(

@@ -33,7 +33,10 @@ MODEL_TYPES: dict[str, tuple[str, ...]] = {
     "logistic_regression": ("logistic_regression",),
 }
 CLIP = 3.0
+LEVELS = 64
+"""Values a column of a forest's training rows is rounded to, at most."""
 _BLOCKS = 8
+_QUANTILE_ROWS = 10_000
 
 
 def estimator(name: str) -> Callable[[Factory], Factory]:
@@ -157,9 +160,9 @@ def _own_member(model_type: str) -> str:
 
 
 @estimator("random_forest")
-def random_forest(seed: int) -> RandomForestClassifier:
+def random_forest(seed: int) -> CoarseForest:
     """Shallow trees on a fifth of the rows each."""
-    return RandomForestClassifier(
+    return CoarseForest(
         n_estimators=50, max_depth=7, min_samples_leaf=25, max_features=0.12, max_samples=0.2,
         n_jobs=1, random_state=seed,
     )  # fmt: skip
@@ -167,9 +170,9 @@ def random_forest(seed: int) -> RandomForestClassifier:
 
 @estimator("gradient_boosting")
 def gradient_boosting(seed: int) -> HistGradientBoostingClassifier:
-    """Histogram boosting, slow learning rate, strongly regularised."""
+    """Histogram boosting in few, small steps, strongly regularised."""
     return HistGradientBoostingClassifier(
-        learning_rate=0.03, max_iter=150, max_leaf_nodes=12, min_samples_leaf=80,
+        learning_rate=0.06, max_iter=75, max_leaf_nodes=12, min_samples_leaf=80,
         l2_regularization=10.0, max_bins=63, max_features=0.4, early_stopping=False,
         random_state=seed,
     )  # fmt: skip
@@ -179,6 +182,43 @@ def gradient_boosting(seed: int) -> HistGradientBoostingClassifier:
 def logistic_regression(_seed: int) -> RobustLogistic:
     """A linear model on clipped standard scores."""
     return RobustLogistic()
+
+
+class CoarseForest(RandomForestClassifier):  # type: ignore[misc]
+    """A random forest whose training rows are rounded to `LEVELS` values a column.
+
+    scikit-learn sorts the rows at every node, and equal values sort quickly: a fit takes a third
+    to a half less time. Nothing is rounded when it is asked; its thresholds lie between levels.
+    """
+
+    def fit(
+        self,
+        X: Matrix,  # noqa: N803 - scikit-learn's name
+        y: npt.NDArray[np.float64],
+        sample_weight: npt.NDArray[np.float64] | None = None,
+    ) -> CoarseForest:
+        """Fit on rows × features; NaN allowed."""
+        super().fit(coarse(X), y, sample_weight)
+        return self
+
+
+def coarse(rows: Matrix, levels: int = LEVELS) -> Matrix:
+    """Each column rounded up to the nearest of its own quantiles; NaN stays NaN.
+
+    >>> coarse(np.array([[1.0], [2.0], [3.0], [4.0], [np.nan]], dtype=np.float32), 2).ravel()
+    array([ 1.,  2.,  4.,  4., nan], dtype=float32)
+    """
+    rounded = np.array(rows, dtype=np.float32)
+    sample = np.sort(rounded[:: max(1, len(rounded) // _QUANTILE_ROWS)], axis=0)
+    known = len(sample) - np.isnan(sample).sum(axis=0)
+    for place, count in enumerate(known.tolist()):
+        if count == 0:
+            continue
+        column = rounded[:, place]
+        steps = sample[np.linspace(0, count - 1, levels + 1).astype(int), place]
+        above = np.minimum(np.searchsorted(steps, column), levels)
+        rounded[:, place] = np.where(np.isnan(column), column, steps[above])
+    return rounded
 
 
 class RobustLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

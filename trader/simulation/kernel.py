@@ -14,8 +14,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -146,7 +147,7 @@ class Market:
     atr: FloatArray
     exact_atr: tuple[IntArray, IntArray]
     volatility: FloatArray
-    kept: dict[Any, FloatArray] = field(default_factory=dict)
+    kept: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, whole: Candles, rules: MarketRules, start: datetime) -> Market:
@@ -173,6 +174,13 @@ class Market:
                     volatility,
                 )  # fmt: skip
         raise NotCovered(f"prices have more than {_MOST_DECIMALS} decimals")
+
+    def newest(self, what: str, key: Any, make: Callable[[], Any]) -> Any:
+        """Something made of this history; the newest of its kind is kept for the next run."""
+        found = self.kept.get(what)
+        if found is None or found[0] != key:
+            found = self.kept[what] = key, make()  # one of a kind: flat in the number of runs
+        return found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,19 +356,21 @@ def trade(market: Market, task: Task, cache: Path | None = None) -> FastRun:
     if reason:
         raise NotCovered(reason)
     code = compiled(cache)
-    moments = task.span.moments(market.candles.timeframe)
+    moments: IntArray = market.newest(
+        "moments", task.span, lambda: task.span.moments(market.candles.timeframe)
+    )
     if not len(moments):
         raise NotCovered("the span has no moment to decide at")
-    rate, fee_d = _rates(market, task.costs)
+    rate, fee_d = market.newest("rates", task.costs, lambda: _rates(market, task.costs))
     terms = _terms(code, market, task, moments, fee_d)
     mode, weight = _weights(market, task.strategy, task.settings, code)
     terms["mode"] = mode
     _demand_room(market, terms)
     if int(task.cash * int(terms["cash_scale"])) > _LARGEST // int(terms["cash_mul"]):
         raise NotCovered(_ENDS[code.TOO_LARGE])
-    capacity = 4096
+    capacity = max(4096, len(moments) // 8)
     while True:
-        found = _run(code, market, terms, weight, rate, task, capacity)
+        found = _run(code, market, terms, weight, rate, task, moments, capacity)
         if found is not None:
             return FastRun(market, task, moments, *found)
         capacity *= 8
@@ -368,7 +378,7 @@ def trade(market: Market, task: Task, cache: Path | None = None) -> FastRun:
 
 def _run(
     code: ModuleType, market: Market, terms: Any, weight: FloatArray, rate: IntArray,
-    task: Task, capacity: int,
+    task: Task, moments: IntArray, capacity: int,
 ) -> tuple[Any, ...] | None:  # fmt: skip
     """One pass; None if the log was too short."""
     count, cash_scale = int(terms["moments"]), int(terms["cash_scale"])
@@ -389,12 +399,10 @@ def _run(
         return None
     if status != code.DONE:
         raise NotCovered(_ENDS[status])
-    moments = task.span.moments(market.candles.timeframe)
-    marked = ~np.isnan(equity) & (moments > task.span.start.timestamp())
-    if not marked.all():
+    start, times = task.span.start.timestamp(), moments
+    if moments[0] <= start or math.isnan(equity.sum()):
+        marked = ~np.isnan(equity) & (moments > start)
         times, equity, invested = moments[marked], equity[marked], invested[marked]
-    else:
-        times = moments
     return (
         times, equity, invested, log[: account["rows"]].copy(), action, refusal,
         profits[: account["trades"]].copy(), float(account["traded"]) / cash_scale,
@@ -482,13 +490,13 @@ def _demand_room(market: Market, terms: Any) -> None:
 def _weights(
     market: Market, strategy: str, settings: StrategySettings, code: ModuleType
 ) -> tuple[int, FloatArray]:
-    rule = WEIGHTS[strategy]
-    key = strategy, settings
-    if key not in market.kept:
+    rule, key = WEIGHTS[strategy], (strategy, settings)
+
+    def wanted() -> FloatArray:
         weights = rule.weights(market.whole, settings, code.means)
-        market.kept.clear()  # flat in the number of runs
-        market.kept[key] = weights[len(market.whole) - len(market.candles) :]
-    return int(rule.once), market.kept[key]
+        return weights[len(market.whole) - len(market.candles) :]
+
+    return int(rule.once), market.newest("weights", key, wanted)
 
 
 def _rates(market: Market, costs: Costs) -> tuple[IntArray, int]:
