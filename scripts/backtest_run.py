@@ -139,10 +139,10 @@ class RunSettings:
             "timeframe": str(self.timeframe),
             "start": self.span.start.isoformat(),
             "end": self.span.end.isoformat(),
-            "costs": [str(costs.maker), str(costs.taker), str(costs.slippage)],
+            "costs": [_plain(each) for each in (costs.maker, costs.taker, costs.slippage)],
             **self.harder,
             **({} if self.finest_path else {"path": "candle"}),
-            **{name: str(getattr(self.config, name)) for name in TRADING_SETTINGS},
+            **{name: _plain(getattr(self.config, name)) for name in TRADING_SETTINGS},
             **self._own_parts(),
         }
 
@@ -154,6 +154,11 @@ class RunSettings:
         modules |= dict.fromkeys(config.indicators, "INDICATORS")
         parts = {name: fingerprint(setting, name) for name, setting in sorted(modules.items())}
         return {"own_parts": parts} if parts else {}
+
+
+def _plain(value: object) -> str:
+    """The same text for the same value: 1.0 is 1."""
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
 
 
 @dataclass(slots=True)

@@ -42,7 +42,7 @@ from trader.domain.candles import FloatArray
 from trader.domain.errors import UsageError
 from trader.exchanges.markets import market
 from trader.simulation import kernel
-from trader.simulation.backtest import Span, load_histories
+from trader.simulation.backtest import Span, load_histories, load_paths
 from trader.simulation.overfitting import BlockSums
 from trader.simulation.runs import account_run
 from trader.simulation.sweep import (
@@ -54,6 +54,7 @@ from trader.simulation.sweep import (
     read_sweeps,
     smoothed,
 )
+from trader.storage.companions import companions_of
 from trader.storage.sweeps import SweepStore
 from trader.storage.trials import Trial, TrialLedger
 from trader.strategies.registry import find_strategy
@@ -268,6 +269,7 @@ class Sweep:
                     self._count(waiting)
                     told = time.monotonic()
         finally:
+            self.store.flush()
             self._count(waiting)
 
     def _known_trial(self, plan: Plan) -> Trial:
@@ -369,24 +371,41 @@ def variant_key(settings: RunSettings, engine: str) -> str:
     """The same only where data, settings and program are the same."""
     parts = [
         settings.variant(), [str(pair) for pair in settings.pairs], str(settings.cash),
-        dataclasses.asdict(limits_of(settings)), dataclasses.asdict(strategy_settings(settings)),
-        dataclasses.asdict(settings.costs), _data_hash(settings), _code_hash(),
-        "steps" if engine == "steps" else "any",
+        *map(_flat, (limits_of(settings), strategy_settings(settings), settings.costs)),
+        _data_hash(settings), _code_hash(), "steps" if engine == "steps" else "any",
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _flat(settings: Any) -> dict[str, Any]:
+    return {each.name: getattr(settings, each.name) for each in dataclasses.fields(settings)}
+
+
 def _data_hash(settings: RunSettings) -> str:
-    return _hash_of(settings.store, settings.pairs, settings.timeframe, settings.span)
+    """Of all candles that a run looks at: its own, finer ones inside them, those learned from."""
+    learns = settings.config.data_dir if find_strategy(settings.strategy).learns else None
+    return _hash_of(
+        settings.store, settings.pairs, settings.timeframe, settings.span, settings.finest_path,
+        learns,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=4)
-def _hash_of(store: Any, pairs: Any, timeframe: Any, span: Span) -> str:
+def _hash_of(
+    store: Any, pairs: Any, timeframe: Any, span: Span, finest: bool, learns: Path | None
+) -> str:
     digest = hashlib.sha256()
-    for pair, candles in load_histories(store, pairs, timeframe, span).items():
-        digest.update(f"{store.exchange}|{pair}|{timeframe}".encode())
-        for column in candles.columns():
-            digest.update(np.ascontiguousarray(column).tobytes())
+    histories = load_histories(store, pairs, timeframe, span)
+    seen = [histories]
+    if finest:
+        seen.append(load_paths(store, histories, span.start, span.end))
+    if learns is not None:
+        seen.append(companions_of(learns, store.exchange, pairs, timeframe, span.end))
+    for part in seen:
+        for pair, candles in part.items():
+            digest.update(f"{store.exchange}|{pair}|{candles.timeframe}".encode())
+            for column in candles.columns():
+                digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
 
 

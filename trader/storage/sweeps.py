@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from trader.domain.candles import FloatArray
 from trader.domain.errors import HistoryError
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS variants (key TEXT PRIMARY KEY, row TEXT, returns BLOB)"
+_EVERY_S, _QUICK_S = 0.5, 0.05
 
 
 class SweepStore:
@@ -32,6 +34,7 @@ class SweepStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._written = self._newest = 0.0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30.0)
@@ -54,12 +57,23 @@ class SweepStore:
         return found
 
     def put(self, key: str, row: dict[str, Any], returns: FloatArray) -> None:
-        """Keep one result at once."""
+        """Keep one result; those that come quickly are written together, twice a second.
+
+        Who is killed in between tries these again: `flush` writes what waits.
+        """
+        now = time.monotonic()
+        quick, self._newest = now - self._newest < _QUICK_S, now
         blob = np.ascontiguousarray(returns, dtype="<f8").tobytes()
-        with self._db:
-            self._db.execute(
-                "INSERT OR REPLACE INTO variants VALUES (?, ?, ?)", (key, json.dumps(row), blob)
-            )
+        self._db.execute(
+            "INSERT OR REPLACE INTO variants VALUES (?, ?, ?)", (key, json.dumps(row), blob)
+        )
+        if not quick or now - self._written >= _EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._db.commit()
+        self._written = time.monotonic()
 
     def get(self, key: str) -> tuple[dict[str, Any], FloatArray]:
         """One result: the row and the daily returns.
@@ -75,4 +89,5 @@ class SweepStore:
 
     def close(self) -> None:
         """Let go of the file."""
+        self.flush()
         self._db.close()
