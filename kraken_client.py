@@ -154,29 +154,43 @@ class KrakenClient:
         """Every pair that is listed."""
         return tuple(row.pair for row in self._names().pairs())
 
-    def candles(self, pair: Pair, timeframe: Timeframe) -> Candles:
-        """The newest closed candles, at most 720; the forming one is left out."""
+    def candles(self, pair: Pair, timeframe: Timeframe, since: datetime | None = None) -> Candles:
+        """The newest closed candles, at most 720; the forming one is left out.
+
+        Args:
+            pair: of a listed market.
+            timeframe: one that Kraken serves.
+            since: candles that opened before it may be left out.
+
+        Raises:
+            UsageError: if Kraken has no such candles.
+        """
         if timeframe.minutes not in KRAKEN_MINUTES or timeframe.seconds % 60:
             known = ", ".join(str(Timeframe(m * 60)) for m in KRAKEN_MINUTES)
             raise UsageError(f"Kraken has no candles of {timeframe}", f"It has {known}.")
-        return self._calls.public(
-            "OHLC",
-            {"pair": self._row(pair).id, "interval": timeframe.minutes},
-            lambda result: answers.candles(result, timeframe),
-        )
+        form: dict[str, Any] = {"pair": self._row(pair).id, "interval": timeframe.minutes}
+        if since is not None:
+            # Whether Kraken counts the candle that opens at this second is not certain.
+            form["since"] = int(since.timestamp()) - timeframe.seconds
+        return self._calls.public("OHLC", form, lambda result: answers.candles(result, timeframe))
 
-    def candles_of(self, pairs: Iterable[Pair], timeframe: Timeframe) -> dict[Pair, Candles]:
+    def candles_of(
+        self,
+        pairs: Iterable[Pair],
+        timeframe: Timeframe,
+        since: Mapping[Pair, datetime] | None = None,
+    ) -> dict[Pair, Candles]:
         """Candles of several pairs, fetched at the same time.
 
         Where the exchange answers in this process there is nothing to wait for: one by one then,
         and always in the same order.
         """
-        wanted = list(pairs)
+        wanted, starts = list(pairs), since or {}
         self._names()
         if self._in_process:
-            return {pair: self.candles(pair, timeframe) for pair in wanted}
+            return {pair: self.candles(pair, timeframe, starts.get(pair)) for pair in wanted}
         with ThreadPoolExecutor(max_workers=max(1, min(8, len(wanted)))) as pool:
-            found = pool.map(lambda pair: self.candles(pair, timeframe), wanted)
+            found = pool.map(lambda pair: self.candles(pair, timeframe, starts.get(pair)), wanted)
             return dict(zip(wanted, found, strict=True))
 
     def ticker(self, pair: Pair) -> Ticker:

@@ -777,9 +777,9 @@ class TradingExecutor:
     def _advance_exit(self, pair: Pair, now: datetime) -> TrackedOrder | None:
         """One step of a sale: clear the way, confirm that it is clear, then sell.
 
-        The stop is cancelled and its end confirmed first; what it sold meanwhile is not sold
-        again. Kraken has no one-cancels-other, so this order of things is what keeps stop and
-        exit from both filling.
+        The stop is cancelled and its end confirmed first, or made smaller where only a part is
+        sold; what it sold meanwhile is not sold again. Kraken has no one-cancels-other, so this
+        order of things is what keeps stop and exit from both filling.
         """
         plan = self._exits.get(pair)
         if plan is None or not self._clear_the_way(pair, plan, now):
@@ -812,9 +812,31 @@ class TradingExecutor:
                 if not selling:
                     continue  # it may never have arrived; what is held is sold without it
                 return False
-            if selling or not self._cancel(order, f"to sell: {plan.reason}", now):
+            if selling:
+                return False
+            smaller = self._made_smaller(order, plan, now)
+            if smaller is None:
+                smaller = self._cancel(order, f"to sell: {plan.reason}", now)
+            if not smaller:
                 return False
         return True
+
+    def _made_smaller(self, order: TrackedOrder, plan: _Exit, now: datetime) -> bool | None:
+        """Let the stop go on guarding what a sale of a part leaves.
+
+        Returns:
+            True if it does, False while that is not certain, None if it has to be cancelled.
+        """
+        position = self.portfolio.position(order.pair)
+        stops = self.orders.live(order.pair, Purpose.STOP)
+        if plan.quantity is None or position is None or stops != (order,):
+            return None
+        if order.in_doubt or order.cancelling or order.amending is not None:
+            return None
+        wanted = self._wanted_stop(order.pair, less=self._saleable(position, plan.quantity))
+        if wanted is None or wanted == (order.remaining, order.request.price):
+            return None if wanted is None else True
+        return self._amend(order, *wanted, now)
 
     def _saleable(self, position: Position, wanted: Decimal | None) -> Decimal:
         """How much of a position can be sold; a rest too small to sell later goes with it."""
@@ -868,8 +890,11 @@ class TradingExecutor:
         self.unprotected.pop(pair, None)
         self._stop_failures.pop(pair, None)
 
-    def _wanted_stop(self, pair: Pair) -> tuple[Decimal, Decimal] | None:
-        """Quantity and price of the stop the pair should have, None if it should have none."""
+    def _wanted_stop(self, pair: Pair, less: Decimal = ZERO) -> tuple[Decimal, Decimal] | None:
+        """Quantity and price of the stop the pair should have, None if it should have none.
+
+        `less` is about to be sold by something else than the orders that are live.
+        """
         position = self.portfolio.position(pair)
         if position is None:
             return None
@@ -877,7 +902,7 @@ class TradingExecutor:
             self.unprotected[pair] = "its plan has no stop"
             return None
         rules = self.exchange.market_rules(pair)
-        quantity = rules.quantity_down(position.quantity - self._selling(pair))
+        quantity = rules.quantity_down(position.quantity - self._selling(pair) - less)
         price = rules.price_down(position.stop)
         if quantity <= 0:
             self.unprotected[pair] = "an order selling all of it is on its way"

@@ -108,11 +108,12 @@ class CcxtExchange:
         found = self._read(lambda: self._api.fetch_trading_fee(str(pair)))
         return FeeRates(_number(found["maker"]), _number(found["taker"]))
 
-    def candles(self, pair: Pair, timeframe: Timeframe) -> Candles:
-        """The newest closed candles the exchange serves."""
+    def candles(self, pair: Pair, timeframe: Timeframe, since: datetime | None = None) -> Candles:
+        """The newest closed candles the exchange serves, only from `since` on if it is given."""
         self._market(pair)
         now = self.server_time()
-        rows = self._read(lambda: self._api.fetch_ohlcv(str(pair), str(timeframe), limit=720))
+        first = None if since is None else round(1000 * since.timestamp())
+        rows = self._read(lambda: self._api.fetch_ohlcv(str(pair), str(timeframe), first, 720))
         candles = [_candle(row) for row in rows]
         return Candles.of(timeframe, [c for c in candles if c.volume > 0]).known_at(now)
 

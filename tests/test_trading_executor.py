@@ -732,3 +732,94 @@ def test_a_sale_of_which_nobody_knows_yet_is_not_booked_as_a_trade_by_hand():
     }  # fmt: skip
     assert box.position.quantity == 1
     box.assert_agrees()
+
+
+# -- sales of a part -------------------------------------------------------------------------
+
+
+def test_what_a_sale_leaves_is_guarded_all_the_while():
+    box = Box()
+    box.buy("3", stop="90")
+    box.pass_hours()
+    place, seen = box.real.place, []
+
+    def watched(request, now):
+        seen.append(box.stops())
+        return place(request, now)
+
+    box.real.place = watched
+    box.sell("1")
+    assert seen == [[(D(2), D("90.0"))]]
+    assert box.stops() == [(D(2), D("90.0"))]
+    assert "cancel" not in box.exchange.calls
+    assert len(box.sent(Purpose.STOP)) == 1
+    box.assert_agrees()
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_part_is_sold_once_even_if_its_stops_change_has_no_answer(lost):
+    box = Box()
+    box.buy("3", stop="90")
+    box.pass_hours()
+    box.exchange.breaks.append(("amend", OutcomeUnknown("time-out"), lost))
+    assert box.sell("1") is None
+    assert box.position.quantity == 3
+    box.pass_hours(0.001)
+    box.pass_hours(0.001)
+    assert (box.position.quantity, box.stops()) == (D(2), [(D(2), D("90.0"))])
+    assert len(box.sent(Purpose.EXIT)) == 1
+    assert box.executor.unprotected == {}
+    box.assert_agrees()
+
+
+def test_a_stop_that_cannot_be_made_smaller_is_cancelled_before_a_part_is_sold():
+    box = Box()
+    box.buy("3", stop="90")
+    box.pass_hours()
+    box.exchange.breaks.append(("amend", OrderRejected("not this one"), True))
+    box.sell("1")
+    assert (box.position.quantity, box.stops()) == (D(2), [(D(2), D("90.0"))])
+    assert len(box.sent(Purpose.STOP)) == 2
+    box.assert_agrees()
+
+
+def test_a_refused_sale_of_a_part_makes_the_stop_whole_again():
+    box = Box()
+    box.buy("3", stop="90")
+    box.pass_hours()
+    box.exchange.breaks.append(("place", OrderRejected("not this one"), True))
+    box.sell("1")
+    assert (box.position.quantity, box.stops()) == (D(3), [(D(3), D("90.0"))])
+    assert box.executor.unprotected == {}
+    box.assert_agrees()
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_kill_before_a_part_is_sold_leaves_a_stop_of_the_whole(arrived):
+    box = Box()
+    box.buy("3", stop="90")
+    box.pass_hours()
+    real = box.real.amend
+
+    def killed(*words):
+        if arrived:
+            real(*words)
+        raise KeyboardInterrupt
+
+    box.real.amend = killed
+    with pytest.raises(KeyboardInterrupt):
+        box.sell("1")
+    box.real.amend = real
+    box.restart()
+    assert (box.position.quantity, box.stops()) == (D(3), [(D(3), D("90.0"))])
+    box.assert_agrees()
+
+
+def test_a_stop_that_fills_while_it_is_made_smaller_sells_the_rest_with_it():
+    box = Box(FALL)
+    box.buy("3", stop="90")
+    box.clock.sleep_until(START + timedelta(hours=5))  # the stop has filled; nobody looked yet
+    box.sell("1")
+    assert (box.position, box.stops()) == (None, [])
+    assert not box.sent(Purpose.EXIT)
+    box.assert_agrees()

@@ -65,8 +65,11 @@ class Exchange(Protocol):
         """What this account pays on the pair now."""
         ...
 
-    def candles(self, pair: Pair, timeframe: Timeframe) -> Candles:
-        """The newest closed candles the exchange serves (Kraken: at most 720)."""
+    def candles(self, pair: Pair, timeframe: Timeframe, since: datetime | None = None) -> Candles:
+        """The newest closed candles the exchange serves (Kraken: at most 720).
+
+        With `since`, those that opened before it may be left out: the answer is short then.
+        """
         ...
 
     def ticker(self, pair: Pair) -> Ticker:

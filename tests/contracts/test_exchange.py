@@ -188,6 +188,15 @@ def test_it_serves_closed_candles_only(desk):
     assert [c.tolist() for c in candles.columns()[:-1]] == [c.tolist() for c in wanted]
 
 
+def test_only_candles_from_a_moment_on_are_sent_if_that_is_all_one_wants(desk):
+    desk.go(5.5)
+    whole = desk.exchange.candles(BTC, HOUR)
+    assert len(whole) >= 4
+    newest = desk.exchange.candles(BTC, HOUR, whole.last_opened_at)
+    assert len(newest) < len(whole)
+    assert newest == whole[-len(newest) :]
+
+
 def test_a_coarse_candle_comes_when_its_whole_interval_has_closed(desk):
     desk.go(3.99)
     assert len(desk.exchange.candles(BTC, Timeframe.parse("4h"))) == 0

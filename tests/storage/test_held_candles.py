@@ -27,8 +27,8 @@ class Market:
         self.now = whole.first_opened_at
         self.stored = Candles.empty(whole.timeframe)
 
-    def candles(self, pair, timeframe):
-        return self.whole.known_at(self.now)[-self.served :]
+    def candles(self, pair, timeframe, since=None):
+        return self.whole.known_at(self.now)[-self.served :].between(since, None)
 
     def load(self, pair, timeframe, start=None, end=None):
         return self.stored.between(start, end)
@@ -117,15 +117,16 @@ class Several(Market):
         super().__init__(whole, served)
         self.single, self.together, self.fails = [], [], False
 
-    def candles(self, pair, timeframe):
+    def candles(self, pair, timeframe, since=None):
         self.single.append(pair)
-        return super().candles(pair, timeframe)
+        return super().candles(pair, timeframe, since)
 
-    def candles_of(self, pairs, timeframe):
+    def candles_of(self, pairs, timeframe, since):
         self.together.append(tuple(pairs))
+        self.since = dict(since)
         if self.fails:
             raise Unreachable("not there")
-        return {pair: super(Several, self).candles(pair, timeframe) for pair in pairs}
+        return {p: super(Several, self).candles(p, timeframe, since.get(p)) for p in pairs}
 
 
 ETH = Pair("ETH", "USD")

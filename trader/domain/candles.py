@@ -139,6 +139,11 @@ class Candles:
         return datetime.fromtimestamp(int(self.opened_at[0]), UTC)
 
     @property
+    def last_opened_at(self) -> datetime:
+        """Opening of the newest candle."""
+        return datetime.fromtimestamp(int(self.opened_at[-1]), UTC)
+
+    @property
     def closed_at(self) -> datetime:
         """The moment the newest candle closed, from which on all of this was known."""
         return datetime.fromtimestamp(int(self.opened_at[-1]) + self.timeframe.seconds, UTC)

@@ -152,10 +152,11 @@ class SandboxExchange:
         with self._session() as at:
             return self.engine.account.rates(pair, at)
 
-    def candles(self, pair: Pair, timeframe: Timeframe) -> Candles:
-        """The newest closed candles, at most 720."""
+    def candles(self, pair: Pair, timeframe: Timeframe, since: datetime | None = None) -> Candles:
+        """The newest closed candles, at most 720, and only from `since` on if it is given."""
         self._market(pair)
-        return self.feed.history(pair, timeframe, self._now(), NEWEST)
+        newest = self.feed.history(pair, timeframe, self._now(), NEWEST)
+        return newest if since is None else newest.between(since, None)
 
     def forming(self, pair: Pair, timeframe: Timeframe) -> Candle | None:
         """The candle still open."""

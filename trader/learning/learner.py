@@ -42,7 +42,6 @@ DAY = 86400
 Progress: TypeAlias = Callable[[float, str], None]
 """Called with the share done, in [0, 1], and what is being done."""
 
-_BASE_STRIDE = 0.3
 _EVEN = 0.05
 """Weights that spread less than this around their mean are left out.
 
@@ -273,7 +272,11 @@ class Learner:
         return MEAN_KEPT if self.settings.label == "direction" else 1.0
 
     def _training_rows(self, horizon: float, moment: int) -> TrainingRows:
-        """Thinned training rows of all pairs and companions, and their outcomes."""
+        """Thinned training rows of all pairs and companions, and their outcomes.
+
+        Neighbours whose outcomes overlap say nearly the same; half the root of their number is
+        the distance from which on more rows added nothing out of sample.
+        """
         picked, outcomes, weights, times = [], [], [], []
         start = moment - self.settings.window_days * DAY
         rows = []
@@ -282,7 +285,7 @@ class Learner:
             rows.append(np.flatnonzero(use & (labels.decided_at >= start)))
         total = sum(map(len, rows))
         stride = max(
-            math.ceil(self.overlap(horizon) * _BASE_STRIDE),
+            math.ceil(math.sqrt(self.overlap(horizon)) / 2),
             math.ceil(total / self.settings.rows_per_fit),
         )
         for place, table in enumerate(self.dataset.tables):

@@ -786,7 +786,13 @@ def _sell(t, a, log, profits, k, at, weight, price, trades, rate):  # type: igno
         quantity = a.qty
     if quantity * price < t.cost_min:
         a.status = UNUSUAL
+    rest = a.qty - quantity
+    guarded = a.stop_live > 0 and rest >= t.order_min and rest * a.stop_at >= t.cost_min
+    if rest > 0 and guarded:  # the stop is made smaller before a part is sold
+        _write(log, a, number, STOP, at, rest, a.stop_at, 0, 0)
     _leave(t, a, log, number, EXIT, at, quantity)
+    if rest > 0 and guarded:
+        a.stop_live = rest
     if not trades:
         a.pend_side = SELL
         a.pend_qty = quantity

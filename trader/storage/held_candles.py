@@ -52,8 +52,13 @@ class WholeHistory:
 class ManyCandles(Protocol):
     """An exchange that is quicker when asked for several pairs at once."""
 
-    def candles_of(self, pairs: Iterable[Pair], timeframe: Timeframe) -> Mapping[Pair, Candles]:
-        """The newest closed candles of each pair."""
+    def candles_of(
+        self,
+        pairs: Iterable[Pair],
+        timeframe: Timeframe,
+        since: Mapping[Pair, datetime] | None = None,
+    ) -> Mapping[Pair, Candles]:
+        """The newest closed candles of each pair; see `Exchange.candles` for `since`."""
         ...
 
 
@@ -100,7 +105,8 @@ class HeldCandles:
         missing = [pair for pair in pairs if self._lacks(self._held.get(pair), now)]
         if len(missing) > 1 and isinstance(self._exchange, ManyCandles):
             with contextlib.suppress(ExchangeError):
-                self._fetched = dict(self._exchange.candles_of(missing, self._timeframe))
+                since = {pair: start for pair in missing if (start := self._newest(pair))}
+                self._fetched = dict(self._exchange.candles_of(missing, self._timeframe, since))
 
     def candles(self, pair: Pair, now: datetime) -> Candles:
         """What had closed at `now`, without a hole worth naming."""
@@ -109,10 +115,17 @@ class HeldCandles:
             held = self._from_store(pair, now)
         fetched = self._fetched.pop(pair, None)
         if self._lacks(held, now):
-            newest = fetched or self._exchange.candles(pair, self._timeframe)
-            held = self._continued(pair, held, newest.known_at(now))
+            if not fetched:
+                start = held.last_opened_at if len(held) else None
+                fetched = self._exchange.candles(pair, self._timeframe, start)
+            held = self._continued(pair, held, fetched.known_at(now))
         self._held[pair] = held
         return held.known_at(now)
+
+    def _newest(self, pair: Pair) -> datetime | None:
+        """The opening of the newest candle held; earlier ones need not be sent again."""
+        held = self._held.get(pair)
+        return None if held is None or not len(held) else held.last_opened_at
 
     def _lacks(self, held: Candles | None, now: datetime) -> bool:
         """Whether a candle has closed that is not held."""
