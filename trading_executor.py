@@ -44,7 +44,7 @@ from trader.domain.events import (
     Troubled,
 )
 from trader.domain.markets import Balance, Pair
-from trader.domain.order_life import OrderBookkeeping, TrackedOrder
+from trader.domain.order_life import DIED_SENDING, OrderBookkeeping, TrackedOrder
 from trader.domain.orders import (
     Order,
     OrderRequest,
@@ -436,7 +436,7 @@ class TradingExecutor:
                 self.record(OrderRefused(now, order.order_id, "never_arrived", why))
             elif order.state is OrderState.INTENDED:
                 # A crash came between the intent and the answer: it may still turn up.
-                self.record(OrderUnclear(now, order.order_id, "the program ended while sending"))
+                self.record(OrderUnclear(now, order.order_id, DIED_SENDING))
 
     def _resolve_accepted(self, order: TrackedOrder, now: datetime) -> None:
         """An order the exchange once took: open still, over, or gone together with its account."""

@@ -24,6 +24,7 @@ from trader.domain.events import (
     TradeApproved,
 )
 from trader.domain.markets import Pair
+from trader.domain.order_life import DIED_SENDING
 from trader.domain.orders import Fill, OrderType, Purpose, Side
 from trader.exchanges.sandbox import SandboxExchange
 from trader.simulation.orders import OrderRecord
@@ -99,7 +100,11 @@ class Witness:
                 case OrderAccepted(order_id=key, exchange_id=exchange_id):
                     self.waiting.pop(key, None)
                     self.live[key] = exchange_id
-                case OrderUnclear(at=at, order_id=key):
+                case OrderUnclear(at=at, order_id=key, reason=reason):
+                    # When a killed process sent it, or whether it hung before that, nobody knows:
+                    # the doubt begins with the process that finds it.
+                    if reason == DIED_SENDING:
+                        self.waiting[key] = at
                     self.waiting.setdefault(key, at)
                 case OrderRefused(order_id=key) | OrderEnded(order_id=key):
                     self.waiting.pop(key, None)

@@ -62,6 +62,8 @@ MOVES: dict[tuple[OrderState | None, type], OrderState | None] = {
     # Given up as never arrived, and then it turned up after all.
     (REJECTED, OrderAccepted): OPEN,
 }
+DIED_SENDING = "the program ended while sending"
+"""Why an order is in doubt that the process before had written down and not heard of."""
 _ORDER_EVENTS = tuple({kind for _, kind in MOVES})
 _BUYS = (Purpose.ENTRY, Purpose.MANUAL)
 
