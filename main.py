@@ -31,6 +31,7 @@ from trader.domain.errors import (
     JournalError,
     RuleError,
     TraderError,
+    UsageError,
 )
 from trader.domain.events import (
     EmergencyStopped,
@@ -634,7 +635,8 @@ class Trader:
         except JournalError:
             raise
         except TraderError as fault:
-            self._trouble(fault.category, f"{what}: {fault.message}")
+            advice = f" ({fault.hint})" if isinstance(fault, UsageError) and fault.hint else ""
+            self._trouble(fault.category, f"{what}: {fault.message}{advice}")
             return False
         except Exception as fault:  # the one catch-all, at the top of the loop
             if self.debug:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -66,7 +67,7 @@ def load_module(setting: str, module: str) -> ModuleType:
     except Exception as fault:
         raise UsageError(
             f"{setting}: {module} fails while it is imported: {type(fault).__name__}: {fault}",
-            f"Try it: python -c 'import {module}'",
+            _line_of(fault, module) or f"Try it: python -c 'import {module}'",
         ) from fault
 
 
@@ -92,6 +93,30 @@ def demand_methods(setting: str, text: str, part: Any, names: Iterable[str]) -> 
             f"{setting}={text} lacks {', '.join(missing)}",
             "What each has to do is written in trader/ports.py.",
         )
+
+
+def failure(setting: str, text: str, fault: Exception) -> UsageError:
+    """What to say of a part that fails while it works, with the line of it that does.
+
+    Args:
+        setting: the name of the setting, for messages.
+        text: `module` or `module:name`.
+        fault: what came out of it.
+    """
+    return UsageError(
+        f"{setting}={text} fails: {type(fault).__name__}: {fault}",
+        _line_of(fault, text.partition(":")[0]),
+    )
+
+
+def _line_of(fault: Exception, module: str) -> str:
+    """Where in the module it went wrong, and what stands there; empty if it was not there."""
+    stem = module.rpartition(".")[2]
+    if isinstance(fault, SyntaxError) and Path(fault.filename or "").stem == stem:
+        return f"Look at {stem}.py, line {fault.lineno}: {(fault.text or '').strip()}"
+    frames = traceback.extract_tb(fault.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).stem == stem]
+    return f"Look at {stem}.py, line {own[-1].lineno}: {own[-1].line}" if own else ""
 
 
 def _place(module: ModuleType) -> str:

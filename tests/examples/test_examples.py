@@ -1,5 +1,6 @@
 """The recipes: each example is loaded by a setting alone, and says what is wrong when broken."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from trader.exchanges.feeds.simulated import SimulatedFeed
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire, Server
 from trader.exchanges.wire.keys import ApiKey
+from trader.indicators import compute
+from trader.indicators.registry import _NODES, _REGISTERED
 from trader.learning.compiled import compile_vote
 from trader.learning.estimators import fit_member, members_of
 from trader.ports import ExchangeSettings
@@ -199,6 +202,80 @@ def test_a_strategy_without_its_return_is_told_how_to_end(folder):
         decide(Situation(snapshot, 0.0, datetime.now(UTC)))
     assert "returned NoneType, not a Signal" in caught.value.message
     assert "return towards(" in caught.value.hint
+
+
+def statements(module):
+    """(first line, last line) of every statement of an example: what somebody may forget."""
+    text = (ROOT / "examples" / f"{module}.py").read_text()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            yield node.lineno, node.lineno
+            yield from ((each.lineno, each.end_lineno) for each in node.decorator_list)
+        elif isinstance(node, ast.stmt) and not isinstance(node, ast.Module):
+            said = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            if not said:  # a docstring changes nothing
+                yield node.lineno, node.end_lineno
+
+
+def shortened(folder, module, first, last):
+    """A copy of an example without some lines, under a name of its own."""
+    lines = (ROOT / "examples" / f"{module}.py").read_text().splitlines(keepends=True)
+    name = f"{module}_without_{first}"
+    (folder / f"{name}.py").write_text("".join(lines[: first - 1] + lines[last:]))
+    return name
+
+
+@pytest.fixture
+def quiet_registry():
+    """What a test registers is gone after it."""
+    before = dict(_REGISTERED)
+    yield
+    for name in set(_REGISTERED) - set(before):
+        del _REGISTERED[name]
+        _NODES.pop(name, None)
+
+
+@pytest.mark.parametrize("lines", sorted(set(statements("close_location"))))
+def test_an_indicator_that_lacks_a_line_is_told_what_to_do(folder, quiet_registry, lines):
+    name = shortened(folder, "close_location", *lines)
+
+    def used():
+        load_config(None, {"INDICATORS": name})
+        compute(days(60), ["close_location_10"])
+
+    with pytest.raises(UsageError) as caught:
+        used()
+    told = f"{caught.value.message} {caught.value.hint}"
+    assert name in told or "close_location_10" in told
+    assert any(words in told for words in ("line", "Put @", "return one per candle")), told
+
+
+@pytest.mark.parametrize("lines", sorted(set(statements("breakout"))))
+def test_a_strategy_that_lacks_a_line_is_told_what_to_do(folder, lines):
+    name = shortened(folder, "breakout", *lines)
+    analyzer, history = MarketAnalyzer(), days(100)
+
+    def used():
+        decide = find_strategy(f"{name}:breakout").decide
+        for stop in (1, 100):
+            snapshot = analyzer.analyze(BTC, history[:stop])
+            decide(Situation(snapshot, 0.0, snapshot.closed_at))
+
+    with pytest.raises(UsageError) as caught:
+        used()
+    told = f"{caught.value.message} {caught.value.hint}"
+    assert name in told
+    assert any(words in told for words in ("line", "End every path", "Wanted there")), told
+
+
+@pytest.mark.parametrize("lines", sorted(set(statements("extra_trees"))))
+def test_a_model_that_lacks_a_line_is_told_what_to_do(folder, lines):
+    name = shortened(folder, "extra_trees", *lines)
+    with pytest.raises(UsageError) as caught:
+        members_of(f"{name}:extra_trees")
+    told = f"{caught.value.message} {caught.value.hint}"
+    assert name in told
+    assert any(words in told for words in ("line", "lacks fit", "Wanted there")), told
 
 
 def test_a_strategy_under_another_name_is_told_what_is_there():

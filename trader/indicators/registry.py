@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from trader.domain.candles import Candles, FloatArray
-from trader.domain.errors import UsageError
+from trader.domain.errors import TraderError, UsageError
+from trader.extensions import failure
 from trader.indicators.graph import Input, Node, Value
 from trader.indicators.plan import evaluate
 
@@ -143,8 +144,25 @@ def _with(function: Callable[..., Any], params: tuple[Any, ...]) -> Callable[...
     def call(*series: Value) -> Any:
         return function(*series, *params)
 
-    call.__doc__ = function.__doc__
+    call.__doc__, call.__module__ = function.__doc__, function.__module__
     return call
+
+
+def _called(
+    function: Callable[..., Any], *series: Any, passing: tuple[type[Exception], ...] = ()
+) -> Any:
+    """What the function gives; of one that is not ours a fault is told with its line."""
+    try:
+        return function(*series)
+    except passing:
+        raise
+    except TraderError:
+        raise
+    except Exception as fault:
+        module = function.__module__
+        if module.partition(".")[0] == __name__.partition(".")[0]:
+            raise
+        raise failure("INDICATORS", module, fault) from fault
 
 
 def _first_line(function: Callable[..., Any]) -> str:
@@ -174,7 +192,7 @@ class _Opaque:
     fresh: bool = False
 
     def batch(self, *arrays: FloatArray) -> FloatArray:
-        found = self.function(*arrays)
+        found = _called(self.function, *arrays)
         result = np.asarray(found if self.column is None else found[self.column], np.float64)
         if result.shape != arrays[0].shape:
             raise UsageError(
@@ -205,7 +223,7 @@ def _node(entry: Indicator) -> Node:
 def _traced(entry: Indicator) -> Node:
     series = [Node.of(Input(s)) if s in COLUMNS else _REGISTERED[s].node() for s in entry.inputs]
     try:
-        found = entry.function(*series)
+        found = _called(entry.function, *series, passing=(TypeError, AttributeError))
         node = found if entry.column is None else found[entry.column]
         if isinstance(node, Node):
             return node

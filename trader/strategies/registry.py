@@ -17,9 +17,9 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import TypeAlias
 
-from trader.domain.errors import UsageError
+from trader.domain.errors import TraderError, UsageError
 from trader.domain.signals import Action, Signal, Snapshot
-from trader.extensions import load_part
+from trader.extensions import failure, load_part
 from trader.learning.forecast import Outlook
 
 DUST = 0.002
@@ -137,7 +137,12 @@ def _held_to(name: str, decide: Strategy) -> Strategy:
     """A strategy of the user's own, held to giving a signal."""
 
     def decided(situation: Situation) -> Signal:
-        signal = decide(situation)
+        try:
+            signal = decide(situation)
+        except TraderError:
+            raise
+        except Exception as fault:
+            raise failure("STRATEGY", name, fault) from fault
         if not isinstance(signal, Signal):
             raise UsageError(
                 f"STRATEGY={name} returned {type(signal).__name__}, not a Signal",
