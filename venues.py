@@ -133,6 +133,10 @@ HUNG_AFTER_S = 0.5
 """In an emergency: after this a process that keeps the key to itself counts as hung."""
 
 
+EMERGENCY_TIMEOUTS = Timeouts(connect_s=2.0, read_s=6.0, total_s=8.0)
+"""An emergency stop asks anew, and reports, sooner than a loop that has time."""
+
+
 def live(config: Config, *, checked: bool = True) -> Venue:
     """The real exchange.
 
@@ -167,7 +171,8 @@ def _kraken(config: Config, checked: bool) -> Exchange:
         ),
         tier=TIERS["starter"],
         # The loop asks again by itself; meanwhile it must hear the stop switch.
-        retries=Retries(attempts=2, budget_s=10.0),
+        retries=Retries(attempts=2, budget_s=10.0) if checked else Retries(attempts=1),
+        timeouts=Timeouts() if checked else EMERGENCY_TIMEOUTS,
     )
     if checked:
         client.check_key()
