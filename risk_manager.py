@@ -416,8 +416,9 @@ def _too_small(purchase: Purchase, quantity: Decimal, words: str) -> Refusal | N
     if quantity < market.order_minimum or cost < market.cost_minimum:
         return context.refuse(
             "minimum-size",
-            f"{words} leaves {quantity:f} = {cost:,.2f}; the exchange takes no less than "
-            f"{market.order_minimum:f} and {market.cost_minimum:f} {market.pair.quote}",
+            f"{words} leaves {quantity:f} {market.pair.base} = {cost:,.2f} {market.pair.quote}; "
+            f"the exchange takes no less than {market.order_minimum:f} {market.pair.base} and "
+            f"{market.cost_minimum:f} {market.pair.quote}",
         )
     return None
 

@@ -360,7 +360,7 @@ def test_the_smallest_order_is_taken_and_one_lot_less_is_not():
     assert verdict(limits=limited(risk_per_trade=D("0.001"))).quantity == D("0.05")
     refusal = verdict(limits=limited(risk_per_trade=D("0.0009")))
     assert refusal.rule == "minimum-size"
-    assert "leaves 0.04 = 4.00; the exchange takes no less than 0.05" in refusal.reason
+    assert "leaves 0.04 BTC = 4.00 USD; the exchange takes no less than 0.05 BTC" in refusal.reason
 
 
 def test_the_smallest_cost_is_taken_and_less_is_not():
