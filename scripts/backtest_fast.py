@@ -70,8 +70,8 @@ def yardstick(arena: Arena, name: str, strategy: str, judge: RiskManager) -> Acc
     if not long or kernel.why_not(strategy, len(settings.pairs), limits, settings.costs):
         return None
     pair = settings.pairs[0]
-    if arena.paths[pair].timeframe != settings.timeframe:
-        return None
+    if limits is not None and arena.paths[pair].timeframe != settings.timeframe:
+        return None  # without stops and targets only a candle's first price matters
     task = kernel.Task(
         strategy, strategy_settings(settings), limits, settings.costs, settings.span, settings.cash
     )

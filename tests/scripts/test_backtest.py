@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from commands.common import guarded
 from config import load_config
 from market_analyzer import MarketAnalyzer
 from risk_manager import RiskManager
+from scripts import backtest_fast
 from scripts.backtest import Progress, command
 from scripts.backtest_run import Arena, RunSettings, Stopwatch, limits_of, too_good
 from trader.domain.candles import Candles, Timeframe
@@ -337,6 +339,34 @@ def test_bad_input_is_one_clear_line_and_the_right_status(
     assert caught.out == ""
     assert message in caught.err
     assert "Traceback" not in caught.err
+
+
+@pytest.mark.parametrize("timeframe", ["1h", "4h"])  # the paths inside 4h candles are of 1h
+def test_yardsticks_are_the_same_by_either_engine(
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    timeframe: str,
+) -> None:
+    words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross", "--timeframe", timeframe)
+    told: list[str] = []
+    real = backtest_fast.yardstick
+
+    def watched(arena: Arena, name: str, *more: Any) -> Any:
+        found = real(arena, name, *more)
+        told.extend([name] if found else [])
+        return found
+
+    monkeypatch.setattr(backtest_fast, "yardstick", watched)
+    slow = result(capsys, *words)
+    assert told == []
+    monkeypatch.setattr(backtest_fast, "LONG", 1)
+    quick = result(capsys, *words)
+    assert {"buy and hold", "hold at a steady volatility"} <= set(told)
+    for key, figures in slow["baselines"].items():
+        for name, figure in figures.items():
+            wanted = None if figure is None else pytest.approx(figure, rel=1e-9)
+            assert quick["baselines"][key][name] == wanted, (key, name)
 
 
 def test_the_summary_says_paper_and_shows_the_yardsticks(

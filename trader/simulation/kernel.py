@@ -475,14 +475,14 @@ def _demand_room(market: Market, terms: Any) -> None:
     most = int(market.prices[1].max())
     swing = int((market.prices[1] - market.prices[2]).max())
     third = int(terms["step"]) * 1_000_000 // 3
-    products = (
-        most * 2 * int(terms["slip_d"]),
-        swing * third,
-        third * int(terms["slip_d"]),
-        most * 1000,
-        most * max(int(terms["reward_n"]), int(terms["reward_d"])) * 4,
-        most * int(terms["mult_d"]) * 1000,
-    )
+    products = [most * 2 * int(terms["slip_d"]), most * 1000]
+    if not terms["plain"]:  # stops and targets, and the moment they are touched
+        products += [
+            swing * third,
+            third * int(terms["slip_d"]),
+            most * max(int(terms["reward_n"]), int(terms["reward_d"])) * 4,
+            most * int(terms["mult_d"]) * 1000,
+        ]
     if max(products) > _LARGEST or 86400 % int(terms["step"]):
         raise NotCovered("prices or candles too large for whole numbers of 64 bits")
 
