@@ -648,17 +648,18 @@ def print_sweep(document: Mapping[str, Any], most: int = 12) -> None:
         )  # fmt: skip
     console.print(table)
     for line in _words(document):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def _words(document: Mapping[str, Any]) -> Iterator[str]:
     plateau = document["plateau"]
     chosen = ", ".join(f"{k.lower()} {v}" for k, v in plateau["values"].items())
     smooth = plateau["neighbourhood_sharpe"]
-    yield (
-        f"plateau: {chosen} (mean Sharpe of it and its neighbours {smooth:.2f}): rather this than "
-        "the peak"
-    )
+    where = f"{chosen} (mean Sharpe of it and its neighbours {smooth:.2f})"
+    if smooth > 0:
+        yield f"plateau: {where}: rather this than the peak"
+    else:
+        yield f"plateau: {where}: no group of neighbours earned anything; none is worth trading"
     if document["pbo"] is not None:
         yield (
             f"chance that the best one is below the median elsewhere: {document['pbo']:.0%} "

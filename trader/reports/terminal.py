@@ -43,9 +43,9 @@ def print_summary(result: BacktestResult, console: Console) -> None:
         unit = f" {result.quote}" if name == "fees_quote" else ""
         table.add_row(title + unit, *(shown(a.get(name), form) for a in accounts.values()))
     console.print(table)
-    console.print(_verdict(result), highlight=False, soft_wrap=True)
+    console.print(_verdict(result), highlight=False, soft_wrap=not console.is_terminal)
     for note in result.notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", highlight=False, soft_wrap=not console.is_terminal)
 
 
 def _ahead(result: BacktestResult) -> list[str]:
@@ -54,10 +54,8 @@ def _ahead(result: BacktestResult) -> list[str]:
     for key in yardsticks(result):
         found = (result.document.get("differences") or {}).get(key, {}).get("sharpe")
         if found:
-            told.append(
-                f"{found['value']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f}) against "
-                f"{NAMES.get(key, key)}"
-            )
+            value, low, high = (shown(found[name], "+.2f") for name in ("value", "low", "high"))
+            told.append(f"{value} ({low} to {high}) against {NAMES.get(key, key)}")
     return [f"Sharpe, same days drawn for both, 90 %: {'; '.join(told)}"] if told else []
 
 
