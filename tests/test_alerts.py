@@ -121,6 +121,7 @@ def test_what_waits_survives_a_restart(receiver: Receiver, tmp_path: Path) -> No
     assert [message["title"] for message in receiver.got] == ["kept"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_identical_faults_make_one_message_an_hour(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -266,6 +267,7 @@ def test_after_an_hour_without_a_receiver_everything_arrives_once_and_in_order(
     assert titles == [f"check {minute:02}: fail" for minute in range(60)]
 
 
+@pytest.mark.slow
 def test_ten_thousand_identical_faults_of_the_loop_make_a_handful_of_messages(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -278,6 +280,7 @@ def test_ten_thousand_identical_faults_of_the_loop_make_a_handful_of_messages(
     assert len(receiver.got) == 3
 
 
+@pytest.mark.slow
 def test_what_cannot_decide_between_good_and_bad_is_told_six_times_an_hour(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:

@@ -79,6 +79,7 @@ def test_everything_that_is_copied_exists_and_is_not_ignored():
     assert [s for s, _ in copied() if "*" not in s and ignored(s)] == []
 
 
+@pytest.mark.slow
 def test_the_files_of_the_image_are_enough_to_run(image, tmp_path):
     done = subprocess.run([sys.executable, image / "run_trader.py", "doctor", "--offline"],
                           cwd=tmp_path, capture_output=True, text=True, check=False)  # fmt: skip

@@ -116,6 +116,7 @@ def test_the_defaults_in_the_readme_are_those_in_force():
     assert {n: v for n, v in told.items() if KNOWN[n].default != v} == {}
 
 
+@pytest.mark.slow
 def test_the_reference_pages_tell_what_there_is():
     done = subprocess.run([sys.executable, ROOT / "scripts" / "reference.py", "--check"],
                           capture_output=True, text=True, check=False)  # fmt: skip

@@ -205,6 +205,7 @@ class Storm:
             assert box.stops() == [(rules.quantity_down(held.quantity), held.stop)]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seeds, st.lists(moves, min_size=4, max_size=25))
 def test_after_any_storm_nothing_is_lost_doubled_or_unguarded(seed, script):
@@ -229,6 +230,7 @@ def test_a_death_at_any_line_of_a_round_trip_is_recovered_from(line, written_fir
     storm.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("call", WRITES + READS)
 @pytest.mark.parametrize("skip", range(3))

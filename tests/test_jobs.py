@@ -17,6 +17,7 @@ def request(tmp_path, data=None):
     return TrainingRequest(data or histories(), "test", tmp_path, TRAINED_AT, SETTINGS, "0.0.0")
 
 
+@pytest.mark.slow
 def test_a_child_trains_what_this_process_would_have_trained(tmp_path):
     job = train_in_child(request(tmp_path / "child"))
     here = train_and_save(request(tmp_path / "here"))
@@ -33,6 +34,7 @@ def test_a_child_trains_what_this_process_would_have_trained(tmp_path):
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_too_little_history_is_an_outcome_with_a_reason(tmp_path):
     few = {BTC: candles_of(leaning(100, 1), FOUR_HOURS)}
     outcome = train_in_child(request(tmp_path, few)).wait(60)
@@ -68,6 +70,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_killed_bot_leaves_no_training_behind(tmp_path):
     root = str(Path(__file__).resolve().parents[1])
     script = tmp_path / "parent.py"
@@ -117,6 +120,7 @@ def test_a_child_that_takes_more_than_its_budget_fails_alone():
     assert said.stdout.strip() == "refused"
 
 
+@pytest.mark.slow
 def test_a_training_that_cannot_fit_is_an_outcome_with_a_reason(tmp_path):
     small = replace(request(tmp_path), settings=replace(SETTINGS, memory_mb=100))
     outcome = train_in_child(small).wait(60)

@@ -600,6 +600,7 @@ def test_any_bytes_as_an_answer_give_a_clean_error(body: bytes) -> None:
     _survives(body)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(JSON)
 def test_any_json_as_a_result_gives_a_value_or_a_clean_error(result: Any) -> None:
@@ -630,6 +631,7 @@ client.close()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_key_have_no_nonce_error(tmp_path: Path) -> None:
     box = Box(minutes=300)
     root = Path(__file__).resolve().parents[1]

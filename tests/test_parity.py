@@ -66,6 +66,7 @@ def settings(store: HistoryStore, start: str, days: int, **more: object) -> RunS
     return RunSettings(**(values | more))
 
 
+@pytest.mark.slow
 def test_a_week_of_hours_is_the_same_in_the_backtest_the_bot_and_over_http(
     store: HistoryStore,
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_week_of_hours_is_the_same_in_the_backtest_the_bot_and_over_http(
     assert found["orders"] > 8
 
 
+@pytest.mark.slow
 def test_they_are_the_same_where_takers_walk_the_book_and_queues_are_waited_for(
     store: HistoryStore,
 ) -> None:
@@ -86,6 +88,7 @@ def test_they_are_the_same_where_takers_walk_the_book_and_queues_are_waited_for(
     assert found["fills"] > 3 * found["orders"]
 
 
+@pytest.mark.slow
 def test_two_pairs_with_stops_and_targets_refused_orders_and_a_stop_in_the_middle(
     store: HistoryStore,
 ) -> None:
@@ -109,6 +112,7 @@ def test_two_pairs_with_stops_and_targets_refused_orders_and_a_stop_in_the_middl
     assert {Purpose.ENTRY, Purpose.EXIT, Purpose.STOP, Purpose.TARGET} <= met
 
 
+@pytest.mark.slow
 def test_a_difference_is_found_and_its_cause_is_named(store: HistoryStore) -> None:
     """The bot's exchange is dearer than the backtest's: its first fill gives it away."""
     made: list[SandboxExchange] = []
@@ -126,6 +130,7 @@ def test_a_difference_is_found_and_its_cause_is_named(store: HistoryStore) -> No
     assert "another" in first["cause"]
 
 
+@pytest.mark.slow
 def test_a_thin_market_with_absent_hours_is_the_same_too(store: HistoryStore) -> None:
     chosen = settings(store, "2014-02-01", 5)
     candles = store.load(BTC, Timeframe(3600), chosen.span.start, chosen.span.end)
@@ -135,6 +140,7 @@ def test_a_thin_market_with_absent_hours_is_the_same_too(store: HistoryStore) ->
     assert found["orders"] > 1
 
 
+@pytest.mark.slow
 def test_what_comes_later_changes_nothing_before_it(store: HistoryStore) -> None:
     def trading(days: int) -> list[object]:
         chosen = settings(store, "2021-01-10", days)
@@ -148,6 +154,7 @@ def test_what_comes_later_changes_nothing_before_it(store: HistoryStore) -> None
     assert any(isinstance(event, OrderIntended) for event in short)
 
 
+@pytest.mark.slow
 def test_the_bot_replaying_history_trades_as_the_backtest_does(
     store: HistoryStore, tmp_path: Path
 ) -> None:

@@ -333,6 +333,7 @@ def wishes(draw):
     return portfolio, limits, market, signal(weight=draw(st.none() | st.floats(0, 1)))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(wishes())
 def test_a_hit_stop_never_costs_more_than_the_risk_and_money_is_never_overspent(drawn):

@@ -25,6 +25,7 @@ def test_a_wrong_word_is_misuse(words, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
+@pytest.mark.slow
 def test_a_line_holds_what_readers_expect(monkeypatch, capsys):
     def tiny(runs):
         yield from side_by_side("nothing", 3, {"ours": list, "theirs": list}, runs, memory=True)

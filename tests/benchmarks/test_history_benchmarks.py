@@ -7,6 +7,7 @@ import pytest
 from benchmarks import history
 
 
+@pytest.mark.slow
 def test_all_readers_read_the_same_files_and_ours_also_stores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

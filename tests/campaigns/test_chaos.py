@@ -21,6 +21,7 @@ def market():
     return histories(None, 1)
 
 
+@pytest.mark.slow
 def test_a_fifth_of_all_calls_failing_loses_doubles_and_breaks_nothing():
     found = figures("campaigns.chaos", "--intents", "300", "--fault-rate", "0.2", "--seed", "5")
     assert zeros(found) == {}

@@ -5,6 +5,7 @@ import pytest
 from tests.campaigns.running import figures, zeros
 
 
+@pytest.mark.slow
 def test_a_hundred_kills_lose_double_and_bare_nothing():
     found = figures("campaigns.kill", "--kills", "100", "--seed", "8")
     assert zeros(found) == {}
@@ -17,6 +18,7 @@ def test_a_hundred_kills_lose_double_and_bare_nothing():
         assert journal[fact] > 0, fact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "count", "kills", "seed"),
     [

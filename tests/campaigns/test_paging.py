@@ -1,8 +1,11 @@
 """Claims about the campaign that kills downloads of trades."""
 
+import pytest
+
 from campaigns import paging
 
 
+@pytest.mark.slow
 def test_a_download_killed_again_and_again_leaves_the_same_bytes() -> None:
     result = paging.run(trades=8_000, kills=3, seed=2)
     assert (result["kills"], result["differing"]) == (3, 0)

@@ -23,6 +23,7 @@ def test_the_planted_edge_earns_the_sharpe_ratio_it_is_said_to_earn() -> None:
     assert np.mean(found) == pytest.approx(1.5, abs=3 / math.sqrt(8 * 40))
 
 
+@pytest.mark.slow
 def test_luck_is_seldom_taken_for_skill_and_skill_mostly_recognised() -> None:
     luck = YEARS.without_edge(80, 5, 0.0, Pace())
     assert luck["all_counted"] <= 0.05

@@ -162,6 +162,7 @@ def test_real_candles_give_a_whole_analysis(store, capsys):
     assert found["indicators"]["rsi_14"] == pytest.approx(71.9, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store")
 def test_without_a_history_the_simulated_market_is_shown_and_called_that(monkeypatch, capsys):
     monkeypatch.setenv("SANDBOX_FEED", "simulated")
@@ -171,6 +172,7 @@ def test_without_a_history_the_simulated_market_is_shown_and_called_that(monkeyp
     assert asked(capsys, "ETH/USD", "--timeframe", "4h", "--at", AT) == found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store")
 def test_without_a_history_and_without_kraken_the_person_is_told(monkeypatch, capsys):
     monkeypatch.setenv("SANDBOX_FEED", "auto")
@@ -206,6 +208,7 @@ def test_a_failure_in_json_mode_is_a_document(capsys):
     assert json.loads(out)["error"]["category"] == "history"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("filled")
 def test_nothing_heavy_is_imported_for_an_analysis():
     code = (

@@ -141,6 +141,7 @@ def test_without_a_terminal_the_remedy_is_told_and_nobody_is_asked(
     assert "python run_trader.py history download BTC/USD --start 2024-01-01" in line
 
 
+@pytest.mark.slow
 def test_at_a_terminal_a_download_that_fails_ends_in_the_remedy(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +180,7 @@ def _small_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_the_old_file_stays_and_the_error_is_clear(home: Path) -> None:
     store = HistoryStore(home / "data")
     store.append(BTC, hours(0, 10), "one")
@@ -201,6 +203,7 @@ def _import(folder: str, name: str) -> None:
     import_ohlcvt(HistoryStore(Path(folder, "data")), Path(folder, name), now=datetime.now(UTC))
 
 
+@pytest.mark.slow
 def test_two_importers_at_once_lose_nothing(home: Path) -> None:
     for part in range(2):
         rows = "".join(f"{(i * 2 + part) * 3600},1,1,1,1,1,1\n" for i in range(3000))

@@ -53,6 +53,7 @@ def run(settings):
     parts.close()
 
 
+@pytest.mark.slow
 def test_the_replay_has_entries_stops_and_targets(run):
     purposes = {o.purpose for o in run.trader.executor.orders.all_orders() if o.filled}
     assert {Purpose.ENTRY, Purpose.STOP, Purpose.TARGET} <= purposes

@@ -55,6 +55,7 @@ def assert_recovered(bot):
     assert stops == [(p.pair, p.quantity) for p in held.positions.values()]
 
 
+@pytest.mark.slow
 def test_a_killed_bot_finds_its_account_again_and_a_second_one_is_refused(bot):
     bot.start()
     second = bot.run("start", "--cycles", "1", "--no-dashboard")
@@ -67,6 +68,7 @@ def test_a_killed_bot_finds_its_account_again_and_a_second_one_is_refused(bot):
     assert_recovered(bot)
 
 
+@pytest.mark.slow
 def test_orders_by_hand_stop_resume_and_sigterm_while_the_bot_runs(bot):
     bot.start()
     bot.wait(lambda: bot.state()["holdings"])
@@ -90,6 +92,7 @@ def test_orders_by_hand_stop_resume_and_sigterm_while_the_bot_runs(bot):
     assert_recovered(bot)
 
 
+@pytest.mark.slow
 def test_a_hung_bot_is_ended_and_sold_out_by_the_stop_command_itself(bot):
     bot.start()
     bot.wait(lambda: bot.state()["holdings"])
@@ -101,6 +104,7 @@ def test_a_hung_bot_is_ended_and_sold_out_by_the_stop_command_itself(bot):
     assert bot.process.wait(5) == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_manual_orders_while_the_bot_is_down_and_what_is_refused(bot):
     assert bot.run("start", "--cycles", "1", "--no-dashboard").returncode == 0
     cases = {

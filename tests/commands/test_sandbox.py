@@ -41,6 +41,7 @@ def serving(*words):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_it_serves_krakens_interface_and_ends_in_order(data):
     with serving("--feed", "simulated") as (process, facts):
         assert (facts["mode"], facts["feed"]) == ("PAPER", "simulated")
@@ -56,6 +57,7 @@ def test_it_serves_krakens_interface_and_ends_in_order(data):
         assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_its_time_runs_as_fast_as_asked_from_where_asked(data):
     with serving("--feed", "simulated", "--start", "2026-01-01", "--speed", "3600") as (_, facts):
         client = KrakenClient(url=facts["url"])
@@ -67,6 +69,7 @@ def test_its_time_runs_as_fast_as_asked_from_where_asked(data):
         client.close()
 
 
+@pytest.mark.slow
 def test_the_key_stays_the_same_and_only_its_owner_can_read_it(data):
     keys = []
     for _ in range(2):
@@ -117,6 +120,7 @@ def test_a_damaged_key_file_is_not_overwritten(run, data):
     assert file.read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_faults_come_on_demand(data):
     rules = [{"rate": 1, "kinds": ["busy"], "calls": ["Time"]}]
     (data / "faults.json").write_text(json.dumps({"rules": rules}))

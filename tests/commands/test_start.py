@@ -174,6 +174,7 @@ def test_a_key_that_may_withdraw_is_refused(kraken):
     assert (done.returncode, "withdraw" in done.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_live_says_so_first_trades_through_the_wire_and_agrees_with_the_exchange(kraken):
     done = kraken.run("start", "--cycles", "1", "--no-dashboard", "--unlicensed")
     assert (done.returncode, done.stdout.startswith("LIVE")) == (0, True)

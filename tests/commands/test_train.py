@@ -26,6 +26,7 @@ def store(home: Path, rows: int) -> None:
     HistoryStore(home / "data_dir", "kraken").append(BTC, candles, "test")
 
 
+@pytest.mark.slow
 def test_train_prints_scores_and_a_verdict_and_saves_the_model(home, capsys):
     store(home, 2000)
     assert guarded(cli, ["train", "BTC/USD", "--json"]) == 0
@@ -39,6 +40,7 @@ def test_train_prints_scores_and_a_verdict_and_saves_the_model(home, capsys):
     assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "model.npz"]
 
 
+@pytest.mark.slow
 def test_a_model_trained_to_an_end_knows_nothing_later(home, capsys):
     store(home, 2000)
     arguments = ["train", "BTC/USD", "--end", "2020-11-25", "--json"]
@@ -47,6 +49,7 @@ def test_a_model_trained_to_an_end_knows_nothing_later(home, capsys):
     assert document["model"]["known_through"] == "2020-11-25T00:00:00Z"
 
 
+@pytest.mark.slow
 def test_people_read_a_table_and_the_licence(home, capsys):
     store(home, 2000)
     assert guarded(cli, ["train"]) == 0

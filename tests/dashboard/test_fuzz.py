@@ -44,6 +44,7 @@ def _operations(app: Flask) -> Any:
     return schemathesis.openapi.from_wsgi("/api/openapi.json", app)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*READS, *ACTIONS])
 def test_answers_are_as_described_for_whatever_the_description_allows(
     served: tuple[Flask, Path], path: str

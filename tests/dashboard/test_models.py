@@ -54,6 +54,7 @@ def test_promotions_are_told_newest_first(tmp_path: Path) -> None:
     assert [row["model"] for row in told] == ["20240301T0100-3fa9", ""]
 
 
+@pytest.mark.slow
 def test_what_moves_the_votes_is_taken_from_the_model_itself(tmp_path: Path) -> None:
     store = HistoryStore(tmp_path, "test")
     for pair, candles in histories().items():

@@ -64,6 +64,7 @@ def days(count):
 # -- loaded by a setting alone ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_indicator_of_ones_own_is_in_the_analysis(tmp_path):
     done = run(tmp_path, "analyze", "BTC/USD", "--json", INDICATORS="examples.close_location")
     value = json.loads(done.stdout)["indicators"]["close_location_10"]
@@ -87,6 +88,7 @@ def test_an_indicator_with_two_bounds_is_a_feature_of_the_models(tmp_path):
     assert "close_location_10" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_strategy_of_ones_own_trades(bot):
     bot.environment["STRATEGY"] = STRATEGY
     done = bot.run("start", "--cycles", "40", "--speed", "max", "--no-dashboard", "--json")
@@ -126,6 +128,7 @@ def test_a_model_of_ones_own_is_a_setting(tmp_path):
     assert load_config(None, {"MODEL_TYPE": MODEL}).model_type == MODEL
 
 
+@pytest.mark.slow
 def test_an_exchange_of_ones_own_trades_live(bot):
     """The sandbox stands for the new exchange; how it behaves is held in tests/contracts."""
     exchange = SandboxExchange(
@@ -250,6 +253,7 @@ def test_an_indicator_that_lacks_a_line_is_told_what_to_do(folder, quiet_registr
     assert any(words in told for words in ("line", "Put @", "return one per candle")), told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", sorted(set(statements("breakout"))))
 def test_a_strategy_that_lacks_a_line_is_told_what_to_do(folder, lines):
     name = shortened(folder, "breakout", *lines)

@@ -138,6 +138,7 @@ def is_there(exchange: KrakenClient, request: OrderRequest, began: datetime) -> 
             continue
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_fifth_of_all_requests_failing_loses_and_doubles_nothing(seed: int) -> None:
     box = Box(minutes=20_000, at=5, btc="2")

@@ -81,6 +81,7 @@ def test_the_made_up_market_does_not_depend_on_what_is_asked_first(hourly):
     assert {pair: feed.history(pair, HOUR, NOW) for pair in PAIRS} == hourly
 
 
+@pytest.mark.slow
 def test_the_made_up_past_stays_when_time_goes_on(hourly):
     feed = SimulatedFeed(7, PAIRS)
     later = feed.history(BTC, HOUR, NOW + timedelta(days=400))
@@ -136,6 +137,7 @@ def test_made_up_prices_stay_plausible(hourly):
     assert 2_000 < hourly[BTC].close.min() < hourly[BTC].close.max() < 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minutes", [5, 15, 60, 1440])
 @pytest.mark.parametrize("pair", [Pair("BTC", "USD"), Pair("XRP", "USD"), Pair("ETH", "BTC")])
 def test_the_made_up_market_is_the_same_in_every_timeframe(pair, minutes):
@@ -155,6 +157,7 @@ def test_the_made_up_market_is_the_same_in_every_timeframe(pair, minutes):
     np.testing.assert_array_equal(summed.trades, whole.trades)
 
 
+@pytest.mark.slow
 def test_minutes_of_the_made_up_market_swing_as_its_hours_do():
     minute = SimulatedFeed(7, [BTC], Timeframe(60)).history(BTC, Timeframe(60), NOW, 50_000)
     returns = hourly_returns(minute)

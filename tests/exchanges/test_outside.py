@@ -93,6 +93,7 @@ def test_it_is_shown_from_its_publication_until_it_is_too_old(place: Place) -> N
     assert [h for h, value in shown.items() if value is not None] == list(range(36))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [(500, index("40")), (200, "no json"), (200, "{}"), (200, '{"data": []}'), (200, index("nan")),
@@ -109,6 +110,7 @@ def test_nobody_listening_is_null(place: Place) -> None:
     assert asked(place).at(NOON) == {"fear_and_greed": None}
 
 
+@pytest.mark.slow
 def test_a_slow_source_holds_up_nothing(place: Place) -> None:
     place.delay_s = 1.0
     began = time.perf_counter()
@@ -178,6 +180,7 @@ def test_it_stands_in_the_snapshot_beside_the_markets_own_and_does_not_move_the_
     assert found == {**alone, **outside}
 
 
+@pytest.mark.slow
 def test_the_bot_asks_a_source_only_when_the_settings_name_one(
     place: Place, tmp_path: Path
 ) -> None:
@@ -219,6 +222,7 @@ def test_the_published_past_goes_on_record_as_known_an_hour_later(
     assert seen == [pytest.approx(-0.18), pytest.approx(-0.18), pytest.approx(-0.2), None]
 
 
+@pytest.mark.slow
 def test_every_reading_of_a_running_bot_goes_on_record(place: Place, tmp_path: Path) -> None:
     place.answer = (200, index("75", datetime.now(UTC) - timedelta(hours=1)))
     folders = {f"{name}_dir": tmp_path / name for name in ("data", "models", "logs")}

@@ -326,6 +326,7 @@ def _may_differ(theirs: Any, ours: Any, path: str) -> bool:
     return {kind(theirs), kind(ours)} <= texts and name in words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda r: r.file)
 def test_the_sandbox_answers_in_the_recorded_shape(recording: Recording) -> None:
     theirs = recorded(recording.file)["result"]

@@ -35,14 +35,17 @@ def judge(candles: Candles) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_every_column_that_a_peer_has_equals_the_peers_on_real_candles(real):
     assert judge(real) == []
 
 
+@pytest.mark.slow
 def test_every_column_that_a_peer_has_equals_the_peers_on_drawn_candles():
     assert judge(market(COUNT, seed=11)) == []
 
 
+@pytest.mark.slow
 def test_where_we_differ_on_purpose_we_do_differ(real):
     same = [
         (peer.column, peer.library)

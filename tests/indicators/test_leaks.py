@@ -15,6 +15,7 @@ def everything(candles):
     return {**compute(candles), **compute_patterns(candles)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("history", [CANDLES, gappy(1500)], ids=["ordinary", "gaps"])
 def test_no_column_of_the_registry_sees_the_future(history):
     report = find_leaks(everything, history, mutations=250, seed=3)

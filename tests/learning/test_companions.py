@@ -45,6 +45,7 @@ def test_a_companion_teaches_nothing_from_after_the_refit():
     assert votes[0].tobytes() == votes[1].tobytes()
 
 
+@pytest.mark.slow
 def test_a_pair_with_three_months_of_history_gets_the_pooled_model():
     made = train(
         NEW, replace(LINE, refit_days=20, least_days=20), source="t", trained_at=TRAINED_AT,

@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pytest
 from scipy.special import ndtr
 
 from tests.learning.trained import BTC, FOUR_HOURS, SETTINGS, leaning
@@ -37,6 +38,7 @@ def test_the_calibration_error_is_within_what_chance_explains():
     assert scores.skill_low > 0
 
 
+@pytest.mark.slow
 def test_stated_chances_are_the_true_ones_on_average_and_in_each_fifth():
     seen, truth = forecasts()
     for part in np.array_split(np.argsort(seen.chance), 5):
@@ -44,6 +46,7 @@ def test_stated_chances_are_the_true_ones_on_average_and_in_each_fifth():
         assert abs(seen.chance[part].mean() - truth[part].mean()) < 0.06
 
 
+@pytest.mark.slow
 def test_higher_chances_are_said_where_they_are_higher():
     seen, truth = forecasts()
     assert np.corrcoef(seen.chance, truth)[0, 1] > 0.6

@@ -46,6 +46,7 @@ def complaints(tmp_path_factory):
     return {lines[int(line) - 1]: text for line, text in re.findall(r":(\d+): (error.*)", said)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["as_features", "into_a_matrix"])
 def test_labels_as_features_do_not_pass_the_type_checker(complaints, place):
     assert [text for line, text in complaints.items() if line.endswith(f"# {place}")]

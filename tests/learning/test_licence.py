@@ -35,6 +35,7 @@ def test_a_licence_is_granted_to_a_planted_edge_in_four_of_five_worlds():
     assert granted >= 32
 
 
+@pytest.mark.slow
 def test_a_licence_is_refused_in_worlds_without_an_edge():
     granted = sum(judge(world(seed, 0.0)).granted for seed in range(60))
     assert granted <= 3

@@ -40,6 +40,7 @@ def test_the_votes_account_is_the_mean_of_its_members():
     assert together.start == pytest.approx(np.mean([a.start for a in alone]))
 
 
+@pytest.mark.slow
 def test_a_forest_is_explained_as_tree_shap_explains_it():
     shap = pytest.importorskip("shap")
     members, _, explains = fitted("random_forest")

@@ -43,6 +43,7 @@ def test_a_planted_edge_is_found_out_of_sample():
     assert short.skilled
 
 
+@pytest.mark.slow
 def test_a_market_without_an_edge_shows_no_skill():
     blind = {BTC: candles_of(random_walk(2600, 5, sigma=0.01), FOUR_HOURS)}
     made = train(blind, SETTINGS, source="test", trained_at=TRAINED_AT, code_version="0")
@@ -50,6 +51,7 @@ def test_a_market_without_an_edge_shows_no_skill():
     assert not made.licence.granted
 
 
+@pytest.mark.slow
 def test_forecasts_lean_against_the_last_candle_as_the_market_does():
     model = result().model
     rows = range(2300, 2400)
@@ -58,6 +60,7 @@ def test_forecasts_lean_against_the_last_candle_as_the_market_does():
     assert np.corrcoef(last, chances)[0, 1] < -0.5
 
 
+@pytest.mark.slow
 def test_the_same_data_and_seed_give_the_same_bits():
     again = train(
         histories(), SETTINGS, source="test", trained_at=TRAINED_AT, code_version="0.0.0"
@@ -99,6 +102,7 @@ def test_training_rows_end_an_embargo_before_the_refit():
     assert 200 < len(picked.up) <= SETTINGS.rows_per_fit
 
 
+@pytest.mark.slow
 def test_calibration_never_sees_an_outcome_that_was_not_known():
     dataset = build_dataset(histories())
     moments = refit_moments(dataset.first_known, dataset.last_known, SETTINGS)
@@ -197,6 +201,7 @@ def test_warming_features_make_the_model_silent():
     assert "warming up" in said.silence
 
 
+@pytest.mark.slow
 def test_walk_forward_hands_out_only_models_of_the_past():
     first = end_of(histories()[BTC]) - timedelta(days=120)
     models = WalkForwardModels(histories(), SETTINGS, source="test", first=first, code_version="0")
@@ -208,6 +213,7 @@ def test_walk_forward_hands_out_only_models_of_the_past():
     assert models.model_for(ETH, FOUR_HOURS, datetime(2019, 1, 1, tzinfo=UTC)) is None
 
 
+@pytest.mark.slow
 def test_walk_forward_models_do_not_depend_on_what_comes_later():
     first = end_of(histories()[BTC]) - timedelta(days=130)
     now = first + timedelta(days=1)

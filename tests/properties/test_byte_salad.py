@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -169,6 +170,7 @@ CLIENT.market_rules(BTC)
 ANSWERS = good_answers()
 
 
+@pytest.mark.slow
 @settings(QUICK, max_examples=300)
 @given(st.data(), st.sampled_from(sorted(READS)), st.sampled_from([200, 200, 200, 502, 429]))
 def test_a_spoilt_answer_to_a_read_is_a_value_or_a_clean_error(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,6 +116,7 @@ def run(candles, todo, stops=(), look=None, costs=COSTS):
     return exchange
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(rows(), actions, st.lists(hours, max_size=30), st.sampled_from([COSTS, DEEP]))
 def test_how_finely_the_clock_steps_changes_nothing(candles, todo, stops, costs):
@@ -251,6 +253,7 @@ def test_markets_that_share_a_purse_do_not_depend_on_the_steps_either(markets, t
     assert whole[3] == stepped[3]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(two_markets, two_actions, st.lists(hours, min_size=1, max_size=4))
 def test_an_exchange_closed_and_opened_again_goes_on_as_if_nothing_had_been(markets, todo, stops):

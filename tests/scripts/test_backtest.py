@@ -225,6 +225,7 @@ def test_buy_and_hold_is_fully_in_and_pays_once(
     assert held["fees_quote"] == pytest.approx(26, abs=0.3)
 
 
+@pytest.mark.slow
 def test_several_pairs_share_the_cash_and_a_pair_listed_later_joins(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +342,7 @@ def test_bad_input_is_one_clear_line_and_the_right_status(
     assert "Traceback" not in caught.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timeframe", ["1h", "4h"])  # the paths inside 4h candles are of 1h
 def test_yardsticks_are_the_same_by_either_engine(
     home: Path,

@@ -32,6 +32,7 @@ class Mortal:
         return self.build(values)
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_result_and_survives_a_killed_worker(home: Path) -> None:
     distributed = pytest.importorskip("distributed")
     texts = ["STOP_ATR_MULTIPLE=1,2,3", "RISK_REWARD=0,2"]

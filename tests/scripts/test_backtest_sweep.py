@@ -152,6 +152,7 @@ def test_other_candles_make_other_variants(home: Path, capsys: pytest.CaptureFix
     assert document(capsys, *GRID, "--jobs", "1")["resumed"] == 0
 
 
+@pytest.mark.slow
 def test_tuning_chooses_within_the_space_the_same_way_each_time(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,6 +99,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_decisions_orders_fills_and_equity_are_those_of_the_step_by_step_engine(
     name: str, store: HistoryStore
@@ -219,6 +220,7 @@ ranges = some.one_of(
 )
 
 
+@pytest.mark.slow
 @QUICK
 @given(ticks, ranges, some.integers(1, 80))
 def test_stops_are_the_same_or_said_to_be_uncertain(
