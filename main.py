@@ -506,7 +506,9 @@ class Trader:
         """
         ticker = self.exchange.ticker(pair)
         atr = daily_atr(candles) if snapshot is None else daily_atr_of(snapshot)
-        stop, doubt = self.stop_request(), self.tracker.doubt_of(model_id)
+        # A stop that was lifted a moment ago holds until that stands in the journal.
+        stop = self.stop_request() or self.stopped
+        doubt = self.tracker.doubt_of(model_id)
         return MarketView(
             pair=pair,
             rules=self.exchange.market_rules(pair),

@@ -276,6 +276,24 @@ def test_a_stopped_trader_buys_nothing_and_says_why():
     assert floor.box.position is None
 
 
+def test_a_stop_that_is_lifted_in_the_middle_of_a_step_holds_to_its_end():
+    floor = Floor(script=BUY_AT_1)
+    floor.stop = StopRequest("enough", False, "test", "")
+    floor.run(1)
+    decide = floor.ai.decide
+
+    def lifted(*words):
+        floor.stop = None
+        return decide(*words)
+
+    floor.ai.decide = lifted
+    floor.run(1)
+    assert [e.refusal.rule for e in floor.events(TradeRefused)] == ["emergency-stop"]
+    assert not floor.events(Resumed)
+    floor.run(1)
+    assert floor.events(Resumed)
+
+
 def test_a_stop_with_flatten_sells_within_one_pass_and_a_lifted_one_lets_trade_again():
     floor = Floor(script={**BUY_AT_1, (BTC, 5): Action.BUY})
     floor.run(3)

@@ -13,7 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from commands.common import guarded
+from config import load_config
 from run_trader import cli
+from trader.domain.errors import JournalError
+from trader.reports.journal_check import JournalCheck
+from trader.risk.limits import RiskLimits
+from trader.storage.journal import SqliteJournal, list_books
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,6 +99,21 @@ class Bot:
         self.process.wait(10)
 
     def close(self):
-        if self.process is not None and self.process.poll() is None:
-            self.signal(signal.SIGCONT)
-            self.kill()
+        """End it, and hold what it has journalled against the rules."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.signal(signal.SIGCONT)
+                self.kill()
+            broken = self.broken_rules()
+            assert not broken, broken
+
+    def broken_rules(self):
+        """What the independent checker finds in the journals of the folder."""
+        limits = RiskLimits.of(load_config(None, self.environment))
+        found = []
+        path = self.folder / "data" / "trader.db"
+        with contextlib.suppress(JournalError):  # ruined or gone: then that is the test
+            for book in list_books(path):
+                with SqliteJournal.reader(path, book.name) as journal:
+                    found += JournalCheck("USD", limits).read(journal.events()).report().problems
+        return [p.what for p in found if not p.what.startswith("time runs back")]
