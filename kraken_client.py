@@ -485,7 +485,8 @@ class KrakenClient:
 
     def _own_ids(self, exchange_ids: Iterable[str]) -> Mapping[str, str]:
         """Our ids of orders: fills do not bear them, so unknown ones are asked for once."""
-        unknown = sorted(set(exchange_ids) - set(self._metadata.own_ids))
+        known = self._metadata.own_ids
+        unknown = sorted({each for each in exchange_ids if each not in known})
         for first in range(0, len(unknown), PAGE):
             some = unknown[first : first + PAGE]
             try:
