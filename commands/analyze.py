@@ -10,6 +10,8 @@ import click
 from commands.common import parse_time, print_json, say
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from commands.analysis import Answer
 
 
@@ -41,7 +43,9 @@ def command(
     """
     from commands.analysis import Question, analyse, as_document
     from config import load_config
+    from trader.clocks import SystemClock
     from trader.domain.candles import Timeframe
+    from trader.domain.errors import UsageError
     from trader.domain.markets import Pair
 
     config = load_config()
@@ -50,7 +54,15 @@ def command(
         config.timeframe if timeframe is None else Timeframe.parse(timeframe),
         None if at is None else parse_time(at, "--at"),
     )
+    now = SystemClock().now()
+    if question.at is not None and question.at > now:
+        raise UsageError(
+            f"--at {at}: that moment has not come yet, it is {now:%Y-%m-%d %H:%M} UTC",
+            "Name a moment of the past, or leave --at away for the newest candle.",
+        )
     answer = analyse(config, question, say)
+    if question.at is not None:
+        _tell_age(answer, question.timeframe.delta, question.at)
     if chart is not None:
         _draw(answer, chart)
         say(f"chart: {chart}")
@@ -60,6 +72,16 @@ def command(
     from commands.analysis_view import show
 
     show(answer, everything=everything)
+
+
+def _tell_age(answer: Answer, step: timedelta, at: datetime) -> None:
+    """Say it where the newest candle there is lies long before the moment that was asked for."""
+    closed = answer.snapshot.closed_at
+    if at - closed > 2 * step:
+        say(
+            f"note: no candle is stored between {closed:%Y-%m-%d %H:%M} UTC and that moment; this "
+            "is what was known then"
+        )
 
 
 def _draw(answer: Answer, path: Path) -> None:

@@ -118,6 +118,14 @@ def test_old_candles_are_not_passed_off_as_news(capsys):
 
 
 @pytest.mark.usefixtures("filled")
+def test_a_moment_long_after_the_newest_candle_is_told_so(capsys):
+    status, _, err = run(capsys, "BTC/USD", "--at", "2023-01-01")
+    assert status == 0
+    assert "no candle is stored between 2022-04-11" in err
+    assert "no candle is stored" not in run(capsys, "BTC/USD", "--at", AT)[2]
+
+
+@pytest.mark.usefixtures("filled")
 def test_the_chart_is_one_file_that_needs_no_network(capsys, tmp_path):
     status, out, _ = run(capsys, "ETH/USD", "--at", AT, "--chart", "eth.html", "--json")
     page = (tmp_path / "eth.html").read_text()
@@ -138,6 +146,7 @@ def test_the_chart_is_one_file_that_needs_no_network(capsys, tmp_path):
         (["BTC/USD", "--timeframe", "1m"], 1, "1m"),
         (["BTC/USD", "--at", "yesterday"], 2, "--at 'yesterday'"),
         (["BTC/USD", "--at", "2012-01-01"], 1, "2012-01-01"),
+        (["BTC/USD", "--at", "2999-01-01"], 2, "has not come yet"),
         (["SOL/USD"], 1, "SOL/USD"),
         ([], 2, "PAIR"),
         (["BTC/USD", "--chart", "nowhere/c.html"], 2, "nowhere/c.html"),
