@@ -1,7 +1,8 @@
 """The live loop: what one cycle costs, and how long an order takes from its decision.
 
 `LOOP_MINUTES=525600 python -m benchmarks loop.year` is a whole year of minute candles; by default
-it is as many minutes as take a minute or two.
+it is as many minutes as take a minute or two. `LOOP_STRATEGY` names another strategy than the one
+that trades all the time.
 """
 
 from __future__ import annotations
@@ -175,8 +176,9 @@ def order(runs: int) -> Iterator[Measurement]:
 def year(runs: int) -> Iterator[Measurement]:
     """One pair, as fast as it can, with a strategy that trades."""
     minutes = int(os.environ.get("LOOP_MINUTES", "10000"))
+    strategy = os.environ.get("LOOP_STRATEGY", NAME)
     with tempfile.TemporaryDirectory() as folder:
-        trader, clock, journal = live_loop(1, minutes + 5, Path(folder), NAME)
+        trader, clock, journal = live_loop(1, minutes + 5, Path(folder), strategy)
         began = time.perf_counter()
         spent = cycles(trader, clock, minutes)
         whole_s = time.perf_counter() - began

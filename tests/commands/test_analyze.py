@@ -146,7 +146,7 @@ def test_the_chart_is_one_file_that_needs_no_network(capsys, tmp_path):
         (["BTC/USD", "--timeframe", "1m"], 1, "1m"),
         (["BTC/USD", "--at", "yesterday"], 2, "--at 'yesterday'"),
         (["BTC/USD", "--at", "2012-01-01"], 1, "2012-01-01"),
-        (["BTC/USD", "--at", "2999-01-01"], 2, "has not come yet"),
+        (["BTC/USD", "--at", "2099-01-01"], 2, "has not come yet"),
         (["SOL/USD"], 1, "SOL/USD"),
         ([], 2, "PAIR"),
         (["BTC/USD", "--chart", "nowhere/c.html"], 2, "nowhere/c.html"),
