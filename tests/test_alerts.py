@@ -85,6 +85,7 @@ def desk(outbox: AlertOutbox, url: str, now: datetime = T0) -> AlertDesk:
     return AlertDesk(outbox, [AppriseChannel(url)], lambda: now)
 
 
+@pytest.mark.slow
 def test_an_alert_arrives_as_json_at_a_plain_address(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -95,6 +96,7 @@ def test_an_alert_arrives_as_json_at_a_plain_address(
     assert "asked by the user" in receiver.got[0]["message"]
 
 
+@pytest.mark.slow
 def test_what_could_not_be_sent_arrives_later_once_and_in_order(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -111,6 +113,7 @@ def test_what_could_not_be_sent_arrives_later_once_and_in_order(
     assert titles == ["Bot started (PAPER)", "The exchange cannot be reached", "Emergency stop"]
 
 
+@pytest.mark.slow
 def test_what_waits_survives_a_restart(receiver: Receiver, tmp_path: Path) -> None:
     first = AlertOutbox(tmp_path / "alerts.db")
     first.post(Alert("k", "warning", "kept", "body"), T0, [AppriseChannel(receiver.url).name])
@@ -134,6 +137,7 @@ def test_ten_thousand_identical_faults_make_one_message_an_hour(
     assert "times more since" in receiver.got[0]["message"]
 
 
+@pytest.mark.slow
 def test_the_background_thread_sends_without_being_asked(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -203,6 +207,7 @@ def test_severity_follows_the_state_of_health() -> None:
     assert alert.severity == "critical"
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_down_neither_delays_nor_repeats_the_others(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -215,6 +220,7 @@ def test_a_receiver_that_is_down_neither_delays_nor_repeats_the_others(
     assert len(outbox.pending(down.name)) == 1
 
 
+@pytest.mark.slow
 def test_in_quiet_hours_only_critical_alerts_are_sent_and_the_others_wait(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -232,6 +238,7 @@ def test_in_quiet_hours_only_critical_alerts_are_sent_and_the_others_wait(
     assert titles == ["Emergency stop", "Bot started (PAPER)"]
 
 
+@pytest.mark.slow
 def test_every_fill_is_told_only_where_it_is_wanted(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -242,6 +249,7 @@ def test_every_fill_is_told_only_where_it_is_wanted(
         assert len(receiver.got) == int(fills)
 
 
+@pytest.mark.slow
 def test_after_an_hour_without_a_receiver_everything_arrives_once_and_in_order(
     receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -291,6 +299,7 @@ def test_what_cannot_decide_between_good_and_bad_is_told_six_times_an_hour(
     assert len(receiver.got) == 6
 
 
+@pytest.mark.slow
 def test_a_second_failure_within_the_hour_is_news_when_it_was_well_in_between(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -304,6 +313,7 @@ def test_a_second_failure_within_the_hour_is_news_when_it_was_well_in_between(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_emergency_stops_within_an_hour_are_two_messages(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:
@@ -315,6 +325,7 @@ def test_two_emergency_stops_within_an_hour_are_two_messages(
     assert len(receiver.got) == 2
 
 
+@pytest.mark.slow
 def test_a_limit_found_tripped_and_the_trade_it_refuses_are_one_message(
     receiver: Receiver, outbox: AlertOutbox
 ) -> None:

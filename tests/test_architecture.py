@@ -92,6 +92,7 @@ def test_a_module_imports_only_layers_below_its_own(path: Path) -> None:
         assert LEVEL[own] < LEVEL[other], f"{module_of(path)} must not import {module}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sources(), ids=module_of)
 def test_decisions_touch_no_disk_network_clock_or_chance(path: Path) -> None:
     own = room(module_of(path))
@@ -108,6 +109,7 @@ def test_only_the_top_reads_the_configuration(path: Path) -> None:
     assert "config" not in {module.split(".")[0] for module in imports(path)}
 
 
+@pytest.mark.slow
 def test_only_main_asks_whether_it_is_live() -> None:
     for path in sources():
         if room(module_of(path)) in {"main", "commands", "config"}:

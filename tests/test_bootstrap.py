@@ -27,6 +27,7 @@ def test_every_day_is_drawn_equally_often() -> None:
     assert counts == pytest.approx(np.full(50, 0.02), rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_true_sharpe_lies_in_the_ninety_percent_range_about_nine_times_in_ten() -> None:
     generator = np.random.default_rng(3)
     true = 0.05

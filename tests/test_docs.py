@@ -123,6 +123,7 @@ def test_the_reference_pages_tell_what_there_is():
     assert done.stdout == "", GOLDEN
 
 
+@pytest.mark.slow
 def test_every_module_has_its_line_in_the_structure():
     done = subprocess.run([sys.executable, ROOT / "scripts" / "structure.py"],
                           capture_output=True, text=True, check=True)  # fmt: skip

@@ -42,6 +42,7 @@ def test_too_little_history_is_an_outcome_with_a_reason(tmp_path):
     assert outcome.reason.startswith("too little history")
 
 
+@pytest.mark.slow
 def test_a_killed_child_is_an_outcome_too(tmp_path):
     job = train_in_child(request(tmp_path))
     job._child.kill()
@@ -107,6 +108,7 @@ def test_short_histories_are_tested_in_shorter_steps(days, refit):
     assert settings.round_trip_cost == pytest.approx(0.017)
 
 
+@pytest.mark.slow
 def test_a_child_that_takes_more_than_its_budget_fails_alone():
     greedy = (
         "import numpy as np\n"

@@ -62,6 +62,7 @@ def values(snapshot):
     return {**snapshot.analysis.indicators, **snapshot.analysis.patterns}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strides", [(1, 1, 1, 1), (0, 1, 0, 7), (1, 1500, 1)])
 def test_candles_that_go_on_give_the_same_bits_as_computed_afresh(strides):
     candles, count = market(1900), 300

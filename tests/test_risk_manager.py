@@ -359,6 +359,7 @@ def test_a_hit_stop_never_costs_more_than_the_risk_and_money_is_never_overspent(
     assert plan.stop % market.rules.tick == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(wishes(), decimals("0.01", 2, 2), decimals("0.5", 2, 2))
 def test_additions_keep_the_whole_position_within_its_risk(drawn, share, move):
@@ -382,6 +383,7 @@ def test_additions_keep_the_whole_position_within_its_risk(drawn, share, move):
     assert plan.stop >= first.stop
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(wishes(), st.floats(0, 1), decimals("0.01", 100, 4))
 def test_a_sale_is_whole_lots_and_never_more_than_is_held(drawn, weight, quantity):
@@ -398,6 +400,7 @@ def test_a_sale_is_whole_lots_and_never_more_than_is_held(drawn, weight, quantit
         assert plan.quantity % market.rules.lot == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(wishes())
 def test_reviewing_changes_nothing_and_twice_is_the_same(drawn):

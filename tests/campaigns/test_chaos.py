@@ -30,6 +30,7 @@ def test_a_fifth_of_all_calls_failing_loses_doubles_and_breaks_nothing():
     assert len(found["faults"]) > 30
 
 
+@pytest.mark.slow
 def test_the_same_seed_meets_the_same_faults(market):
     first, second = (Campaign(50, 0.2, 2, market).run() for _ in range(2))
     assert first["faults"] == second["faults"]

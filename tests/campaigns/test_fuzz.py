@@ -43,6 +43,7 @@ def test_a_client_that_takes_anything_for_an_id_is_found_out(monkeypatch):
         made.take(bytes([made.names.index("AddOrder"), 0]) + b"{}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 def test_a_short_run_breaks_nothing(side):
     pytest.importorskip("atheris", reason="the optional fuzzer is not installed: make peers")

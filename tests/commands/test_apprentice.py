@@ -67,6 +67,7 @@ def scene(tmp_path, monkeypatch):
         parts.close()
 
 
+@pytest.mark.slow
 def test_without_a_model_a_training_begins_on_what_is_known_now_and_no_more(scene):
     found = scene()
     found.apprentice.look()
@@ -103,6 +104,7 @@ def test_a_replay_at_full_speed_trains_nothing_beside_itself(scene):
     assert found.jobs == []
 
 
+@pytest.mark.slow
 def test_a_strategy_that_does_not_learn_needs_no_model(scene):
     found = scene(STRATEGY="trend")
     found.apprentice.look()
@@ -134,6 +136,7 @@ def test_a_young_model_is_left_alone(scene):
     assert found.jobs == []
 
 
+@pytest.mark.slow
 def test_after_the_retraining_hours_a_challenger_is_trained(scene):
     found = begun(scene, lambda parts: known(8, "champion", parts))
     found.apprentice.look()
@@ -141,6 +144,7 @@ def test_after_the_retraining_hours_a_challenger_is_trained(scene):
     assert "challenger" in found.said[0]
 
 
+@pytest.mark.slow
 def test_a_model_older_than_its_test_ever_let_one_grow_is_replaced_without_a_test(scene):
     found = begun(scene, lambda parts: known(40, "champion", parts, refit_days=28))
     found.apprentice.look()
@@ -148,6 +152,7 @@ def test_a_model_older_than_its_test_ever_let_one_grow_is_replaced_without_a_tes
     assert "in place of the one in use" in found.said[0]
 
 
+@pytest.mark.slow
 def test_a_doubted_model_is_replaced_without_a_test(scene):
     found = begun(scene, lambda parts: known(8, "champion", parts))
     tracker, now = found.parts.trader.tracker, found.parts.trader.clock.now()
@@ -156,12 +161,14 @@ def test_a_doubted_model_is_replaced_without_a_test(scene):
     assert not found.jobs[0].request.challenge
 
 
+@pytest.mark.slow
 def test_a_model_for_other_features_is_replaced(scene):
     found = begun(scene, lambda parts: known(1, "champion", parts, schema="feedfeed"))
     found.apprentice.look()
     assert (found.jobs[0].request.challenge, found.jobs[0].request.compare) == (False, None)
 
 
+@pytest.mark.slow
 def test_a_challenger_is_held_against_the_champion_once_a_day(scene):
     found = begun(
         scene, lambda parts: known(20, "champion", parts),
@@ -181,6 +188,7 @@ def compared(verdict):
     return TrainingOutcome("", False, held.reason, held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verdict", "used", "waits"),
     [

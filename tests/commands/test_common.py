@@ -111,6 +111,7 @@ def test_an_amount_keeps_its_digits():
     assert parse_amount("VOLUME", "1e-18") * 10**18 == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_failure():
     program = Path(__file__).resolve().parents[2] / "run_trader.py"
     words = f"set -o pipefail; {sys.executable} {program} features list | head -1"

@@ -224,6 +224,7 @@ def test_a_running_bot_is_found_and_one_that_hangs_is_told(tmp_path, monkeypatch
     assert findings(tmp_path)["bot"].state == "warn"
 
 
+@pytest.mark.slow
 def test_an_alert_address_that_nobody_understands_fails(tmp_path):
     assert findings(tmp_path, "WEBHOOK_URL=pigeon://roof\n")["alerts"].state == "fail"
     assert findings(tmp_path, "WEBHOOK_URL=https://a.example/x\n")["alerts"].state == "ok"
@@ -268,6 +269,7 @@ def doctor(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_says_paper_first_and_ends_with_0(tmp_path):
     done = doctor(tmp_path)
     assert done.returncode == 0

@@ -75,6 +75,7 @@ def account(tmp_path, monkeypatch):
         yield found
 
 
+@pytest.mark.slow
 def test_all_is_cancelled_and_sold_and_written_down(account):
     deed = stand_down(account.config, SELL_ALL, {})
     assert (deed.done, deed.held, deed.notes) == (True, [], [])
@@ -86,6 +87,7 @@ def test_all_is_cancelled_and_sold_and_written_down(account):
     parts.close()
 
 
+@pytest.mark.slow
 def test_without_flatten_the_stop_keeps_lying_at_the_exchange(account):
     before = account.state
     deed = stand_down(account.config, replace(SELL_ALL, flatten=False), {})
@@ -93,6 +95,7 @@ def test_without_flatten_the_stop_keeps_lying_at_the_exchange(account):
     assert account.state == before
 
 
+@pytest.mark.slow
 def test_with_a_ruined_journal_what_the_loop_said_it_holds_is_sold_and_no_more(account):
     account.exchange.place(
         OrderRequest("", BTC, Side.BUY, OrderType.MARKET, Decimal("0.01")), account_now(account)
@@ -130,6 +133,7 @@ def account_now(account):
     return account.exchange.server_time()
 
 
+@pytest.mark.slow
 def test_the_emergency_stop_imports_nothing_that_decides():
     """What is not loaded cannot be broken, and takes no time: models, indicators, arrays."""
     code = "import commands.stop, commands.emergency, sys; print(*sys.modules)"

@@ -55,6 +55,7 @@ def run(capsys, *words):
     return status, out.out, out.err
 
 
+@pytest.mark.slow
 def test_the_registry_passes(capsys):
     status, out, _ = run(capsys, "check", "--mutations", "50")
     assert status == 0
@@ -71,6 +72,7 @@ def test_an_honest_function_passes_and_a_peeking_one_is_named(capsys):
     assert "changed the value of" in out
 
 
+@pytest.mark.slow
 def test_every_planted_leak_is_caught_in_a_function_of_the_users_own(capsys):
     forget()
     targets = [f"tests.indicators.planted:{planted.__name__}" for planted in PLANTED]
@@ -97,6 +99,7 @@ def test_each_output_of_a_function_is_a_column(capsys):
     assert [leak["column"] for leak in leaks] == ["pair[1]"]
 
 
+@pytest.mark.slow
 def test_a_strategy_that_reads_past_its_candle_is_caught(capsys):
     status, out, _ = run(capsys, "check", "my_features:nosy", "--mutations", "20")
     assert status == 1

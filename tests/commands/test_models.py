@@ -54,6 +54,7 @@ def test_going_back_to_a_named_model_retires_all_newer_ones(models):
     assert (set(done["retired"]), done["in_use"]) == ({used, challenger}, old)
 
 
+@pytest.mark.slow
 def test_a_model_shows_where_it_comes_from(models):
     card = run("show", "BTC/USD")
     made = result().earlier[-1].card

@@ -59,6 +59,7 @@ def test_the_replay_has_entries_stops_and_targets(run):
     assert {Purpose.ENTRY, Purpose.STOP, Purpose.TARGET} <= purposes
 
 
+@pytest.mark.slow
 def test_every_order_and_fill_of_the_exchange_is_in_the_journal_and_no_other(run):
     events = [event for _, event in run.journal.events()]
     sandbox = run.venue.sandbox
@@ -82,6 +83,7 @@ def test_balances_agree_to_the_last_decimal(run):
     assert {asset: amount for asset, amount in held.items() if amount} == balances
 
 
+@pytest.mark.slow
 def test_the_same_replay_gives_the_same_journal(run, settings):
     again = replayed(settings)
     try:

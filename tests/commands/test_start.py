@@ -29,6 +29,7 @@ def bot(tmp_path):
     found.close()
 
 
+@pytest.mark.slow
 def test_the_first_line_says_paper_and_that_the_prices_are_not_real(bot):
     done = bot.run("start", "--cycles", "3", "--speed", "max", "--no-dashboard")
     lines = done.stdout.splitlines()
@@ -39,6 +40,7 @@ def test_the_first_line_says_paper_and_that_the_prices_are_not_real(bot):
     assert "agrees with the journal" in done.stdout
 
 
+@pytest.mark.slow
 def test_json_is_one_document_and_nothing_else_on_stdout(bot):
     done = bot.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard", "--json")
     document = json.loads(done.stdout)
@@ -46,6 +48,7 @@ def test_json_is_one_document_and_nothing_else_on_stdout(bot):
     assert len(document["digest"]) == 64
 
 
+@pytest.mark.slow
 def test_a_second_run_goes_on_with_the_same_account(bot):
     first = bot.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard", "--json")
     again = bot.run("start", "--cycles", "2", "--speed", "max", "--no-dashboard", "--json")
@@ -78,6 +81,7 @@ def test_a_replay_without_history_says_what_to_import(bot):
     assert (done.returncode, "history import" in done.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_replay_ends_with_its_prices_and_begins_a_fresh_book_each_time(bot):
     feed = SimulatedFeed(1, [BTC], Timeframe(3600))
     candles = feed.history(BTC, Timeframe(3600), datetime(2020, 3, 1, tzinfo=UTC), 1500)
@@ -99,6 +103,7 @@ def test_a_dashboard_whose_port_is_taken_does_not_keep_the_bot_from_trading(bot)
     assert (done.returncode, "no dashboard" in done.stderr) == (0, True)
 
 
+@pytest.mark.slow
 def test_a_lost_paper_account_is_told_and_nothing_is_traded_on_another(bot):
     words = ("start", "--cycles", "2", "--speed", "max", "--no-dashboard")
     bot.run(*words)
@@ -122,6 +127,7 @@ def test_a_data_folder_that_cannot_be_written_is_one_clear_line(bot):
     assert "DATA_DIR /proc/nowhere cannot be written" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write")
 def test_a_log_folder_that_cannot_be_written_is_said_and_trading_goes_on(bot):
     bot.environment["LOGS_DIR"] = "/proc/nowhere"
@@ -131,6 +137,7 @@ def test_a_log_folder_that_cannot_be_written_is_said_and_trading_goes_on(bot):
     assert "no log is kept" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_stop_in_force_is_the_first_thing_said(bot):
     bot.run("stop", "--reason", "a look first")
     done = bot.run("start", "--cycles", "1", "--speed", "max", "--no-dashboard")

@@ -88,6 +88,7 @@ def test_the_digest_is_the_sha256_of_the_encoded_lines():
     assert journal.digest().startswith("e3b0c44298fc1c149afbf4c8996fb924")
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=st.lists(any_event(), max_size=6))
 def test_memory_and_sqlite_hold_the_same_and_agree_on_the_digest(tmp_path_factory, events):

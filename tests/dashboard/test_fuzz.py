@@ -106,6 +106,8 @@ def test_an_action_without_our_token_is_refused_whatever_it_brings(
 def test_paths_of_any_kind_stay_inside(served: tuple[Flask, Path], parts: list[str]) -> None:
     web = served[0].test_client()
     for beginning in ("/static/", "/backtests/", "/ledger/", "/"):
-        answer = web.get(beginning + "/".join(parts).replace("?", "").replace("#", ""))
+        path = beginning + "/".join(parts).replace("?", "").replace("#", "")
+        # Two slashes at the front would be the name of another host.
+        answer = web.get("/" + path.lstrip("/"))
         assert answer.status_code in {200, 301, 308, 400, 404, 405}
         assert b"root:" not in answer.data

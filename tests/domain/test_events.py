@@ -13,6 +13,7 @@ from trader.domain.events import EVENT_TYPES, CashAdjusted, decode, encode
 AT = datetime(2024, 3, 1, 13, tzinfo=UTC)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EVENT_TYPES.values(), ids=EVENT_TYPES.keys())
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -128,6 +129,7 @@ quantities = st.decimals("0.00000001", 1000, places=8)
 prices = st.decimals("0.01", 90000, places=2)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(Side), quantities, prices, prices), max_size=12))
 def test_cash_positions_fees_and_profits_balance_to_the_cent(moves):

@@ -71,6 +71,7 @@ def test_an_indicator_of_ones_own_is_in_the_analysis(tmp_path):
     assert -1 <= value <= 1
 
 
+@pytest.mark.slow
 def test_an_indicator_of_ones_own_passes_the_search_for_the_future(tmp_path):
     done = run(tmp_path, "features", "check", "examples.close_location:close_location")
     assert done.returncode == 0, done.stderr
@@ -97,6 +98,7 @@ def test_a_strategy_of_ones_own_trades(bot):
     assert "high of 20 days" in why.stdout
 
 
+@pytest.mark.slow
 def test_the_breakout_buys_a_new_high_and_sells_a_new_low():
     decide = find_strategy(STRATEGY).decide
     history = days(400)

@@ -97,6 +97,7 @@ def test_krakenex_places_amends_and_cancels_each_kind(desk: Desk, kind: str) -> 
     assert desk.ask_old("CancelOrder", txid=txid) == {"error": ["EOrder:Unknown order"]}
 
 
+@pytest.mark.slow
 def test_clients_whose_nonce_is_the_millisecond_may_ask_as_fast_as_they_can(desk: Desk) -> None:
     for _ in range(60):
         assert desk.ask_old("Balance")["error"] == []

@@ -239,6 +239,7 @@ def test_nobody_at_the_address_is_unreachable_and_nothing_was_sent() -> None:
         exchange.cancel("OAAAAA-AAAAA-AAAAAA")
 
 
+@pytest.mark.slow
 def test_an_answer_that_drips_is_given_up_after_the_total_time() -> None:
     class Dripping:
         def handle(self, *request: Any) -> tuple[int, str, bytes]:

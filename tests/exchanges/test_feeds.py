@@ -74,6 +74,7 @@ def test_a_pair_the_feed_does_not_have_is_refused():
         ReplayFeed({BTC: drawn([(1, 1, 1, 1)])}).history(PAIRS[1], HOUR, at(1))
 
 
+@pytest.mark.slow
 def test_the_made_up_market_does_not_depend_on_what_is_asked_first(hourly):
     feed = SimulatedFeed(7, reversed(PAIRS))
     for early in range(2018, 2026, 3):
@@ -94,6 +95,7 @@ def test_another_seed_is_another_market(hourly):
     assert abs(correlation(hourly_returns(other), hourly_returns(hourly[BTC]))) < 0.05
 
 
+@pytest.mark.slow
 def test_years_of_three_pairs_are_made_in_seconds():
     began = time.perf_counter()
     feed = SimulatedFeed(9, PAIRS)
@@ -121,6 +123,7 @@ def test_made_up_volatility_comes_in_clusters_and_tails_are_fat(hourly):
         assert np.mean((r - r.mean()) ** 4) / r.var() ** 2 > 5
 
 
+@pytest.mark.slow
 def test_made_up_volatility_has_its_hours(hourly):
     r = abs(hourly_returns(hourly[BTC]))
     hour = hourly[BTC].opened_at[1:] // 3600 % 24
@@ -166,6 +169,7 @@ def test_minutes_of_the_made_up_market_swing_as_its_hours_do():
     assert abs(correlation(returns[1:], returns[:-1])) < 0.03
 
 
+@pytest.mark.slow
 def test_a_cross_pair_is_the_quotient_of_its_assets():
     cross = Pair("ETH", "BTC")
     feed = SimulatedFeed(7, (*PAIRS, cross))

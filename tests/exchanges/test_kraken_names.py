@@ -38,6 +38,7 @@ def test_all_recorded_pairs_are_read_and_come_back_by_all_their_names(names: Kra
         assert {names.named(name) for name in (row.id, row.altname, row.wsname)} == {row}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asset_id", "asset"),
     [("XXBT", "BTC"), ("XXDG", "DOGE"), ("ZUSD", "USD"), ("SOL", "SOL"), ("XBT.F", "BTC.F"),

@@ -47,6 +47,7 @@ def test_a_damaged_file_falls_back_to_the_clock(tmp_path: Path, content: str) ->
     assert take(FileNonces(tmp_path / "n", unix_ms=lambda: 100), 1) == [100]
 
 
+@pytest.mark.slow
 def test_two_processes_and_threads_never_get_the_same_or_a_lower_one(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _PROCESS, str(tmp_path / "n"), str(tmp_path / "log")]
     root = Path(__file__).resolve().parents[2]
@@ -91,6 +92,7 @@ def test_a_kill_while_the_number_is_written_leaves_a_number(tmp_path):
     assert (first, later, last) == (5, 1616492376595, 1616492376596)
 
 
+@pytest.mark.slow
 def test_in_an_emergency_a_process_that_hangs_in_its_turn_is_not_waited_for(tmp_path):
     hung = FileNonces(tmp_path / "nonce")
     with hung.turn() as theirs:

@@ -259,6 +259,7 @@ def test_an_impossible_port_is_refused(box: Box, port: int) -> None:
         Server(box.wire, port=port)
 
 
+@pytest.mark.slow
 def test_requests_at_the_same_time_do_not_mix(box: Box, served: Address) -> None:
     found: list[str] = []
 

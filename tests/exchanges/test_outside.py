@@ -81,10 +81,12 @@ def asked(place: Place) -> OutsideSentiment:
     return sentiment
 
 
+@pytest.mark.slow
 def test_the_index_becomes_a_number_from_minus_one_to_one(place: Place) -> None:
     assert asked(place).at(NOON) == {"fear_and_greed": pytest.approx(-0.2)}
 
 
+@pytest.mark.slow
 def test_it_is_shown_from_its_publication_until_it_is_too_old(place: Place) -> None:
     sentiment = asked(place)
     shown = {
@@ -104,6 +106,7 @@ def test_an_answer_that_is_not_usable_is_null(place: Place, answer: tuple[int, s
     assert asked(place).at(NOON) == {"fear_and_greed": None}
 
 
+@pytest.mark.slow
 def test_nobody_listening_is_null(place: Place) -> None:
     place.server.shutdown()
     place.server.server_close()
@@ -204,6 +207,7 @@ def test_the_bot_asks_a_source_only_when_the_settings_name_one(
     assert seen == {"fear_and_greed": 0.5}
 
 
+@pytest.mark.slow
 def test_the_published_past_goes_on_record_as_known_an_hour_later(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -364,6 +364,7 @@ def client_of(script: Scripted) -> KrakenClient:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recording", READABLE, ids=lambda r: r.file)
 def test_the_client_reads_the_recorded_answer(recording: Recording) -> None:
     answers: dict[str, Any] = {recording.method: recorded(recording.file)}

@@ -96,6 +96,7 @@ def test_a_damaged_account_is_refused_in_one_line(tmp_path):
         opened(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_loses_nothing_that_was_answered(tmp_path):
     script = textwrap.dedent(
         f"""

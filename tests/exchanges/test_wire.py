@@ -738,6 +738,7 @@ def test_the_dead_mans_switch_cancels_when_nobody_calls_again(box: Box) -> None:
 # ── any bytes ──────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(["GET", "POST", "PUT"]),
@@ -794,6 +795,7 @@ VALUES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(sorted(SHARED_BOX.wire._private)),
@@ -807,6 +809,7 @@ def test_any_fields_from_an_owner_get_a_clean_answer(
     assert "EGeneral:Internal error" not in answer["error"]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(sorted(SHARED_BOX.wire.public.methods)),

@@ -39,6 +39,7 @@ def whole() -> dict[Pair, Candles]:
             SOL: gappy(count)}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_bot_that_holds_a_window_and_a_test_that_holds_all_see_the_same_bits(whole):
     tested = MarketAnalyzer()
     for pair, candles in whole.items():
@@ -80,6 +81,7 @@ def test_groups_for_people_hold_the_same_numbers():
     assert names_beside(FOUR).keys() >= {"rsi_14@1d", "breadth_24"}
 
 
+@pytest.mark.slow
 def test_nothing_beside_a_candle_knows_what_comes_later():
     other = market(420, 8)
 

@@ -12,6 +12,7 @@ from trader.indicators.plan import LONG
 BTC = Pair("BTC", "USD")
 
 
+@pytest.mark.slow
 def test_any_number_of_threads_gives_the_same_bits():
     candles = drawn_candles(LONG, 4)
     alone = compute_analysis(BTC, candles)

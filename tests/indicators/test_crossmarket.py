@@ -105,6 +105,7 @@ def test_a_market_alone_has_no_leader_and_no_rank():
     assert np.isfinite(found["breadth_24"][30:]).all()
 
 
+@pytest.mark.slow
 def test_the_future_of_neither_market_is_seen():
     other = drawn_candles(3000, seed=9)
 

@@ -33,6 +33,7 @@ def everything(candles):
     return {**compute(candles), **compute_patterns(candles)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0, 1, 7, 60, 333, 700])
 def test_a_stream_gives_the_bits_of_the_batch_whatever_it_starts_from(start):
     candles = market(700)
@@ -41,6 +42,7 @@ def test_a_stream_gives_the_bits_of_the_batch_whatever_it_starts_from(start):
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extreme", LONG)
 def test_a_stream_gives_the_bits_of_the_batch_in_every_odd_market(extreme):
     candles = EXTREMES[extreme]()

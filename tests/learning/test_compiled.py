@@ -70,6 +70,7 @@ def test_missing_arrays_are_a_model_error(both):
         CompiledVote.from_arrays(arrays)
 
 
+@pytest.mark.slow
 def test_nodes_that_point_outside_the_table_are_a_model_error(both):
     arrays = both[1].arrays()
     arrays["forest.left"] = arrays["forest.left"] + 10**6

@@ -77,6 +77,7 @@ def test_nothing_is_seen_where_nothing_is():
     assert np.mean(scores.auc) == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.slow
 def test_what_was_not_known_at_the_moment_changes_nothing():
     dataset = build_dataset(histories(), horizons=(4.0,))
     until = dataset.last_known - 200 * 86400

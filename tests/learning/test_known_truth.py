@@ -30,6 +30,7 @@ def forecasts():
     return seen, ndtr(-PULL * last / SIGMA)
 
 
+@pytest.mark.slow
 def test_the_calibration_error_is_within_what_chance_explains():
     seen, _ = forecasts()
     scores = score(seen.chance, seen.up, seen.base)

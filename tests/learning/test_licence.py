@@ -30,6 +30,7 @@ def world(seed, sharpe, days=DAYS):
     return Evidence(strategy, trend, rng.normal(0, 0.03, days), 200, 5, GOOD)
 
 
+@pytest.mark.slow
 def test_a_licence_is_granted_to_a_planted_edge_in_four_of_five_worlds():
     granted = sum(judge(world(seed, 1.5)).granted for seed in range(40))
     assert granted >= 32

@@ -102,6 +102,7 @@ def test_a_model_against_itself_is_undecided_and_in_the_end_dropped():
     assert compare(model, model, histories(), late).verdict == KEPT
 
 
+@pytest.mark.slow
 def test_a_better_model_is_promoted_and_the_reason_says_on_what():
     good = result().earlier[-1]
     # A champion whose chances lean the wrong way.

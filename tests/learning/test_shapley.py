@@ -54,6 +54,7 @@ def test_a_forest_is_explained_as_tree_shap_explains_it():
     assert explains.of(rows[0]).start == pytest.approx(theirs.expected_value[1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_boosting_is_explained_as_tree_shap_explains_it_in_log_odds():
     shap = pytest.importorskip("shap")
     members, _, explains = fitted("gradient_boosting")

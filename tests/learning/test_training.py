@@ -72,6 +72,7 @@ def test_the_same_data_and_seed_give_the_same_bits():
     assert ours.tobytes() == theirs.tobytes()
 
 
+@pytest.mark.slow
 def test_a_model_learns_nothing_from_after_its_time():
     known = histories()
     moment = int(end_of(known[BTC]).timestamp()) - 100 * DAY
@@ -121,6 +122,7 @@ def test_refits_lie_on_a_grid_that_does_not_depend_on_the_end():
     assert long[: len(short)] == short
 
 
+@pytest.mark.slow
 def test_too_little_history_is_said_with_what_is_needed():
     few = {BTC: candles_of(leaning(700, 1), FOUR_HOURS)}
     with pytest.raises(ModelError, match=r"too little history to train on: \d+ days"):

@@ -46,10 +46,12 @@ def shuffled():
     return shuffled_auc()
 
 
+@pytest.mark.slow
 def test_shuffled_folds_over_overlapping_labels_look_brilliant_on_pure_chance(shuffled):
     assert shuffled[0] > 0.75
 
 
+@pytest.mark.slow
 def test_the_walk_forward_finds_nothing_in_the_same_rows(shuffled):
     settings = replace(SETTINGS, model_type="random_forest")
     first = DATASET.first_known + 350 * DAY
@@ -61,6 +63,7 @@ def test_the_walk_forward_finds_nothing_in_the_same_rows(shuffled):
     assert auc(seen.vote, seen.up) < shuffled[0] - 0.15
 
 
+@pytest.mark.slow
 def test_the_shuffled_result_is_refused_as_too_good_to_be_true(shuffled):
     _, votes, up = shuffled
     scores = score(votes, up, np.full(len(up), 0.5))
@@ -194,6 +197,7 @@ def test_the_columns_of_a_fit_do_not_change_with_the_future():
     assert chosen[0].tolist() == chosen[1].tolist()
 
 
+@pytest.mark.slow
 def test_a_test_without_costs_gets_no_licence():
     free = replace(LINE, round_trip_cost=0.0)
     made = train(histories(), free, source="t", trained_at=TRAINED_AT, code_version="0")

@@ -31,6 +31,7 @@ def test_the_best_of_the_variants_is_chosen():
     assert (*best.parameters, ("features_kept", float(best.features_kept))) == highest.parameters
 
 
+@pytest.mark.slow
 def test_the_given_settings_are_the_first_trial():
     settings = replace(FAST, parameters=(("logistic_regression.strength", 1e-3),))
     assert tuned(1, settings)[0] == settings

@@ -56,6 +56,7 @@ def sent(method: str, body: bytes, nonce: str, content_type: str, *, honest: boo
     return json.loads(content)
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data(), st.sampled_from(METHODS), st.booleans(), st.booleans())
 def test_a_spoilt_request_is_answered_cleanly_and_places_only_what_it_says(
@@ -98,6 +99,7 @@ FIELDS = ["pair", "type", "ordertype", "volume", "price", "price2", "oflags", "o
           "start", "ofs", "stptype", "order_qty", "limit_price", "display_qty"]  # fmt: skip
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.sampled_from(METHODS), st.dictionaries(st.sampled_from(FIELDS), ANY_JSON, max_size=6))
 def test_fields_of_any_type_are_answered_cleanly(method: str, fields: dict[str, Any]) -> None:
@@ -182,6 +184,7 @@ def test_a_spoilt_answer_to_a_read_is_a_value_or_a_clean_error(
         READS[method]()
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data(), st.sampled_from([200, 200, 502, 520]))
 def test_a_spoilt_answer_to_an_order_is_an_id_a_refusal_or_unknown_and_sent_once(

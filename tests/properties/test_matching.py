@@ -147,12 +147,14 @@ def balance_sheet(exchange):
         assert 0 <= balance.held <= balance.total
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(rows(), actions, st.lists(hours, max_size=10), st.sampled_from([COSTS, DEEP]))
 def test_balances_holds_and_ledger_agree_at_every_moment(candles, todo, stops, costs):
     run(candles, todo, stops, balance_sheet, costs)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(rows(), actions)
 def test_cash_and_base_change_by_the_fills_and_their_fees_alone(candles, todo):
@@ -167,6 +169,7 @@ def test_cash_and_base_change_by_the_fills_and_their_fees_alone(candles, todo):
     assert exchange.balances()["BTC"].total == btc
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(rows(), actions, st.sampled_from([COSTS, DEEP]))
 def test_an_order_is_what_its_trades_are(candles, todo, costs):
@@ -181,6 +184,7 @@ def test_an_order_is_what_its_trades_are(candles, todo, costs):
         assert all(trade.at > START_US or trade.at == record.opened_at for trade in own)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(rows(), actions, st.sampled_from([COSTS, DEEP]))
 def test_no_two_orders_of_the_account_trade_with_each_other(candles, todo, costs):
@@ -191,6 +195,7 @@ def test_no_two_orders_of_the_account_trade_with_each_other(candles, todo, costs
     assert not any((t.at, t.price, other[t.side]) in takers for t in makers)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(rows(), actions)
 def test_every_fill_is_at_a_price_the_market_had_or_worse(candles, todo):
@@ -245,6 +250,7 @@ two_markets = st.tuples(rows(), rows())
 two_actions = st.lists(st.tuples(hours, specs_of_two()), max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(two_markets, two_actions, st.lists(hours, max_size=20))
 def test_markets_that_share_a_purse_do_not_depend_on_the_steps_either(markets, todo, stops):

@@ -74,6 +74,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_document_has_every_field_of_the_contract(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +91,7 @@ def test_the_document_has_every_field_of_the_contract(
     assert document["costs"] == {"maker_bp": 16.0, "taker_bp": 26.0, "slippage_bp": 5.0}
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_has_the_same_digest_and_is_one_trial(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +103,7 @@ def test_the_same_run_twice_has_the_same_digest_and_is_one_trial(
     assert result(capsys, *words, "--taker", "10")["trials"] == 503
 
 
+@pytest.mark.slow
 def test_a_strategy_of_ones_own_that_was_changed_under_its_name_is_another_trial(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +148,7 @@ def test_an_option_that_would_do_nothing_is_refused(
     assert what in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_search_behind_the_design_counts_against_the_result_and_is_said(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +164,7 @@ def test_the_search_behind_the_design_counts_against_the_result_and_is_said(
     assert "501 in which the built-in design was chosen" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_candles_from_after_the_design_and_made_up_ones_inherit_nothing(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +178,7 @@ def test_candles_from_after_the_design_and_made_up_ones_inherit_nothing(
     assert result(capsys, *base, *drawn)["trials"] == 1
 
 
+@pytest.mark.slow
 def test_there_is_an_equity_row_for_every_candle_and_the_end_day_is_included(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +192,7 @@ def test_there_is_an_equity_row_for_every_candle_and_the_end_day_is_included(
     )
 
 
+@pytest.mark.slow
 def test_trades_add_up_to_the_last_equity(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross", "--out", "o")
     document = result(capsys, *words)
@@ -203,6 +210,7 @@ def test_trades_add_up_to_the_last_equity(home: Path, capsys: pytest.CaptureFixt
     assert document["metrics"]["total_return"] == pytest.approx(equity / 10_000 - 1)
 
 
+@pytest.mark.slow
 def test_decisions_begin_at_the_start_with_the_history_before_it_for_warming_up(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +220,7 @@ def test_decisions_begin_at_the_start_with_the_history_before_it_for_warming_up(
     assert first["entry_time"] == "2021-03-01T00:00:00Z"
 
 
+@pytest.mark.slow
 def test_buy_and_hold_is_fully_in_and_pays_once(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,6 +249,7 @@ def test_several_pairs_share_the_cash_and_a_pair_listed_later_joins(
     assert document["pairs"] == ["BTC/USD", "ETH/USD"]
 
 
+@pytest.mark.slow
 def test_higher_costs_leave_less(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--pair", "BTC/USD", *DAYS, "--strategy", "sma-cross")
     free = result(capsys, *words, "--taker", "0", "--maker", "0", "--slippage", "0")
@@ -249,6 +259,7 @@ def test_higher_costs_leave_less(home: Path, capsys: pytest.CaptureFixture[str])
     assert dear["costs"] == {"maker_bp": 40.0, "taker_bp": 80.0, "slippage_bp": 20.0}
 
 
+@pytest.mark.slow
 def test_harder_models_of_execution_are_chosen_by_options_said_and_are_other_tries(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -264,6 +275,7 @@ def test_harder_models_of_execution_are_chosen_by_options_said_and_are_other_tri
     assert hard["trials"] == usual["trials"] + 1
 
 
+@pytest.mark.slow
 def test_accounts_that_share_an_analysis_trade_as_if_each_had_its_own(home: Path) -> None:
     config = load_config(None, {"DATA_DIR": str(home / "data")})
     span = Span.of_days(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 10, tzinfo=UTC))
@@ -292,6 +304,7 @@ def test_what_is_too_good_to_be_true_is_said() -> None:
     assert too_good({"metrics": few}) == []
 
 
+@pytest.mark.slow
 def test_orders_that_are_a_good_part_of_the_volume_are_said_to_be_too_large(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -371,6 +384,7 @@ def test_yardsticks_are_the_same_by_either_engine(
             assert quick["baselines"][key][name] == wanted, (key, name)
 
 
+@pytest.mark.slow
 def test_the_summary_says_paper_and_shows_the_yardsticks(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

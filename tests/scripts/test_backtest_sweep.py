@@ -57,6 +57,7 @@ def document(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_each_variant_is_the_backtest_with_that_setting_and_counts_as_a_try(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_each_variant_is_the_backtest_with_that_setting_and_counts_as_a_try(
     assert float(rows[0]["sharpe"]) == found["runs"][0]["metrics"]["sharpe"]
 
 
+@pytest.mark.slow
 def test_both_engines_give_the_same_sweep(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +111,7 @@ def test_another_process_trades_by_the_settings_of_the_command_and_not_by_its_ow
     assert there.config.data_dir == home / "data"
 
 
+@pytest.mark.slow
 def test_what_the_compiled_engine_does_not_cover_runs_step_by_step_and_is_said(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +123,7 @@ def test_what_the_compiled_engine_does_not_cover_runs_step_by_step_and_is_said(
     assert "several pairs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_where_it_stopped_and_every_variant_is_counted_once(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +147,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped_and_every_variant_is_counted_on
     assert document(capsys, *steps)["resumed"] == 4
 
 
+@pytest.mark.slow
 def test_other_candles_make_other_variants(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert document(capsys, *GRID, "--jobs", "1")["resumed"] == 0
     shutil.rmtree(home / "data" / "history", ignore_errors=True)
@@ -178,6 +183,7 @@ def test_a_range_needs_tuning_and_tuning_a_space(
     assert "--sweep" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_report_has_a_heat_map_with_the_plateau_framed(home: Path) -> None:
     assert run(*BASE, *GRID, "--jobs", "1", "--out", "o") == 0
     page = (home / "o" / "sweep.html").read_text()
@@ -185,6 +191,7 @@ def test_the_report_has_a_heat_map_with_the_plateau_framed(home: Path) -> None:
     assert "http" not in page
 
 
+@pytest.mark.slow
 def test_without_a_scheduler_the_cluster_is_one_clear_line(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +209,7 @@ def test_an_unknown_name_or_a_value_out_of_range_is_one_line_before_any_work(
     assert not (home / "data" / "trials.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_the_plateau_is_named_beside_the_peak(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +219,7 @@ def test_the_plateau_is_named_beside_the_peak(
     assert "plateau: stop_atr_multiple" in out
 
 
+@pytest.mark.slow
 def test_a_variant_known_from_another_sweep_bears_the_names_of_this_one(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

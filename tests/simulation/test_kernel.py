@@ -115,6 +115,7 @@ def test_decisions_orders_fills_and_equity_are_those_of_the_step_by_step_engine(
     assert np.allclose(slow.invested, fast.invested, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_run_told_in_decimals_has_the_very_trades(store: HistoryStore) -> None:
     wanted = settings(store, "sma-cross", "2021-05-01", 40, **NEAR)
     events, fast = both(wanted)
@@ -132,6 +133,7 @@ def test_the_run_told_in_decimals_has_the_very_trades(store: HistoryStore) -> No
     )
 
 
+@pytest.mark.slow
 def test_one_fill_more_or_less_changes_the_digest(store: HistoryStore) -> None:
     events, fast = both(settings(store, "sma-cross", "2021-05-01", 20, **NEAR))
     assert kernel.digest_of_events(events[:-40]) != fast.digest
@@ -174,6 +176,7 @@ def test_prices_that_are_no_decimals_are_not_covered() -> None:
 wholes = some.integers(0, 2**62 - 1)
 
 
+@pytest.mark.slow
 @examples(max_examples=300, deadline=None)
 @given(wholes, wholes)
 def test_products_of_large_whole_numbers_are_exact(code: Any, a: int, b: int) -> None:
@@ -186,6 +189,7 @@ ticks = some.integers(1_000, 2_000_000)
 fractions = some.integers(0, 100)
 
 
+@pytest.mark.slow
 @QUICK
 @given(ticks, fractions)
 def test_taker_prices_are_the_same(code: Any, price: int, slip: int) -> None:
@@ -198,6 +202,7 @@ def test_taker_prices_are_the_same(code: Any, price: int, slip: int) -> None:
     )
 
 
+@pytest.mark.slow
 @QUICK
 @given(some.integers(0, 10**12), some.integers(0, 100))
 def test_fees_are_the_same(code: Any, cost: int, rate: int) -> None:
@@ -234,6 +239,7 @@ def test_stops_are_the_same_or_said_to_be_uncertain(
     assert not certain or found == (0 if real is None else real * 10)
 
 
+@pytest.mark.slow
 @QUICK
 @given(ticks, some.integers(1, 999), some.integers(0, 100))
 def test_targets_are_the_same(code: Any, entry: int, below: int, reward: int) -> None:
@@ -242,6 +248,7 @@ def test_targets_are_the_same(code: Any, entry: int, below: int, reward: int) ->
     assert code.target_above(entry, stop, reward, 10, 1) == (0 if real is None else real * 10)
 
 
+@pytest.mark.slow
 @QUICK
 @given(ticks, some.integers(1, 5_000), some.integers(1, 5_000), some.integers(0, 5_000))
 def test_a_level_is_met_at_the_same_microsecond_and_price(
@@ -261,6 +268,7 @@ def test_a_level_is_met_at_the_same_microsecond_and_price(
     assert real * 10 == found
 
 
+@pytest.mark.slow
 @QUICK
 @given(some.lists(some.floats(1, 1e6), min_size=1, max_size=200), some.integers(1, 60))
 def test_means_are_the_same_floats(code: Any, values: list[float], window: int) -> None:

@@ -13,6 +13,7 @@ def noise(seed: int, days: int = 1000, variants: int = 30) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.02, (days, variants))
 
 
+@pytest.mark.slow
 def test_the_best_of_pure_noise_is_below_the_median_elsewhere_half_of_the_time() -> None:
     found = [probability_of_overfitting(noise(seed)) for seed in range(20)]
     assert np.mean(found) == pytest.approx(0.5, abs=0.12)

@@ -48,6 +48,7 @@ def test_while_the_disk_takes_it_every_line_is_there_at_once(path):
         assert [number for number, _ in journal.events()] == [1, 2]
 
 
+@pytest.mark.slow
 def test_while_it_is_locked_lines_are_kept_and_written_afterwards(path):
     with contextlib.closing(EmergencyJournal(path, "book", patience_s=0.05)) as journal:
         with locked(path):

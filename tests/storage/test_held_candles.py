@@ -73,6 +73,7 @@ def test_a_restart_at_any_candle_goes_on_from_the_same_first_one():
     assert 200 <= len(held) < 250
 
 
+@pytest.mark.slow
 def test_the_analyzer_follows_a_full_window_and_computes_only_when_it_moves(monkeypatch):
     computed = []
     monkeypatch.setattr(

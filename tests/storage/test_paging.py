@@ -83,6 +83,7 @@ def test_the_candles_are_those_of_all_trades(tmp_path: Path) -> None:
     assert store.covered(BTC, Timeframe(60)) == [(int(START.timestamp()), int(END.timestamp()))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [2, 12, 43])
 def test_wherever_it_breaks_off_the_files_become_the_same(tmp_path: Path, after: int) -> None:
     TradesDownload(Market(), store_in(tmp_path / "a"), START, END).run([BTC, ETH])
@@ -118,6 +119,7 @@ def test_an_earlier_part_is_joined_to_what_is_there(tmp_path: Path) -> None:
     assert store.raw(BTC, Timeframe(86400)).trades.tolist() == [len(Market().whole())]
 
 
+@pytest.mark.slow
 def test_pairs_are_asked_in_turns(tmp_path: Path) -> None:
     market = Market()
     TradesDownload(market, store_in(tmp_path), START, END).run([BTC, ETH])

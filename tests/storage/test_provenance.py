@@ -141,6 +141,7 @@ def test_a_file_of_the_first_format_is_read_and_renewed_by_the_next_write(
     assert covered(store.sources(BTC, HOUR)) == [(3600, 5 * 3600)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0, 1, 130_999, 131_072, 150_000, 299_999])
 @pytest.mark.parametrize("length", [1, 7, 131_072, 400_000])
 def test_a_part_of_a_large_file_is_that_part_of_the_whole(

@@ -125,6 +125,7 @@ def test_the_chart_has_every_series_and_asks_nobody(store: HistoryStore) -> None
     assert "http" not in html
 
 
+@pytest.mark.slow
 def test_krakens_bitcoin_hours_are_good_with_known_outages(store: HistoryStore) -> None:
     import_ohlcvt(store, shared("data/ohlcvt/XBTUSD_60.csv.gz"), now=NOW)
     found = judge(store, BTC, HOUR)

@@ -86,6 +86,7 @@ def test_each_pair_gets_its_share_of_the_equity():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(all_strategies()))
 def test_a_strategy_decides_the_same_whether_or_not_the_future_is_stored(name):
     future = candles_of(np.concatenate([RISING.close[:2000], random_walk(500, 9)]))
