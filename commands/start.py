@@ -137,16 +137,16 @@ def _run(parts: Parts, wishes: Wishes, *, dashboard: bool, quiet: bool) -> dict[
     served = _serve(parts, screen) if dashboard else None
     apprentice = Apprentice(parts, screen.note)
     loop = Loop(parts, wishes.cycles, screen.step, Desk(parts).handle, apprentice.look)
-    try:
-        with loop.ends_on_signals():
+    with loop.ends_on_signals():  # until the last line: who sends two must get it too
+        try:
             reason = loop.run()
-    except KeyboardInterrupt:
-        reason = "ended at once by the user"
-    finally:
-        apprentice.stop()
-        if served is not None:
-            served.close()
-    return _end(parts, loop, screen, reason)
+        except KeyboardInterrupt:
+            reason = "ended at once by the user"
+        finally:
+            apprentice.stop()
+            if served is not None:
+                served.close()
+        return _end(parts, loop, screen, reason)
 
 
 def _shows_all(parts: Parts, wishes: Wishes) -> bool:
