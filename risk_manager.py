@@ -168,11 +168,13 @@ class RiskManager:
 
     def _tripped(self, portfolio: Portfolio, now: datetime) -> list[str]:
         """The rules that now forbid the account as a whole to take risk."""
-        return [
-            row["rule"]
-            for row in self.limits_status(portfolio, now)
-            if row["tripped"] and row["rule"] in ("daily-loss", "drawdown", "losing-streak")
-        ]
+        equity, limits = portfolio.last_equity, self.limits
+        tripped = {
+            "daily-loss": rules.lost_too_much_today(portfolio, equity, limits, now),
+            "drawdown": rules.too_deep(portfolio, equity, limits, now),
+            "losing-streak": rules.pausing(portfolio, limits, now),
+        }
+        return [rule for rule, yes in tripped.items() if yes]
 
     def limits_status(
         self,
@@ -192,19 +194,21 @@ class RiskManager:
         exposed = portfolio.exposure(known) / equity if equity > 0 else ZERO
         day = rules.day_loss(portfolio, equity, now)
         down = rules.fall(portfolio.equity_peak, equity)
-        until = rules.pause_until(portfolio, limits)
         stopped = bool(emergency) or limits.emergency_stop
         held = len(portfolio.positions)
         return [
             _row("emergency-stop", int(stopped), 1, stopped),
-            _row("daily-loss", day, limits.max_daily_loss, day >= limits.max_daily_loss),
+            _row(
+                "daily-loss", day, limits.max_daily_loss,
+                rules.lost_too_much_today(portfolio, equity, limits, now),
+            ),
             _row(
                 "drawdown", down, limits.max_drawdown,
                 rules.too_deep(portfolio, equity, limits, now),
             ),
             _row(
                 "losing-streak", portfolio.losing_streak, limits.max_consecutive_losses,
-                until is not None and now < until,
+                rules.pausing(portfolio, limits, now),
             ),
             _row(
                 "max-open-positions", held, limits.max_open_positions,

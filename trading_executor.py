@@ -65,7 +65,7 @@ GIVEN_UP = "entry-given-up"
 ZERO_S = timedelta(0)
 _LONGEST_PASS = timedelta(minutes=10)
 CENT = Decimal("0.01")
-_HURRY_S = 5
+_HURRY = timedelta(seconds=5)
 """A market order younger than this is looked after every second: it may be filling."""
 _NO_CLEAR_ANSWER = (OutcomeUnknown, Unreachable, UnexpectedAnswer)
 
@@ -208,19 +208,15 @@ class TradingExecutor:
 
     def next_look(self, now: datetime) -> datetime | None:
         """When `settle` should run again at the latest for orders on their way, None if idle."""
-        moments = [
-            order.changed_at + self._doubt for order in self.orders.live() if order.in_doubt
-        ]
-        fresh = now - timedelta(seconds=_HURRY_S)
+        live = self.orders.live()
+        moments = [order.changed_at + self._doubt for order in live if order.in_doubt]
+        fresh = now - _HURRY
         filling = any(
-            order.request.type is OrderType.MARKET and order.intended_at > fresh
-            for order in self.orders.live()
+            order.request.type is OrderType.MARKET and order.intended_at > fresh for order in live
         )
-        moments += [
-            order.amending.at + self._doubt for order in self.orders.live() if order.amending
-        ]
+        moments += [order.amending.at + self._doubt for order in live if order.amending]
         if filling or self._exits:
-            moments.append(now + timedelta(seconds=1 if filling else _HURRY_S))
+            moments.append(now + (timedelta(seconds=1) if filling else _HURRY))
         for plan in self._patient.values():
             if plan.patience is not None:
                 moments.append(min(plan.patience.until, now + LOOK_EVERY))

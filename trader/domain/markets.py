@@ -17,16 +17,32 @@ _KNOWN_QUOTES = (
 _COMMON_NAME = {"XBT": "BTC", "XDG": "DOGE"}
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pair:
     """What is traded for what, by the names people use (BTC, not XBT).
 
+    There is one object for each pair, so that comparing and looking up, which every step does
+    hundreds of times, need no look at the names.
+
     >>> str(Pair.parse("xbtusd"))
     'BTC/USD'
+    >>> Pair("BTC", "USD") is Pair.parse("xbtusd")
+    True
     """
 
     base: str
     quote: str
+
+    def __new__(cls, base: str, quote: str) -> Pair:
+        """The object of this pair; made when it is first named."""
+        return _PAIRS.setdefault((base, quote), object.__new__(cls))
+
+    def __reduce__(self) -> tuple[type[Pair], tuple[str, str]]:
+        """Copied and sent to another process by its names."""
+        return Pair, (self.base, self.quote)
+
+    def __lt__(self, other: Pair) -> bool:
+        return (self.base, self.quote) < (other.base, other.quote)
 
     @classmethod
     def parse(cls, text: str) -> Pair:
@@ -53,6 +69,9 @@ class Pair:
 
     def __str__(self) -> str:
         return f"{self.base}/{self.quote}"
+
+
+_PAIRS: dict[tuple[str, str], Pair] = {}
 
 
 def _split_joined(text: str) -> list[str]:

@@ -7,7 +7,7 @@ plan's reasons, or in the refusal when it leaves less than the exchange takes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -27,6 +27,9 @@ class Purchase:
         target: take-profit price, None for none.
         target_weight: fraction of equity the strategy wants in the pair, None if it only names
             a direction.
+        loss_per_unit: quote lost on one base when the stop is hit, costs included.
+        held_quote: worth of what is held of the pair already.
+        price_paid: expected price with slippage, fee not included.
     """
 
     context: RiskContext
@@ -35,21 +38,16 @@ class Purchase:
     target: Decimal | None
     costs: RoundTrip
     target_weight: float | None = None
+    loss_per_unit: Decimal = field(init=False)
+    held_quote: Decimal = field(init=False)
+    price_paid: Decimal = field(init=False)
 
-    @property
-    def loss_per_unit(self) -> Decimal:
-        """Quote lost on one base when the stop is hit, costs included."""
-        return self.costs.loss(self.entry, self.stop)
-
-    @property
-    def held_quote(self) -> Decimal:
-        """Worth of what is held of the pair already."""
-        return self.context.value_of(self.context.market.pair)
-
-    @property
-    def price_paid(self) -> Decimal:
-        """Expected price with slippage, fee not included."""
-        return self.entry * (1 + self.costs.entry_slippage)
+    def __post_init__(self) -> None:
+        """Reckon what every cap asks for, once."""
+        held = self.context.value_of(self.context.market.pair)
+        object.__setattr__(self, "loss_per_unit", self.costs.loss(self.entry, self.stop))
+        object.__setattr__(self, "held_quote", held)
+        object.__setattr__(self, "price_paid", self.entry * (1 + self.costs.entry_slippage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +56,17 @@ class Cap:
 
     Attributes:
         quantity: base, ≥ 0, not rounded.
-        words: the numbers behind it.
+        say: makes the `words`; most caps do not decide and are never put into words.
     """
 
     rule: str
     quantity: Decimal
-    words: str
+    say: Callable[[], str]
+
+    @property
+    def words(self) -> str:
+        """The numbers behind it."""
+        return self.say()
 
 
 CapRule: TypeAlias = Callable[[Purchase], Cap | None]
@@ -84,15 +87,20 @@ def risk_per_trade(purchase: Purchase) -> Cap:
         bound = max(ZERO, held.cost_quote - back)
     budget = fraction * context.equity - bound
     quantity = sizing.risk_quantity(budget, purchase.loss_per_unit)
-    words = f"{fraction:.2%} of equity {context.equity:,.2f} at risk"
-    return Cap("risk-per-trade", quantity, words + (f", {bound:,.2f} in use" if bound else ""))
+    in_use = f", {bound:,.2f} in use" if bound else ""
+    return Cap(
+        "risk-per-trade", quantity,
+        lambda: f"{fraction:.2%} of equity {context.equity:,.2f} at risk{in_use}",
+    )  # fmt: skip
 
 
 def position_fraction(purchase: Purchase) -> Cap:
     """The position is worth no more than its fraction of equity."""
-    fraction = purchase.context.limits.max_position_fraction
-    words = f"{fraction:.2%} of equity in one pair, {purchase.held_quote:,.2f} held"
-    return _by_weight("max-position-fraction", purchase, fraction, purchase.held_quote, words)
+    fraction, held = purchase.context.limits.max_position_fraction, purchase.held_quote
+    return _by_weight(
+        "max-position-fraction", purchase, fraction, held,
+        lambda: f"{fraction:.2%} of equity in one pair, {held:,.2f} held",
+    )  # fmt: skip
 
 
 def exposure(purchase: Purchase) -> Cap:
@@ -101,8 +109,10 @@ def exposure(purchase: Purchase) -> Cap:
     held = sum(map(context.value_of, context.portfolio.positions), ZERO)
     held += sum(context.market.pending.values(), ZERO)
     fraction = context.limits.max_exposure
-    words = f"{fraction:.2%} of equity in all pairs, {held:,.2f} taken"
-    return _by_weight("max-exposure", purchase, fraction, held, words)
+    return _by_weight(
+        "max-exposure", purchase, fraction, held,
+        lambda: f"{fraction:.2%} of equity in all pairs, {held:,.2f} taken",
+    )  # fmt: skip
 
 
 def correlated_exposure(purchase: Purchase) -> Cap | None:
@@ -119,8 +129,10 @@ def correlated_exposure(purchase: Purchase) -> Cap | None:
     weight = [context.value_of(pair) * to_decimal(max(0.0, rho)) for pair, rho in others.items()]
     held = purchase.held_quote + sum(weight, ZERO)
     fraction = context.limits.max_correlated_exposure
-    words = f"{fraction:.2%} of equity in what moves together, {held:,.2f} taken"
-    return _by_weight("max-correlated-exposure", purchase, fraction, held, words)
+    return _by_weight(
+        "max-correlated-exposure", purchase, fraction, held,
+        lambda: f"{fraction:.2%} of equity in what moves together, {held:,.2f} taken",
+    )  # fmt: skip
 
 
 def target_weight(purchase: Purchase) -> Cap | None:
@@ -128,8 +140,10 @@ def target_weight(purchase: Purchase) -> Cap | None:
     if purchase.target_weight is None:
         return None
     wanted = to_decimal(purchase.target_weight)
-    words = f"the strategy wants {wanted:.2%} of equity"
-    return _by_weight("target-weight", purchase, wanted, purchase.held_quote, words)
+    return _by_weight(
+        "target-weight", purchase, wanted, purchase.held_quote,
+        lambda: f"the strategy wants {wanted:.2%} of equity",
+    )  # fmt: skip
 
 
 def recovery(purchase: Purchase) -> Cap | None:
@@ -142,8 +156,10 @@ def recovery(purchase: Purchase) -> Cap | None:
     if purchase.target_weight is not None:
         usual = min(usual, to_decimal(purchase.target_weight))
     part = context.limits.recovery_share
-    words = f"{part:.0%} of the usual size after a drawdown, until equity is {until:,.2f}"
-    return _by_weight("recovery", purchase, part * usual, purchase.held_quote, words)
+    return _by_weight(
+        "recovery", purchase, part * usual, purchase.held_quote,
+        lambda: f"{part:.0%} of the usual size after a drawdown, until equity is {until:,.2f}",
+    )  # fmt: skip
 
 
 def volatility(purchase: Purchase) -> Cap | None:
@@ -151,9 +167,11 @@ def volatility(purchase: Purchase) -> Cap | None:
     limit, found = purchase.context.limits.volatility_target, purchase.context.market.volatility
     if limit <= 0 or found is None or found <= 0:
         return None
-    words = f"volatility {found:.1%} a year, target {limit:.1%}"
     weight = sizing.volatility_weight(limit, found)
-    return _by_weight("volatility", purchase, weight, purchase.held_quote, words)
+    return _by_weight(
+        "volatility", purchase, weight, purchase.held_quote,
+        lambda: f"volatility {found:.1%} a year, target {limit:.1%}",
+    )  # fmt: skip
 
 
 def kelly(purchase: Purchase) -> Cap | None:
@@ -170,7 +188,7 @@ def kelly(purchase: Purchase) -> Cap | None:
         context.limits.risk_per_trade,
     )
     quantity = sizing.risk_quantity(fraction * context.equity, purchase.loss_per_unit)
-    return Cap("kelly", quantity, f"{fraction:.3%} of equity at risk by the odds")
+    return Cap("kelly", quantity, lambda: f"{fraction:.3%} of equity at risk by the odds")
 
 
 def depth(purchase: Purchase) -> Cap | None:
@@ -178,8 +196,10 @@ def depth(purchase: Purchase) -> Cap | None:
     offered, share = purchase.context.market.ask_depth, purchase.context.limits.depth_share
     if offered is None or share <= 0:
         return None
-    words = f"{share:.0%} of the {offered:f} offered near the best price"
-    return Cap("depth", share * offered, words)
+    return Cap(
+        "depth", share * offered,
+        lambda: f"{share:.0%} of the {offered:f} offered near the best price",
+    )  # fmt: skip
 
 
 def cash(purchase: Purchase) -> Cap:
@@ -193,8 +213,10 @@ def cash(purchase: Purchase) -> Cap:
     # Each fill's cost and fee are rounded by the exchange: a little is kept back for that.
     free -= Decimal(20).scaleb(-context.market.rules.cost_decimals)
     paid = purchase.costs.paid(purchase.entry)
-    words = f"{max(free, ZERO):,.2f} {context.market.pair.quote} free"
-    return Cap("cash", sizing.affordable_quantity(free, paid), words)
+    return Cap(
+        "cash", sizing.affordable_quantity(free, paid),
+        lambda: f"{max(free, ZERO):,.2f} {context.market.pair.quote} free",
+    )  # fmt: skip
 
 
 SIZE_CAPS: tuple[CapRule, ...] = (
@@ -237,6 +259,8 @@ def raised_stop(purchase: Purchase, highest: Decimal) -> Decimal:
     return min(max(context.market.rules.price_up(needed), purchase.stop), highest)
 
 
-def _by_weight(rule: str, purchase: Purchase, weight: Decimal, held: Decimal, words: str) -> Cap:
+def _by_weight(
+    rule: str, purchase: Purchase, weight: Decimal, held: Decimal, say: Callable[[], str]
+) -> Cap:
     quantity = sizing.weight_quantity(weight, purchase.context.equity, held, purchase.price_paid)
-    return Cap(rule, quantity, words)
+    return Cap(rule, quantity, say)

@@ -150,6 +150,9 @@ class RiskContext:
     Attributes:
         closed_at: close of the candle, or moment of the manual order, it is about.
         probability: calibrated chance of a rise where a model speaks for itself, else None.
+        held: what is held of the pair.
+        equity: worth of the account now, quote; a held pair without a price counts at its entry
+            (a purchase in such a state is refused by `prices_known`).
     """
 
     limits: RiskLimits
@@ -161,19 +164,14 @@ class RiskContext:
     order_type: OrderType = OrderType.MARKET
     post_only: bool = False
     probability: float | None = None
+    held: Position | None = field(init=False)
+    equity: Decimal = field(init=False)
 
-    @property
-    def held(self) -> Position | None:
-        """What is held of the pair."""
-        return self.portfolio.position(self.market.pair)
-
-    @property
-    def equity(self) -> Decimal:
-        """Worth of the account now, quote; a held pair without a price counts at its entry.
-
-        A purchase in such a state is refused by `prices_known`.
-        """
-        return self.portfolio.cash + sum(map(self.value_of, self.portfolio.positions), ZERO)
+    def __post_init__(self) -> None:
+        """Reckon what nearly every rule asks for, once."""
+        object.__setattr__(self, "held", self.portfolio.position(self.market.pair))
+        worth = sum(map(self.value_of, self.portfolio.positions), ZERO)
+        object.__setattr__(self, "equity", self.portfolio.cash + worth)
 
     def value_of(self, pair: Pair) -> Decimal:
         """Worth of what is held of a pair, quote."""
@@ -257,10 +255,10 @@ def prices_known(context: RiskContext) -> Refusal | None:
 
 def daily_loss(context: RiskContext) -> Refusal | None:
     """Not too much was lost since the start of the UTC day."""
-    used = day_loss(context.portfolio, context.equity, context.now)
-    limit = context.limits.max_daily_loss
-    if used < limit:
+    portfolio, equity, limits = context.portfolio, context.equity, context.limits
+    if not lost_too_much_today(portfolio, equity, limits, context.now):
         return None
+    used, limit = day_loss(portfolio, equity, context.now), limits.max_daily_loss
     return context.refuse(
         "daily-loss", f"{_percent(used)} lost since 00:00 UTC, limit {_percent(limit)}"
     )
@@ -284,9 +282,9 @@ def drawdown(context: RiskContext) -> Refusal | None:
 
 def losing_streak(context: RiskContext) -> Refusal | None:
     """After a run of losses there was a pause."""
-    until = pause_until(context.portfolio, context.limits)
-    if until is None or context.now >= until:
+    if not pausing(context.portfolio, context.limits, context.now):
         return None
+    until = pause_until(context.portfolio, context.limits)
     return context.refuse(
         "losing-streak",
         f"{context.portfolio.losing_streak} losses in a row, limit "
@@ -367,6 +365,19 @@ def too_deep(portfolio: Portfolio, equity: Decimal, limits: RiskLimits, now: dat
         return False
     until = drawdown_pause_until(portfolio, limits)
     return until is None or now < until
+
+
+def lost_too_much_today(
+    portfolio: Portfolio, equity: Decimal, limits: RiskLimits, now: datetime
+) -> bool:
+    """Whether more was lost since the start of the UTC day than a day may lose."""
+    return day_loss(portfolio, equity, now) >= limits.max_daily_loss
+
+
+def pausing(portfolio: Portfolio, limits: RiskLimits, now: datetime) -> bool:
+    """Whether the pause after a losing streak is not over."""
+    until = pause_until(portfolio, limits)
+    return until is not None and now < until
 
 
 def drawdown_pause_until(portfolio: Portfolio, limits: RiskLimits) -> datetime | None:

@@ -66,6 +66,8 @@ def path(stretch: Stretch) -> tuple[Knot, Knot, Knot, Knot]:
 
 def price_at(stretch: Stretch, at: int) -> Decimal:
     """The price on the path at a moment of the stretch, both ends included."""
+    if at <= stretch.start:
+        return to_decimal(stretch.open)
     knots = path(stretch)
     for (began, first), (ended, last) in pairwise(knots):
         if at <= began:
