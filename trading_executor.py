@@ -55,13 +55,11 @@ from trader.domain.orders import (
     make_order_id,
 )
 from trader.domain.portfolio import Portfolio, Position
-from trader.domain.signals import Approval, Refusal
+from trader.domain.signals import GIVEN_UP, Approval, Refusal
 from trader.ports import Clock, Exchange, Journal
 from trader.risk.entries import LOOK_EVERY, Move, next_step
 
 ZERO = Decimal(0)
-GIVEN_UP = "entry-given-up"
-"""The rule that ends a purchase which waited for its price in vain."""
 ZERO_S = timedelta(0)
 _LONGEST_PASS = timedelta(minutes=10)
 CENT = Decimal("0.01")

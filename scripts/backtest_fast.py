@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from risk_manager import RiskManager
 from scripts.backtest_run import Arena, FullWeight, RunSettings, limits_of, strategy_settings
-from trader.domain.candles import Timeframe
+from trader.domain.candles import Candles
+from trader.domain.markets import Pair
 from trader.exchanges.markets import market
 from trader.simulation import kernel
-from trader.simulation.backtest import Span, load_histories, load_paths
 from trader.simulation.runs import AccountRun
-from trader.storage.history import HistoryStore
 
 LONG = 3_000
 """Moments from which loading the machine code costs less than it saves."""
@@ -33,7 +31,6 @@ def task_of(settings: RunSettings) -> kernel.Task:
         NotCovered: if it is not covered.
     """
     limits = limits_of(settings)
-    _demand_own_path(settings)
     reason = kernel.why_not(settings.strategy, len(settings.pairs), limits, settings.costs)
     if reason:
         raise kernel.NotCovered(reason)
@@ -43,23 +40,17 @@ def task_of(settings: RunSettings) -> kernel.Task:
     )  # fmt: skip
 
 
-def _demand_own_path(settings: RunSettings) -> None:
-    """Refuse where finer candles are followed inside those of the run.
+def market_of(
+    settings: RunSettings, histories: Mapping[Pair, Candles], paths: Mapping[Pair, Candles]
+) -> kernel.Market:
+    """The history of a run on one pair, for the compiled engine.
 
     Raises:
-        NotCovered: then.
+        NotCovered: if its prices are no decimals of a few digits.
     """
-    if settings.finest_path and _has_finer(
-        settings.store, settings.pairs, settings.timeframe, settings.span
-    ):
-        raise kernel.NotCovered("finer candles are followed inside each one (see --path candle)")
-
-
-@lru_cache(maxsize=4)
-def _has_finer(store: HistoryStore, pairs: Any, timeframe: Timeframe, span: Span) -> bool:
-    histories = load_histories(store, pairs, timeframe, span)
-    paths = load_paths(store, histories, span.start, span.end)
-    return any(path.timeframe != timeframe for path in paths.values())
+    pair = settings.pairs[0]
+    path = paths[pair] if paths[pair].timeframe != settings.timeframe else None
+    return kernel.Market.of(histories[pair], market(pair).rules, settings.span.start, path)
 
 
 def yardstick(arena: Arena, name: str, strategy: str, judge: RiskManager) -> AccountRun | None:
@@ -69,14 +60,11 @@ def yardstick(arena: Arena, name: str, strategy: str, judge: RiskManager) -> Acc
     limits = None if isinstance(judge, FullWeight) else judge.limits
     if not long or kernel.why_not(strategy, len(settings.pairs), limits, settings.costs):
         return None
-    pair = settings.pairs[0]
-    if limits is not None and arena.paths[pair].timeframe != settings.timeframe:
-        return None  # without stops and targets only a candle's first price matters
     task = kernel.Task(
         strategy, strategy_settings(settings), limits, settings.costs, settings.span, settings.cash
     )
     try:
-        whole = kernel.Market.of(arena.histories[pair], market(pair).rules, settings.span.start)
+        whole = market_of(settings, arena.histories, arena.paths)
         return kernel.trade(whole, task, code_folder()).account_run(name)
     except kernel.NotCovered:
         return None

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from risk_manager import RiskManager
-from scripts.backtest_fast import code_folder, task_of
+from scripts.backtest_fast import code_folder, market_of, task_of
 from scripts.backtest_run import (
     Arena,
     RunSettings,
@@ -40,7 +40,6 @@ from scripts.backtest_run import (
 from trader import performance
 from trader.domain.candles import FloatArray
 from trader.domain.errors import UsageError
-from trader.exchanges.markets import market
 from trader.simulation import kernel
 from trader.simulation.backtest import Span, load_histories, load_paths
 from trader.simulation.overfitting import BlockSums
@@ -191,14 +190,25 @@ def _stepped(values: Values, settings: RunSettings, why: str) -> Outcome:
 
 
 def _market(settings: RunSettings) -> kernel.Market:
-    return _prepared(settings.store, settings.pairs, settings.timeframe, settings.span)
+    kept = _prepared(
+        settings.store, settings.pairs, settings.timeframe, settings.span, settings.finest_path
+    )
+    if not kept:
+        kept.append(_whole_market(settings))
+    return kept[0]
 
 
 @lru_cache(maxsize=4)
-def _prepared(store: Any, pairs: Any, timeframe: Any, span: Span) -> kernel.Market:
-    histories = load_histories(store, pairs, timeframe, span)
-    pair = pairs[0]
-    return kernel.Market.of(histories[pair], market(pair).rules, span.start)
+def _prepared(*_: object) -> list[kernel.Market]:
+    return []
+
+
+def _whole_market(settings: RunSettings) -> kernel.Market:
+    store, span = settings.store, settings.span
+    histories = load_histories(store, settings.pairs, settings.timeframe, span)
+    finest = settings.finest_path
+    paths = load_paths(store, histories, span.start, span.end) if finest else histories
+    return market_of(settings, histories, paths)
 
 
 def _arena(settings: RunSettings) -> Arena:

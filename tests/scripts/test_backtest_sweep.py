@@ -79,10 +79,7 @@ def test_each_variant_is_the_backtest_with_that_setting_and_counts_as_a_try(
 
 
 @pytest.mark.slow
-def test_both_engines_give_the_same_sweep(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ENTRY_PATIENCE_MINUTES", "0")
+def test_both_engines_give_the_same_sweep(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick, slow = (
         document(capsys, *GRID, "--jobs", "2", "--engine", engine)
         for engine in ("compiled", "steps")

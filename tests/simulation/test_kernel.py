@@ -1,5 +1,6 @@
 """The compiled engine against the step-by-step one: the same trading, to the last unit."""
 
+import importlib
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from hypothesis import strategies as some
 from config import load_config
 from risk_manager import RiskManager
 from scripts.backtest import Progress
-from scripts.backtest_fast import code_folder
+from scripts.backtest_fast import code_folder, market_of
 from scripts.backtest_run import (
     Arena,
     FullWeight,
@@ -52,6 +53,11 @@ def code() -> ModuleType:
     return kernel.compiled(code_folder())
 
 
+@pytest.fixture(scope="session")
+def inside(code: ModuleType) -> ModuleType:
+    return importlib.import_module("trader.simulation.compiled_path")
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> HistoryStore:
     made = HistoryStore(tmp_path_factory.mktemp("data"))
@@ -61,14 +67,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> HistoryStore:
 
 
 def settings(
-    store: HistoryStore, strategy: str, start: str, days: int, hours: int = 1, **risk: str
-) -> RunSettings:
+    store: HistoryStore, strategy: str, start: str, days: int, hours: int = 1,
+    waits: int = 0, finest: bool = False, **risk: str,
+) -> RunSettings:  # fmt: skip
     begin = datetime.fromisoformat(start).replace(tzinfo=UTC)
-    config = replace(load_config(None, {}), entry_patience_minutes=0)
+    config = replace(load_config(None, {}), entry_patience_minutes=waits)
     config = replace(config, **{k: Decimal(v) for k, v in risk.items()})
     return RunSettings(
         config, store, (BTC,), Timeframe(hours * 3600), Span(begin, begin + timedelta(days=days)),
-        strategy, Costs(), Decimal(10_000), finest_path=False,
+        strategy, Costs(), Decimal(10_000), finest_path=finest,
     )  # fmt: skip
 
 
@@ -78,7 +85,7 @@ def both(wanted: RunSettings, *, full: bool = False) -> tuple[list[Event], kerne
     limits = limits_of(wanted)
     judge = FullWeight(limits) if full else RiskManager(limits)
     events = arena.events("x", wanted.strategy, judge, None, QUIET)
-    whole = kernel.Market.of(arena.histories[BTC], RULES, wanted.span.start)
+    whole = market_of(wanted, arena.histories, arena.paths)
     task = kernel.Task(
         wanted.strategy, strategy_settings(wanted), None if full else limits, wanted.costs,
         wanted.span, wanted.cash,
@@ -88,15 +95,23 @@ def both(wanted: RunSettings, *, full: bool = False) -> tuple[list[Event], kerne
 
 NEAR = {"stop_atr_multiple": "1", "risk_reward": "2"}
 LARGE = {"risk_per_trade": "0.05", "max_position_fraction": "1"}
-CASES = {
-    "stops and targets are near": ("sma-cross", "2021-05-01", 40, 1, NEAR, False),
-    "exponential means, losing streaks": ("ema-cross", "2020-03-01", 60, 1, NEAR, False),
-    "additions and part sales": ("vol-target-hold", "2017-01-10", 60, 1, LARGE, False),
-    "the trend rule meets its drawdown limit": ("trend", "2017-11-01", 200, 4, LARGE, False),
-    "holes in the history": ("sma-cross", "2014-06-01", 60, 1, NEAR, False),
-    "a yardstick without stops": ("vol-target-hold", "2020-02-01", 60, 4, {}, True),
-    "buy and hold": ("buy-and-hold", "2020-02-01", 40, 4, {}, True),
-}
+FINE = {"finest": True}
+WAITS = {"waits": 240}
+CASES: dict[str, tuple[str, str, int, int, dict[str, Any]]] = {
+    "stops and targets are near": ("sma-cross", "2021-05-01", 40, 1, NEAR),
+    "exponential means, losing streaks": ("ema-cross", "2020-03-01", 60, 1, NEAR),
+    "additions and part sales": ("vol-target-hold", "2017-01-10", 60, 1, LARGE),
+    "the trend rule meets its drawdown limit": ("trend", "2017-11-01", 200, 4, LARGE),
+    "holes in the history": ("sma-cross", "2014-06-01", 60, 1, NEAR),
+    "a yardstick without stops": ("vol-target-hold", "2020-02-01", 60, 4, {"full": True}),
+    "buy and hold": ("buy-and-hold", "2020-02-01", 40, 4, {"full": True}),
+    "hours followed inside four": ("ema-cross", "2020-03-01", 120, 4, {**NEAR, **FINE}),
+    "purchases wait": ("sma-cross", "2021-05-01", 40, 1, {**NEAR, **WAITS}),
+    "purchases wait, hours inside four": ("trend", "2017-11-01", 200, 4,
+                                          {**LARGE, **WAITS, **FINE}),
+    "additions wait and fill in parts": ("vol-target-hold", "2014-01-10", 90, 4,
+                                         {**LARGE, **WAITS, **FINE}),
+}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -104,7 +119,9 @@ CASES = {
 def test_decisions_orders_fills_and_equity_are_those_of_the_step_by_step_engine(
     name: str, store: HistoryStore
 ) -> None:
-    strategy, start, days, hours, risk, full = CASES[name]
+    strategy, start, days, hours, more = CASES[name]
+    full = bool(more.get("full"))
+    risk = {k: v for k, v in more.items() if k != "full"}
     wanted = settings(store, strategy, start, days, hours, **risk)
     events, fast = both(wanted, full=full)
     slow = account_run("x", "USD", wanted.cash, events, wanted.span.start)
@@ -116,17 +133,19 @@ def test_decisions_orders_fills_and_equity_are_those_of_the_step_by_step_engine(
 
 
 @pytest.mark.slow
-def test_the_run_told_in_decimals_has_the_very_trades(store: HistoryStore) -> None:
-    wanted = settings(store, "sma-cross", "2021-05-01", 40, **NEAR)
+@pytest.mark.parametrize("waits", [0, 240])
+def test_the_run_told_in_decimals_has_the_very_trades(store: HistoryStore, waits: int) -> None:
+    wanted = settings(store, "sma-cross", "2021-05-01", 40, waits=waits, **NEAR)
     events, fast = both(wanted)
     slow, told = (
         account_run("x", "USD", wanted.cash, events, wanted.span.start), fast.account_run("x")
     )  # fmt: skip
     assert slow.trades == told.trades
     assert len(told.trades) > 10
-    assert [e.fill.fee_quote for e in slow.executions] == [
-        e.fill.fee_quote for e in told.executions
-    ]
+    for ours, theirs in zip(slow.executions, told.executions, strict=True):
+        assert ours.purpose is theirs.purpose
+        assert ours.fill.fee_quote == theirs.fill.fee_quote
+        assert ours.fill.liquidity is theirs.fill.liquidity
     assert slow.refusals.keys() == told.refusals.keys()
     assert float(sum(t.profit_quote for t in slow.trades)) == pytest.approx(
         float(sum(fast.profits))
@@ -155,8 +174,11 @@ def test_what_is_not_covered_is_said_before_any_work(
     limits = limits_of(settings(HistoryStore(Path()), "sma-cross", "2021-01-01", 1))
     assert kernel.why_not(strategy, pairs, limits, costs)
     assert not kernel.why_not("sma-cross", 1, None, Costs())
-    for name in ("entry_patience_minutes", "trailing_atr_multiple", "max_holding_days"):
+    for name in ("trailing_atr_multiple", "max_holding_days"):
         assert kernel.why_not("sma-cross", 1, replace(limits, **{name: 1}), Costs())
+    waiting = replace(limits, entry_patience_minutes=240)
+    assert kernel.why_not("sma-cross", 1, waiting, Costs(queue_share=Decimal("0.1")))
+    assert not kernel.why_not("sma-cross", 1, waiting, Costs())
     assert not kernel.why_not("sma-cross", 1, limits, Costs())
 
 
@@ -266,6 +288,42 @@ def test_a_level_is_met_at_the_same_microsecond_and_price(
     found = code.sell_price(low + risen // third, risen % third, third, slip % 50, 10_000, 1)
     real = taker_price(Side.SELL, price_at(candle, touched[0]), slippage, RULES)
     assert real * 10 == found
+
+
+corners = some.lists(some.integers(1_000, 1_060), min_size=4, max_size=4)
+
+
+@pytest.mark.slow
+@examples(max_examples=500, deadline=None)
+@given(corners, some.integers(995, 1_065), some.booleans(), some.booleans(), some.integers(-1, 99))
+def test_the_path_meets_a_level_at_the_same_moment(
+    inside: Any, prices: list[int], level: int, rising: bool, strict: bool, after: int
+) -> None:
+    opened, low, high, close = prices[0], min(prices), max(prices), prices[3]
+    after *= 36_000_000
+    candle = Stretch(0, 3_600_000_000, opened / 10, high / 10, low / 10, close / 10, 1.0)
+    real = first_touch(candle, Decimal(level) / 10, rising=rising, strict=strict, after=after)
+    found = inside.first_touch(
+        (opened, low, high, close), 0, 1_200_000_000, level, rising, strict, after
+    )
+    assert found == ((-1, 0) if real is None else (real[0], real[1] * 10))
+
+
+@pytest.mark.slow
+@QUICK
+@given(ticks, some.integers(0, 2), some.integers(1, 30), some.integers(0, 50))
+def test_a_price_between_two_units_is_taken_and_shown_alike(
+    inside: Any, price: int, part: int, parts: int, slip: int
+) -> None:
+    part = min(part * parts // 2, parts - 1)
+    # In units of a tenth of a tick, so that a price may lie between two ticks too.
+    real, tick = (Decimal(price) + Decimal(part) / parts) / 100, 10
+    taken = taker_price(Side.BUY, real, Decimal(slip) / 10_000, RULES)
+    assert taken * 100 == inside.buy_at(price, part, parts, slip, 10_000, tick)
+    shown = RULES.price_nearest(real)
+    for target in (shown - RULES.tick, shown, shown + RULES.tick):
+        found = inside.reached(price, part, parts, int(target * 100), tick)
+        assert found == (shown >= target)
 
 
 @pytest.mark.slow

@@ -241,6 +241,8 @@ class Approval:
     patience: Patience | None = None
 
 
+GIVEN_UP = "entry-given-up"
+"""The rule that ends a purchase which waited for its price in vain."""
 HELD_AT_LIMIT = "smallest-addition"
 """The rule that leaves a position as it is because hardly anything may be added to it."""
 

@@ -27,12 +27,16 @@ DONE, UNSURE, UNUSUAL, LOG_FULL, TOO_LARGE = range(5)
 # Kinds of log rows.
 APPROVED_BUY, APPROVED_SELL, ENTRY, EXIT, STOP, TARGET, FILL = range(7)
 LOG_WIDTH = 7
-"""moment number, kind, microseconds, quantity, price (or stop), cost (or target), fee."""
+"""of a fill which side and how, kind, microseconds, quantity, price (or stop), cost (or target),
+fee."""
+SALE, TAKEN, MADE = range(3)
+"""What a fill was: a sale, or a purchase as taker or as maker."""
 # Actions and refusals, one of each a decision.
 NOTHING, HOLD, BUY, SELL = range(4)
 (
-    NO_REFUSAL, DRAWDOWN, DAILY_LOSS, LOSING_STREAK, NO_STOP, SMALLEST_ADDITION, MINIMUM_SIZE
-) = range(7)  # fmt: skip
+    NO_REFUSAL, DRAWDOWN, DAILY_LOSS, LOSING_STREAK, NO_STOP, SMALLEST_ADDITION, MINIMUM_SIZE,
+    PENDING, GIVEN_UP,
+) = range(9)  # fmt: skip
 # How a strategy reads its weights.
 TOWARDS, ONCE = range(2)
 
@@ -62,6 +66,8 @@ _WHOLE = [
     "plain",
     "streak_limit",
     "pause_s",
+    "patience_us",
+    "fine_step",
 ]
 _REAL = [
     "share",
@@ -111,6 +117,27 @@ _MONEY = [
     "rows",
     "trades",
     "status",
+    "engine",
+    "fine",
+    "sequence",
+    "stop_since",
+    "stop_number",
+    "entry_live",
+    "entry_price",
+    "entry_since",
+    "entry_number",
+    "waits_since",
+    "waits_until",
+    "to_buy",
+    "expected",
+    "follow_to",
+    "give_up_above",
+    "looked",
+    "orders",
+    "decided",
+    "used_in",
+    "used",
+    "sold_at",
 ]
 _FLOATS = ["cost", "doubt", "traded", "fees"]
 ACCOUNT = np.dtype([(n, np.int64) for n in _MONEY] + [(n, np.float64) for n in _FLOATS])
@@ -120,7 +147,8 @@ ACCOUNT = np.dtype([(n, np.int64) for n in _MONEY] + [(n, np.float64) for n in _
 protection of a purchase on its way. `reduced_since` is the moment (Unix seconds) from which a
 drawdown forbids purchases, `recovery` the worth up to which they are smaller after one; 0 for
 neither. `net` is what the open position has brought so far less what it cost, `parted` whether
-some of it was sold. `doubt` is how far float64 may be off the exact `cost`.
+some of it was sold. `doubt` is how far float64 may be off the exact `cost`. What follows `status`
+is of `compiled_path` alone, where a purchase waits.
 """
 
 
@@ -255,12 +283,12 @@ def touch(first: int, last: int, level: int, third: int) -> int:
 
 
 @inner
-def _write(log, a, number, kind, at, quantity, price, cost, fee):  # type: ignore[no-untyped-def]
+def _write(log, a, kind, at, quantity, price, cost, fee, fill=0):  # type: ignore[no-untyped-def]
     row = a.rows
     if row >= len(log) - 1:
         a.status = LOG_FULL
         return
-    log[row, 0] = number
+    log[row, 0] = fill
     log[row, 1] = kind
     log[row, 2] = at
     log[row, 3] = quantity
@@ -292,13 +320,13 @@ def _book(t, a, amount):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _bought(t, a, log, number, at, quantity, price, rate):  # type: ignore[no-untyped-def]
+def _bought(t, a, log, at, quantity, price, rate, how):  # type: ignore[no-untyped-def]
     cost = half_even(price * quantity, t.cost_div)
     fee = fee_units(cost, rate, t.fee_d)
     if cost + fee > a.exch:
         a.status = UNUSUAL
         return
-    _write(log, a, number, FILL, at, quantity, price, cost, fee)
+    _write(log, a, FILL, at, quantity, price, cost, fee, how)
     a.cash -= cost + fee
     _book(t, a, -cost)
     _book(t, a, -fee)
@@ -313,10 +341,10 @@ def _bought(t, a, log, number, at, quantity, price, rate):  # type: ignore[no-un
 
 
 @inner
-def _sold(t, a, log, profits, number, at, quantity, price, rate):  # type: ignore[no-untyped-def]
+def _sold(t, a, log, profits, at, quantity, price, rate):  # type: ignore[no-untyped-def]
     cost = half_even(price * quantity, t.cost_div)
     fee = fee_units(cost, rate, t.fee_d)
-    _write(log, a, number, FILL, at, quantity, price, cost, fee)
+    _write(log, a, FILL, at, quantity, price, cost, fee, SALE)
     a.cash += cost - fee
     _book(t, a, cost)
     _book(t, a, -fee)
@@ -330,6 +358,7 @@ def _sold(t, a, log, profits, number, at, quantity, price, rate):  # type: ignor
     a.cost *= 1 - share
     a.qty -= quantity
     _count(t, a, cost, fee)
+    a.sold_at = at
     a.parted = 1
     if a.qty == 0:
         _closed(a, at, whole)
@@ -409,7 +438,7 @@ def _mark(t, a, moment, equity):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _guard(t, a, log, profits, number, at, price, trades, rate):  # type: ignore[no-untyped-def]
+def _guard(t, a, log, profits, at, price, trades, rate):  # type: ignore[no-untyped-def]
     """What is held has a stop of its size, where it has a plan with one."""
     quantity = a.qty - (a.pend_qty if a.pend_side == SELL else 0)
     if quantity == 0 or a.stop_at == 0 or a.stop_live == quantity:
@@ -417,16 +446,16 @@ def _guard(t, a, log, profits, number, at, price, trades, rate):  # type: ignore
     a.stop_live = 0
     if quantity < t.order_min or quantity * a.stop_at < t.cost_min:
         return
-    _write(log, a, number, STOP, at, quantity, a.stop_at, 0, 0)
+    _write(log, a, STOP, at, quantity, a.stop_at, 0, 0)
     a.stop_live = quantity
     if trades and price <= a.stop_at:
         # The market is beyond it already: it takes what there is.
         got = sell_price(price, 0, 1, t.slip_n, t.slip_d, t.tick)
-        _sold(t, a, log, profits, number, at, quantity, got, rate)
+        _sold(t, a, log, profits, at, quantity, got, rate)
 
 
 @inner
-def _inside(t, a, log, profits, number, opened, open_, high, low, rate):  # type: ignore[no-untyped-def]
+def _inside(t, a, log, profits, opened, open_, high, low, rate):  # type: ignore[no-untyped-def]
     """Stop and target within the candle that has just ended: open → low → high → close."""
     third = t.step * 1_000_000 // 3
     start = opened * 1_000_000
@@ -436,7 +465,7 @@ def _inside(t, a, log, profits, number, opened, open_, high, low, rate):  # type
             a.status = UNUSUAL
         at = start + touch(open_, low, stop, third)
         price = sell_price(stop, 0, 1, t.slip_n, t.slip_d, t.tick)
-        _sold(t, a, log, profits, number, at, a.qty, price, rate)
+        _sold(t, a, log, profits, at, a.qty, price, rate)
     elif target > 0 and high >= target:
         if open_ >= target or low >= target or a.pend_side != 0:
             a.status = UNUSUAL
@@ -445,41 +474,41 @@ def _inside(t, a, log, profits, number, opened, open_, high, low, rate):  # type
         risen = (high - low) * after
         at = start + third + after
         price = sell_price(low + risen // third, risen % third, third, t.slip_n, t.slip_d, t.tick)
-        _leave(t, a, log, number, TARGET, at, a.qty)
-        _sold(t, a, log, profits, number, at, a.qty, price, rate)
+        _leave(t, a, log, TARGET, at, a.qty)
+        _sold(t, a, log, profits, at, a.qty, price, rate)
 
 
 @inner
-def _leave(t, a, log, number, kind, at, quantity):  # type: ignore[no-untyped-def]
+def _leave(t, a, log, kind, at, quantity):  # type: ignore[no-untyped-def]
     """Send a sale; the stop was cancelled before."""
     a.stop_live = 0
     if quantity < t.order_min:
         a.status = UNUSUAL
-    _write(log, a, number, kind, at, quantity, 0, 0, 0)
+    _write(log, a, kind, at, quantity, 0, 0, 0)
 
 
 @inner
-def _opening(t, a, log, profits, number, at, price, rate):  # type: ignore[no-untyped-def]
+def _opening(t, a, log, profits, at, price, rate):  # type: ignore[no-untyped-def]
     """What the first price of a candle does to orders that wait."""
     if a.pend_side != 0 and a.stop_live > 0 and price <= a.stop_at:
         a.status = UNUSUAL  # two orders at one moment
     if a.pend_side == BUY:
         bought = buy_price(price, t.slip_n, t.slip_d, t.tick)
-        _bought(t, a, log, number, at, a.pend_qty, bought, rate)
+        _bought(t, a, log, at, a.pend_qty, bought, rate, TAKEN)
         a.pend_side = 0
     elif a.pend_side == SELL:
         paid_ = sell_price(price, 0, 1, t.slip_n, t.slip_d, t.tick)
-        _sold(t, a, log, profits, number, at, a.pend_qty, paid_, rate)
+        _sold(t, a, log, profits, at, a.pend_qty, paid_, rate)
         a.pend_side = 0
     elif a.stop_live > 0 and price <= a.stop_at:
         if a.stop_live != a.qty:
             a.status = UNUSUAL
         paid_ = sell_price(price, 0, 1, t.slip_n, t.slip_d, t.tick)
-        _sold(t, a, log, profits, number, at, a.qty, paid_, rate)
+        _sold(t, a, log, profits, at, a.qty, paid_, rate)
 
 
 @inner
-def _settle(t, a, log, profits, number, at, price, trades, rate):  # type: ignore[no-untyped-def]
+def _settle(t, a, log, profits, at, price, trades, rate):  # type: ignore[no-untyped-def]
     """The start of a step: a target reached at the opening, and the stop of what was bought.
 
     `price` is the path's, or the last one while the market does not trade, as `trades` tells.
@@ -491,16 +520,16 @@ def _settle(t, a, log, profits, number, at, price, trades, rate):  # type: ignor
             a.status = UNUSUAL
             return
         quantity = a.qty
-        _leave(t, a, log, number, TARGET, at, quantity)
+        _leave(t, a, log, TARGET, at, quantity)
         if trades:
             paid_ = sell_price(price, 0, 1, t.slip_n, t.slip_d, t.tick)
-            _sold(t, a, log, profits, number, at, quantity, paid_, rate)
+            _sold(t, a, log, profits, at, quantity, paid_, rate)
         else:
             a.pend_side = SELL
             a.pend_qty = quantity
         return
     if a.pend_side != SELL and a.stop_live != a.qty:
-        _guard(t, a, log, profits, number, at, price, trades, rate)
+        _guard(t, a, log, profits, at, price, trades, rate)
 
 
 # -- decisions ----------------------------------------------------------------------------------
@@ -721,36 +750,43 @@ def _full_size(t, a, weight, ask, price, rate):  # type: ignore[no-untyped-def]
 
 @inner
 def _buy(  # type: ignore[no-untyped-def]
-    t, a, log, profits, k, at, weight, atr, atr_n, atr_d, vol, price, trades, rate
+    t, a, log, profits, at, weight, atr, atr_n, atr_d, vol, price, trades, rate
 ):  # fmt: skip
     """Judge a wish to buy and send the order; the refusal's code."""
-    last = price if t.tick == 1 else nearest_tick(price, t.tick)
-    stop, target = 0, 0
-    ask = buy_price(price, t.slip_n, t.slip_d, t.tick)
-    if t.plain:
-        quantity = _full_size(t, a, weight, ask, last, rate)
-        if quantity < t.order_min:
-            return NO_REFUSAL
-    else:
-        entry = max(last, ask)
-        quantity, stop, refusal = _size(t, a, weight, entry, atr, atr_n, atr_d, vol, last, rate)
-        if refusal != NO_REFUSAL or quantity < 0:
-            return refusal
-        target = target_above(entry, stop, t.reward_n, t.reward_d, t.tick)
+    quantity, _, refusal = _plan(t, a, weight, atr, atr_n, atr_d, vol, price, rate)
+    if quantity <= 0:
+        return refusal
     if quantity * price < t.cost_min:
         a.status = UNUSUAL  # the exchange would refuse it
-    number = 2 * k + 1
-    _write(log, a, number, APPROVED_BUY, at, quantity, stop, target, 0)
-    _write(log, a, number, ENTRY, at, quantity, 0, 0, 0)
-    a.plan_stop = stop
-    a.plan_target = target
+    _write(log, a, APPROVED_BUY, at, quantity, a.plan_stop, a.plan_target, 0)
+    _write(log, a, ENTRY, at, quantity, 0, 0, 0)
     if trades:
-        _bought(t, a, log, number, at, quantity, ask, rate)
-        _guard(t, a, log, profits, number, at, price, trades, rate)
+        ask = buy_price(price, t.slip_n, t.slip_d, t.tick)
+        _bought(t, a, log, at, quantity, ask, rate, TAKEN)
+        _guard(t, a, log, profits, at, price, trades, rate)
     else:
         a.pend_side = BUY
         a.pend_qty = quantity
     return NO_REFUSAL
+
+
+@inner
+def _plan(t, a, weight, atr, atr_n, atr_d, vol, price, rate):  # type: ignore[no-untyped-def]
+    """Quantity, expected price and protection of a purchase, or why there is none of it."""
+    last = price if t.tick == 1 else nearest_tick(price, t.tick)
+    ask = buy_price(price, t.slip_n, t.slip_d, t.tick)
+    entry = max(last, ask)
+    if t.plain:
+        quantity = _full_size(t, a, weight, ask, last, rate)
+        a.plan_stop = 0
+        a.plan_target = 0
+        return (quantity if quantity >= t.order_min else 0), entry, NO_REFUSAL
+    quantity, stop, refusal = _size(t, a, weight, entry, atr, atr_n, atr_d, vol, last, rate)
+    if refusal != NO_REFUSAL or quantity < 0:
+        return 0, entry, refusal
+    a.plan_stop = stop
+    a.plan_target = target_above(entry, stop, t.reward_n, t.reward_d, t.tick)
+    return quantity, entry, NO_REFUSAL
 
 
 @inner
@@ -773,15 +809,14 @@ def _sale(t, a, weight, price):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _sell(t, a, log, profits, k, at, weight, price, trades, rate):  # type: ignore[no-untyped-def]
+def _sell(t, a, log, profits, at, weight, price, trades, rate):  # type: ignore[no-untyped-def]
     """Judge a wish to sell and send the order; the refusal's code."""
     quantity = _sale(t, a, weight, nearest_tick(price, t.tick))
     if quantity == 0:
         return NO_REFUSAL
     if quantity < 0:
         return MINIMUM_SIZE
-    number = 2 * k + 1
-    _write(log, a, number, APPROVED_SELL, at, quantity, 0, 0, 0)
+    _write(log, a, APPROVED_SELL, at, quantity, 0, 0, 0)
     if a.qty - quantity < t.order_min:
         quantity = a.qty
     if quantity * price < t.cost_min:
@@ -789,18 +824,18 @@ def _sell(t, a, log, profits, k, at, weight, price, trades, rate):  # type: igno
     rest = a.qty - quantity
     guarded = a.stop_live > 0 and rest >= t.order_min and rest * a.stop_at >= t.cost_min
     if rest > 0 and guarded:  # the stop is made smaller before a part is sold
-        _write(log, a, number, STOP, at, rest, a.stop_at, 0, 0)
-    _leave(t, a, log, number, EXIT, at, quantity)
+        _write(log, a, STOP, at, rest, a.stop_at, 0, 0)
+    _leave(t, a, log, EXIT, at, quantity)
     if rest > 0 and guarded:
         a.stop_live = rest
     if not trades:
         a.pend_side = SELL
         a.pend_qty = quantity
-        _guard(t, a, log, profits, number, at, price, trades, rate)
+        _guard(t, a, log, profits, at, price, trades, rate)
         return NO_REFUSAL
     price_got = sell_price(price, 0, 1, t.slip_n, t.slip_d, t.tick)
-    _sold(t, a, log, profits, number, at, quantity, price_got, rate)
-    _guard(t, a, log, profits, number, at, price, trades, rate)
+    _sold(t, a, log, profits, at, quantity, price_got, rate)
+    _guard(t, a, log, profits, at, price, trades, rate)
     return NO_REFUSAL
 
 
@@ -890,15 +925,15 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
         trades = p < rows and opened[p] == moment
         at = moment * 1_000_000
         if fresh and a.qty > 0 and _moved(a, high[q], low[q]):
-            _inside(t, a, log, profits, 2 * k, opened[q], open_[q], high[q], low[q], rate[q])
+            _inside(t, a, log, profits, opened[q], open_[q], high[q], low[q], rate[q])
         price = open_[p] if trades else (close[q] if p > 0 else 0)
         fee = rate[p] if trades else (rate[q] if p > 0 else 0)
         if not trades and 0 < p < rows and rate[p] != rate[q]:
             a.status = UNUSUAL  # the fees change while the market does not trade
         if trades and (a.pend_side != 0 or (a.stop_live > 0 and price <= a.stop_at)):
-            _opening(t, a, log, profits, 2 * k, at, price, fee)
+            _opening(t, a, log, profits, at, price, fee)
         if a.qty > 0 and _unsettled(t, a, price):
-            _settle(t, a, log, profits, 2 * k, at, price, trades, fee)
+            _settle(t, a, log, profits, at, price, trades, fee)
         if fresh:
             _audit(t, a)
             worth = _equity(t, a, close[q])
@@ -918,12 +953,12 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
                 continue
             target = min(max(weight[q], 0.0), 1.0) * t.share
             if wish == SELL:
-                refusal[k] = _sell(t, a, log, profits, k, at, target, price, trades, fee)
+                refusal[k] = _sell(t, a, log, profits, at, target, price, trades, fee)
             else:
                 no = _early(t, a, at, target, atr[q], vol[q], price, fee)
                 if no == NO_REFUSAL:
                     no = _buy(
-                        t, a, log, profits, k, at, target, atr[q], atr_n[q], atr_d[q], vol[q],
+                        t, a, log, profits, at, target, atr[q], atr_n[q], atr_d[q], vol[q],
                         price, trades, fee,
                     )  # fmt: skip
                 refusal[k] = no

@@ -5,8 +5,9 @@ does not cover is named by `NotCovered`, before or after the run, and then the s
 is the one to ask; it never gives a different answer quietly.
 
 Covered: one pair; strategies that are a weight for each candle (`sma-cross`, `ema-cross`,
-`trend`, `vol-target-hold`, `buy-and-hold`); market orders with stop and target; all limits and
-caps of one pair; fees of the date; slippage; holes in the history.
+`trend`, `vol-target-hold`, `buy-and-hold`); market orders with stop and target; purchases that
+wait as makers, filled in parts; finer candles inside each one; all limits and caps of one pair;
+fees of the date; slippage; holes in the history.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import hashlib
 import importlib
 import math
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -49,7 +50,7 @@ from trader.domain.orders import (
     make_order_id,
 )
 from trader.domain.portfolio import Portfolio
-from trader.domain.signals import HELD_AT_LIMIT, Action
+from trader.domain.signals import GIVEN_UP, HELD_AT_LIMIT, Action
 from trader.learning.trend import volatility_of
 from trader.risk.limits import RiskLimits
 from trader.risk.stops import daily_atr_series
@@ -63,7 +64,10 @@ from trader.strategies.weights import WEIGHTS
 _DIGEST_DECIMALS = 10
 _MOST_DECIMALS = 8
 _LARGEST = 4_000_000_000_000_000_000
-_RULES = ("", "drawdown", "daily-loss", "losing-streak", "no-stop", HELD_AT_LIMIT, "minimum-size")
+_RULES = (
+    "", "drawdown", "daily-loss", "losing-streak", "no-stop", HELD_AT_LIMIT, "minimum-size",
+    "pending-order", GIVEN_UP,
+)  # fmt: skip
 _ENDS = {
     1: "a result lies too near to a rounding step to be certain",
     2: "something rare happened that only the step-by-step engine follows",
@@ -103,7 +107,6 @@ _KNOWN_LIMITS = frozenset(
 _ONLY_OFF = {
     "trailing_atr_multiple": "stops that follow the price",
     "max_holding_days": "a longest time to hold",
-    "entry_patience_minutes": "purchases that wait as makers (ENTRY_PATIENCE_MINUTES=0 takes)",
 }
 _KNOWN_COSTS = frozenset(
     [
@@ -118,6 +121,8 @@ _KNOWN_COSTS = frozenset(
         "latency_ms",
     ]
 )
+_MADE = 2
+"""How a purchase filled, in the log: 1 as taker, 2 as maker."""
 _DECISION = {Action.HOLD: 1, Action.BUY: 2, Action.SELL: 3}
 _ORDER = {Purpose.ENTRY: 2, Purpose.EXIT: 3, Purpose.STOP: 4, Purpose.TARGET: 5}
 
@@ -137,6 +142,8 @@ class Market:
         atr: daily average true range after each candle, quote.
         exact_atr: the same as exact fractions, numerators and denominators.
         volatility: a year, after each candle; NaN while unknown.
+        path: the candles that prices follow inside these; `corners` are their moments
+            (microseconds), open, low, high and close in whole units, a row each.
     """
 
     whole: Candles
@@ -147,16 +154,21 @@ class Market:
     atr: FloatArray
     exact_atr: tuple[IntArray, IntArray]
     volatility: FloatArray
+    path: Candles
+    corners: IntArray
     kept: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, whole: Candles, rules: MarketRules, start: datetime) -> Market:
+    def of(
+        cls, whole: Candles, rules: MarketRules, start: datetime, path: Candles | None = None
+    ) -> Market:
         """Prepare a history.
 
         Args:
             whole: all candles, those before the start for warming up.
             rules: of the market.
             start: nothing is decided earlier.
+            path: finer candles that prices follow inside; None for the candles themselves.
 
         Raises:
             NotCovered: if its prices are no decimals of a few digits.
@@ -164,15 +176,18 @@ class Market:
         candles = whole.between(start - whole.timeframe.delta, None)
         before = len(whole) - len(candles)
         atr, volatility = daily_atr_series(whole)[before:], volatility_of(whole)[before:]
-        columns = (candles.open, candles.high, candles.low, candles.close)
+        path = candles if path is None else path.between(start - whole.timeframe.delta, None)
         for decimals in range(rules.price_decimals, _MOST_DECIMALS + 1):
-            found = [_whole(column, decimals) for column in columns]
-            if all(column is not None for column in found):
-                o, h, low, c = (column for column in found if column is not None)
-                return cls(
-                    whole, candles, rules, decimals, (o, h, low, c), atr, _fractions(atr),
-                    volatility,
-                )  # fmt: skip
+            prices = _in_units(candles, decimals)
+            inside = prices if path is candles else _in_units(path, decimals)
+            if prices is None or inside is None:
+                continue
+            o, h, low, c = inside
+            corners = np.column_stack([path.opened_at * 1_000_000, o, low, h, c])
+            return cls(
+                whole, candles, rules, decimals, prices, atr, _fractions(atr), volatility, path,
+                corners,
+            )  # fmt: skip
         raise NotCovered(f"prices have more than {_MOST_DECIMALS} decimals")
 
     def newest(self, what: str, key: Any, make: Callable[[], Any]) -> Any:
@@ -283,33 +298,47 @@ class FastRun:
         orders = {v: k for k, v in _ORDER.items()}
         plan: tuple[Decimal | None, Decimal | None] = (None, None)
         live: dict[Purpose, OrderRequest] = {}
-        for number, (_, kind, at, quantity, price, cost, fee) in enumerate(self.log.tolist()):
+        for number, (how, kind, at, quantity, price, cost, fee) in enumerate(self.log.tolist()):
             moment = from_us(at)
             if kind == 0:
                 plan = (price * price_unit or None, cost * price_unit or None)
             elif kind in orders:
                 purpose = orders[kind]
-                side = Side.BUY if purpose is Purpose.ENTRY else Side.SELL
-                of = OrderType.STOP_LOSS if purpose is Purpose.STOP else OrderType.MARKET
                 request = OrderRequest(
-                    make_order_id(pair, moment, side, purpose, number), pair, side, of,
-                    quantity * lot, price * price_unit or None,
+                    make_order_id(pair, moment, _side(purpose), purpose, number), pair,
+                    _side(purpose), _type(purpose, price), quantity * lot,
+                    price * price_unit or None,
                 )  # fmt: skip
-                if purpose is not Purpose.STOP:
-                    live = {purpose: request}
-                else:
-                    live[purpose] = request
+                live[purpose] = request
                 stop, target = plan if purpose is Purpose.ENTRY else (None, None)
                 yield OrderIntended(moment, request, purpose, moment, "", stop, target)
             elif kind == 6:
-                purpose = next(iter(live))
-                request = live.pop(purpose)
+                purpose = _filled(how, live)
+                request = live[purpose] if how else live.pop(purpose)
                 fill = Fill(
                     f"T{number}", f"O{number}", request.order_id, pair, request.side,
                     quantity * lot, price * price_unit, cost * cost_unit, fee * cost_unit,
-                    Liquidity.TAKER, moment,
+                    Liquidity.MAKER if how == _MADE else Liquidity.TAKER, moment,
                 )  # fmt: skip
                 yield OrderFilled(moment, fill, purpose)
+
+
+def _side(purpose: Purpose) -> Side:
+    return Side.BUY if purpose is Purpose.ENTRY else Side.SELL
+
+
+def _type(purpose: Purpose, price: int) -> OrderType:
+    if purpose is Purpose.STOP:
+        return OrderType.STOP_LOSS
+    return OrderType.LIMIT if price else OrderType.MARKET
+
+
+def _filled(how: int, live: Mapping[Purpose, OrderRequest]) -> Purpose:
+    """Which order a fill was of: of sales one that sells at once, else the stop."""
+    if how:
+        return Purpose.ENTRY
+    at_once = (p for p in (Purpose.EXIT, Purpose.TARGET) if p in live)
+    return next(at_once, Purpose.STOP)
 
 
 def why_not(strategy: str, pairs: int, limits: RiskLimits | None, costs: Costs) -> str:
@@ -321,18 +350,24 @@ def why_not(strategy: str, pairs: int, limits: RiskLimits | None, costs: Costs) 
     if costs.tiers_by_volume or costs.walks_book or costs.impact or costs.latency_ms:
         return "fees by volume, takers that walk the book, impact or latency"
     unknown = _unknown(costs, _KNOWN_COSTS)
-    if limits is not None:
-        unknown = unknown or _unknown(limits, _KNOWN_LIMITS)
-        if limits.max_open_positions < 1 or limits.max_consecutive_losses < 1:
-            return "limits that forbid every purchase"
-        if limits.max_spread <= 4 * costs.slippage or limits.max_data_age < 1:
-            return "limits on spread or age of the data that may forbid purchases"
-        if limits.emergency_stop:
-            return "an emergency stop"
-        for name, words in _ONLY_OFF.items():
-            if getattr(limits, name):
-                return words
+    if not unknown and limits is not None:
+        return _limits_not_covered(limits, costs)
     return f"the setting {unknown}" if unknown else ""
+
+
+def _limits_not_covered(limits: RiskLimits, costs: Costs) -> str:
+    unknown = _unknown(limits, _KNOWN_LIMITS)
+    if unknown:
+        return f"the setting {unknown}"
+    if limits.max_open_positions < 1 or limits.max_consecutive_losses < 1:
+        return "limits that forbid every purchase"
+    if limits.max_spread <= 4 * costs.slippage or limits.max_data_age < 1:
+        return "limits on spread or age of the data that may forbid purchases"
+    if limits.emergency_stop:
+        return "an emergency stop"
+    if costs.queue_share and limits.entry_patience_minutes:
+        return "purchases that wait behind others in the queue"
+    return next((words for name, words in _ONLY_OFF.items() if getattr(limits, name)), "")
 
 
 def _unknown(settings: Any, known: frozenset[str]) -> str:
@@ -361,24 +396,29 @@ def trade(market: Market, task: Task, cache: Path | None = None) -> FastRun:
     )
     if not len(moments):
         raise NotCovered("the span has no moment to decide at")
-    rate, fee_d = market.newest("rates", task.costs, lambda: _rates(market, task.costs))
+    inside = _follows_path(market, task)
+    times = moments if inside else market.candles.opened_at
+    rates, fee_d = market.newest(
+        "rates", (task.costs, inside and task.span),
+        lambda: _rates(market.rules.pair.base, times, task.costs),
+    )  # fmt: skip
     terms = _terms(code, market, task, moments, fee_d)
     mode, weight = _weights(market, task.strategy, task.settings, code)
     terms["mode"] = mode
-    _demand_room(market, terms)
+    _demand_room(market, terms, inside)
     if int(task.cash * int(terms["cash_scale"])) > _LARGEST // int(terms["cash_mul"]):
         raise NotCovered(_ENDS[code.TOO_LARGE])
     capacity = max(4096, len(moments) // 8)
     while True:
-        found = _run(code, market, terms, weight, rate, task, moments, capacity)
+        found = _run(code, market, terms, weight, rates, inside, task, moments, capacity)
         if found is not None:
             return FastRun(market, task, moments, *found)
         capacity *= 8
 
 
 def _run(
-    code: ModuleType, market: Market, terms: Any, weight: FloatArray, rate: IntArray,
-    task: Task, moments: IntArray, capacity: int,
+    code: ModuleType, market: Market, terms: Any, weight: FloatArray, rates: IntArray,
+    inside: bool, task: Task, moments: IntArray, capacity: int,
 ) -> tuple[Any, ...] | None:  # fmt: skip
     """One pass; None if the log was too short."""
     count, cash_scale = int(terms["moments"]), int(terms["cash_scale"])
@@ -390,10 +430,17 @@ def _run(
     log, profits = np.zeros((capacity, code.LOG_WIDTH), np.int64), np.zeros(capacity)
     equity, invested = np.full(count, np.nan), np.zeros(count)
     action, refusal = np.zeros(count, np.int8), np.zeros(count, np.int8)
-    code.run(
-        terms, market.candles.opened_at, *market.prices, weight, market.atr, *market.exact_atr,
-        market.volatility, rate, account, log, profits, equity, invested, action, refusal,
-    )  # fmt: skip
+    known = weight, market.atr, *market.exact_atr, market.volatility
+    written = account, log, profits, equity, invested, action, refusal
+    if inside:
+        path = market.newest("path", task.costs.volume_share, lambda: _path(market, task.costs))
+        follow = importlib.import_module("trader.simulation.compiled_path")
+        follow.run(
+            terms, market.candles.opened_at, market.prices[3], *known, path, rates, *written
+        )  # fmt: skip
+    else:
+        taker = np.ascontiguousarray(rates[:, 1])
+        code.run(terms, market.candles.opened_at, *market.prices, *known, taker, *written)
     status = int(account["status"])
     if status == code.LOG_FULL:
         return None
@@ -460,6 +507,8 @@ def _terms(code: ModuleType, market: Market, task: Task, moments: IntArray, fee_
         volatility_target=float(limits.volatility_target),
         recovery_share=float(limits.recovery_share),
         pause_s=int(limits.drawdown_pause_days) * 86400,
+        patience_us=int(limits.entry_patience_minutes) * 60_000_000,
+        fine_step=market.path.timeframe.seconds * 1_000_000,
     )
 
 
@@ -470,11 +519,36 @@ def _record(code: ModuleType, **values: float) -> Any:
     return record
 
 
-def _demand_room(market: Market, terms: Any) -> None:
+def _follows_path(market: Market, task: Task) -> bool:
+    """Whether more than a candle's own four prices is to be followed inside it.
+
+    A yardstick without stops takes its purchases at once: only a candle's first price matters.
+    """
+    if task.limits is None:
+        return False
+    return bool(task.limits.entry_patience_minutes) or market.path is not market.candles
+
+
+def _path(market: Market, costs: Costs) -> IntArray:
+    """The corners with what orders that rest may get of each candle's volume, in lots."""
+    scale = 10 ** _lot_decimals(market.rules)
+    volume = market.path.volume
+    shares = volume * float(costs.volume_share) * scale
+    lots = np.floor(shares)
+    # Only where a float may stand on the wrong side of a whole number is it reckoned exactly.
+    for i in np.flatnonzero(np.abs(shares - np.rint(shares)) <= 1e-9 * np.maximum(shares, 1)):
+        lots[i] = int(Decimal(repr(float(volume[i]))) * costs.volume_share * scale)
+    return np.column_stack([market.corners, np.minimum(lots, _LARGEST).astype(np.int64)])
+
+
+def _demand_room(market: Market, terms: Any, inside: bool) -> None:
     """Refuse what could overflow 64 bits on the way."""
     most = int(market.prices[1].max())
-    swing = int((market.prices[1] - market.prices[2]).max())
-    third = int(terms["step"]) * 1_000_000 // 3
+    if inside:
+        high, low, step_us = market.corners[:, 3], market.corners[:, 2], int(terms["fine_step"])
+    else:
+        high, low, step_us = *market.prices[1:3], int(terms["step"]) * 1_000_000
+    swing, third = int((high - low).max()), step_us // 3
     products = [most * 2 * int(terms["slip_d"]), most * 1000]
     if not terms["plain"]:  # stops and targets, and the moment they are touched
         products += [
@@ -483,7 +557,13 @@ def _demand_room(market: Market, terms: Any) -> None:
             most * max(int(terms["reward_n"]), int(terms["reward_d"])) * 4,
             most * int(terms["mult_d"]) * 1000,
         ]
-    if max(products) > _LARGEST or 86400 % int(terms["step"]):
+    if inside:  # prices between two corners, and how far a purchase follows
+        products += [
+            4 * int(terms["tick"]) * third,
+            2 * third * int(terms["slip_d"]),
+            2 * most * int(terms["fee_d"]) * int(terms["slip_d"]),
+        ]
+    if max(products) > 2 * _LARGEST or 86400 % int(terms["step"]):
         raise NotCovered("prices or candles too large for whole numbers of 64 bits")
 
 
@@ -499,15 +579,27 @@ def _weights(
     return int(rule.once), market.newest("weights", key, wanted)
 
 
-def _rates(market: Market, costs: Costs) -> tuple[IntArray, int]:
-    """Taker fee at each candle, in parts of the second number."""
+def _rates(base: str, times: IntArray, costs: Costs) -> tuple[IntArray, int]:
+    """The maker's and the taker's fee at each of these seconds, in parts of the second number."""
     days = [table.since for table in FEE_TABLES]
-    rates = [costs.rates(day, market.rules.pair.base).taker for day in days]
-    places = max(4, *(-int(rate.normalize().as_tuple().exponent) for rate in rates))
+    rates = [(r.maker, r.taker) for r in (costs.rates(day, base) for day in days)]
+    places = max(4, *(-int(x.normalize().as_tuple().exponent) for both in rates for x in both))
     since = np.array([datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() for day in days])
-    found = np.searchsorted(since, market.candles.opened_at, side="right") - 1
-    parts = np.array([int(rate * 10**places) for rate in rates], dtype=np.int64)
+    found = np.searchsorted(since, times, side="right") - 1
+    parts = np.array([[int(x * 10**places) for x in both] for both in rates], dtype=np.int64)
     return parts[np.maximum(found, 0)], 10**places
+
+
+def _in_units(
+    candles: Candles, decimals: int
+) -> tuple[IntArray, IntArray, IntArray, IntArray] | None:
+    """Open, high, low and close as whole numbers of so many decimals; None if one has more."""
+    columns = (candles.open, candles.high, candles.low, candles.close)
+    found = [_whole(column, decimals) for column in columns]
+    if any(column is None for column in found):
+        return None
+    o, h, low, c = (column for column in found if column is not None)
+    return o, h, low, c
 
 
 def _whole(prices: FloatArray, decimals: int) -> IntArray | None:
@@ -629,6 +721,9 @@ def compiled(cache: Path | None) -> ModuleType:
 def _fingerprint(version: str) -> str:
     here = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256(version.encode())
-    for name in ("simulation/compiled.py", "risk/sizing.py", "risk/limits.py"):
+    for name in (
+        "simulation/compiled.py", "simulation/compiled_path.py", "risk/sizing.py",
+        "risk/limits.py", "risk/entries.py",
+    ):  # fmt: skip
         digest.update((here / name).read_bytes())
     return digest.hexdigest()[:16]
