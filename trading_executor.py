@@ -221,12 +221,23 @@ class TradingExecutor:
         return max(min(moments), now) if moments else None
 
     def watched_targets(self) -> dict[Pair, Decimal]:
-        """Price of the target of each position that has one and is not being sold."""
+        """Price of the target of each position that has one, can be sold and is not being sold.
+
+        What is too small to be sold would else be found at its target again and again.
+        """
         return {
             pair: position.take_profit
             for pair, position in self.portfolio.positions.items()
-            if position.take_profit is not None and pair not in self._exits
+            if position.take_profit is not None
+            and pair not in self._exits
+            and self._sells_for(position, position.take_profit)
         }
+
+    def _sells_for(self, position: Position, price: Decimal) -> bool:
+        """Whether the exchange takes an order that sells all of it at that price."""
+        minimum = self.exchange.market_rules(position.pair).cost_minimum
+        quantity = self._saleable(position, None)
+        return quantity > 0 and quantity * price >= minimum
 
     # -- decisions -------------------------------------------------------------------------
 

@@ -148,6 +148,17 @@ def test_a_target_that_is_reached_sells_once_and_leaves_no_stop_behind():
     box.assert_agrees()
 
 
+def test_what_is_too_small_to_be_sold_is_not_looked_after_for_its_target():
+    box = Box([CALM[0], (100, 101, 98, 100), *RISE], volume=0.0005)
+    box.buy("2", stop="90", target="115", limit="99")
+    box.pass_hours(2)
+    assert box.position.quantity == D("0.00005")  # half of what the exchange takes
+    assert box.executor.watched_targets() == {}
+    box.pass_hours(6)
+    assert box.real.ticker(BTC).last > 115
+    assert box.sent(Purpose.TARGET) == []
+
+
 def test_before_a_target_is_sold_the_stop_is_cancelled_and_its_end_seen():
     box = Box(RISE)
     box.buy("2", stop="90", target="115")

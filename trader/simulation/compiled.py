@@ -482,7 +482,8 @@ def _inside(t, a, log, profits, opened, open_, high, low, rate):  # type: ignore
 def _leave(t, a, log, kind, at, quantity):  # type: ignore[no-untyped-def]
     """Send a sale; the stop was cancelled before."""
     a.stop_live = 0
-    if quantity < t.order_min:
+    too_cheap = kind == TARGET and quantity * a.target_at < t.cost_min
+    if quantity < t.order_min or too_cheap:
         a.status = UNUSUAL
     _write(log, a, kind, at, quantity, 0, 0, 0)
 
