@@ -64,7 +64,7 @@ def result() -> BacktestResult:
     document = {
         "pairs": ["BTC/USD"], "timeframe": "1h", "start": "2021-01-01", "end": "2021-02-28",
         "strategy": "trend", "candles": HOURS, "trials": 415,
-        "trials_counted": {"recorded": 3, "inherited": 501, "words": "504 tries: 3 of yours"},
+        "trials_counted": {"recorded": 3, "inherited": 505, "words": "508 tries: 3 of yours"},
         "costs": {"maker_bp": None, "taker_bp": 26.0, "slippage_bp": 5.0},
         "metrics": metrics, "baselines": {"buy_and_hold": metrics, "trend": metrics},
         "calibration": {"n": 1000, "base_rate": 0.33, "auc": 0.5, "brier": 0.2,
