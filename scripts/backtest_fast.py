@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from risk_manager import RiskManager
-from scripts.backtest_run import Arena, FullWeight, RunSettings, limits_of, strategy_settings
+from scripts.backtest_run import (
+    Arena,
+    FullWeight,
+    RunSettings,
+    Shown,
+    limits_of,
+    strategy_settings,
+)
 from trader.domain.candles import Candles
 from trader.domain.markets import Pair
 from trader.exchanges.markets import market
@@ -16,6 +23,8 @@ from trader.simulation.runs import AccountRun
 
 LONG = 3_000
 """Moments from which loading the machine code costs less than it saves."""
+
+FIRST = "machine code for the yardsticks, made once"
 
 
 def code_folder() -> Path:
@@ -53,7 +62,9 @@ def market_of(
     return kernel.Market.of(histories[pair], market(pair).rules, settings.span.start, path)
 
 
-def yardstick(arena: Arena, name: str, strategy: str, judge: RiskManager) -> AccountRun | None:
+def yardstick(
+    arena: Arena, name: str, strategy: str, judge: RiskManager, shown: Shown
+) -> AccountRun | None:
     """A yardstick's run by the compiled engine; None where the other engine must be asked."""
     settings = arena.settings
     long = len(settings.span.moments(settings.timeframe)) >= LONG
@@ -63,8 +74,14 @@ def yardstick(arena: Arena, name: str, strategy: str, judge: RiskManager) -> Acc
     task = kernel.Task(
         strategy, strategy_settings(settings), limits, settings.costs, settings.span, settings.cash
     )
+    first = not kernel.is_made(code_folder(), limits=limits is not None)
+    if first:
+        shown.begin(FIRST, 1)
     try:
         whole = market_of(settings, arena.histories, arena.paths)
         return kernel.trade(whole, task, code_folder()).account_run(name)
     except kernel.NotCovered:
         return None
+    finally:
+        if first:
+            shown.end()

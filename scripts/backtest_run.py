@@ -487,7 +487,7 @@ def _baselines(
     return {
         key: run
         if (strategy, judge) == (run.name, risk)
-        else yardstick(arena, name, strategy, judge)
+        else yardstick(arena, name, strategy, judge, shown)
         or arena.trade(name, strategy, judge, None, shown)
         for key, (name, strategy, judge) in wanted.items()
     }

@@ -317,7 +317,9 @@ class Sweep:
         """By the compiled engine, in threads: machine code runs beside Python."""
         if not todo:
             return
-        yield todo[0], _attempt(self.plans[todo[0]])  # loads or makes the machine code, once
+        if not kernel.is_made(code_folder(), limits=True):
+            self.shown.tell("machine code is made, once")
+        yield todo[0], _attempt(self.plans[todo[0]])
         from joblib import Parallel, delayed
 
         threads = Parallel(

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -708,8 +709,7 @@ def compiled(cache: Path | None) -> ModuleType:
     """
     import numba
 
-    folder = Path(tempfile.gettempdir()) if cache is None else cache
-    folder = folder / f"numba-{_fingerprint(numba.__version__)}"
+    folder = _folder(cache)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -718,9 +718,25 @@ def compiled(cache: Path | None) -> ModuleType:
     return importlib.import_module("trader.simulation.compiled")
 
 
-def _fingerprint(version: str) -> str:
+def is_made(cache: Path | None, *, limits: bool) -> bool:
+    """Whether machine code lies in the cache; making it takes some ten seconds, once.
+
+    Args:
+        cache: as for `trade`.
+        limits: for accounts under the owner's limits, whose purchases wait; or for yardsticks.
+    """
+    part = "compiled_path" if limits else "compiled"
+    return any(_folder(cache).rglob(f"{part}.run-*.nbc"))
+
+
+def _folder(cache: Path | None) -> Path:
+    folder = Path(tempfile.gettempdir()) if cache is None else cache
+    return folder / f"numba-{_fingerprint(version('numba'))}"
+
+
+def _fingerprint(numba: str) -> str:
     here = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256(version.encode())
+    digest = hashlib.sha256(numba.encode())
     for name in (
         "simulation/compiled.py", "simulation/compiled_path.py", "risk/sizing.py",
         "risk/limits.py", "risk/entries.py",
