@@ -783,24 +783,16 @@ def test_a_part_is_sold_once_even_if_its_stops_change_has_no_answer(lost):
     box.assert_agrees()
 
 
-def test_a_stop_that_cannot_be_made_smaller_is_cancelled_before_a_part_is_sold():
+@pytest.mark.parametrize(("refused", "left", "stops_sent"), [("amend", 2, 2), ("place", 3, 1)])
+def test_whatever_is_refused_of_a_sale_of_a_part_the_rest_has_its_stop(refused, left, stops_sent):
+    """A stop that cannot be made smaller is replaced; one of an unsold whole is made whole."""
     box = Box()
     box.buy("3", stop="90")
     box.pass_hours()
-    box.exchange.breaks.append(("amend", OrderRejected("not this one"), True))
+    box.exchange.breaks.append((refused, OrderRejected("not this one"), True))
     box.sell("1")
-    assert (box.position.quantity, box.stops()) == (D(2), [(D(2), D("90.0"))])
-    assert len(box.sent(Purpose.STOP)) == 2
-    box.assert_agrees()
-
-
-def test_a_refused_sale_of_a_part_makes_the_stop_whole_again():
-    box = Box()
-    box.buy("3", stop="90")
-    box.pass_hours()
-    box.exchange.breaks.append(("place", OrderRejected("not this one"), True))
-    box.sell("1")
-    assert (box.position.quantity, box.stops()) == (D(3), [(D(3), D("90.0"))])
+    assert (box.position.quantity, box.stops()) == (D(left), [(D(left), D("90.0"))])
+    assert len(box.sent(Purpose.STOP)) == stops_sent
     assert box.executor.unprotected == {}
     box.assert_agrees()
 

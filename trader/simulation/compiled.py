@@ -85,6 +85,7 @@ _REAL = [
     "volatility_target",
     "recovery_share",
 ]
+_LARGEST = 9.0e18
 _ULP = 2.0**-52
 """Twice what one operation in float64 may be wrong by, relative to its result."""
 TERMS = np.dtype([(name, np.int64) for name in _WHOLE] + [(name, np.float64) for name in _REAL])
@@ -855,15 +856,36 @@ def _wanted(t, a, weight, held):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _early(t, a, at, weight, atr, vol, price, rate):  # type: ignore[no-untyped-def]
-    """The refusal of a purchase as far as it shows before anything is sized."""
+def _early(t, a, at, pending, weight, atr, vol, price, rate):  # type: ignore[no-untyped-def]
+    """The refusal of a purchase as far as it shows before anything is sized.
+
+    `pending` tells whether one of before is still under way.
+    """
     if t.plain:
         return NO_REFUSAL
     last = price if t.tick == 1 else nearest_tick(price, t.tick)
     refusal = _forbidden(t, a, at // 1_000_000, _equity(t, a, last))
+    if refusal == NO_REFUSAL and pending:
+        return PENDING
     if refusal == NO_REFUSAL and a.qty > 0 and _hopeless(t, a, weight, atr, vol, price, rate):
         return SMALLEST_ADDITION
     return refusal
+
+
+@inner
+def _at_close(t, a, k, moment, close, equity, invested):  # type: ignore[no-untyped-def]
+    """Take the account's worth down at a candle's close; the share of it that is invested."""
+    _audit(t, a)
+    worth = _equity(t, a, close)
+    if float(a.cash) * t.cash_mul + float(a.qty) * float(close) > _LARGEST:
+        a.status = TOO_LARGE
+    _mark(t, a, moment, worth)
+    equity[k] = _in_quote(worth, t.scale * t.lot_scale)
+    if a.qty == 0:
+        return 0.0
+    held = float(a.qty * close) / float(worth)
+    invested[k] = min(max(held, 0.0), 1.0)
+    return held
 
 
 @inner
@@ -913,8 +935,6 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
     """
     rows = len(opened)
     p = np.searchsorted(opened, t.first)
-    largest = 9.0e18
-    unit = t.scale * t.lot_scale
     for k in range(t.moments):
         if a.status != DONE:
             return k
@@ -936,16 +956,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
         if a.qty > 0 and _unsettled(t, a, price):
             _settle(t, a, log, profits, at, price, trades, fee)
         if fresh:
-            _audit(t, a)
-            worth = _equity(t, a, close[q])
-            if float(a.cash) * t.cash_mul + float(a.qty) * float(close[q]) > largest:
-                a.status = TOO_LARGE
-            _mark(t, a, moment, worth)
-            equity[k] = _in_quote(worth, unit)
-            held = 0.0
-            if a.qty > 0:
-                held = float(a.qty * close[q]) / float(worth)
-                invested[k] = min(max(held, 0.0), 1.0)
+            held = _at_close(t, a, k, moment, close[q], equity, invested)
             if k == t.moments - 1:
                 break
             wish = _wanted(t, a, weight[q], held)
@@ -956,7 +967,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
             if wish == SELL:
                 refusal[k] = _sell(t, a, log, profits, at, target, price, trades, fee)
             else:
-                no = _early(t, a, at, target, atr[q], vol[q], price, fee)
+                no = _early(t, a, at, False, target, atr[q], vol[q], price, fee)
                 if no == NO_REFUSAL:
                     no = _buy(
                         t, a, log, profits, at, target, atr[q], atr_n[q], atr_d[q], vol[q],

@@ -1,6 +1,6 @@
 """What happens inside a candle as machine code: purchases that wait, and finer candles.
 
-The rules of `trader_executor`, `trader.risk.entries` and `trader.simulation.matching` for one
+The rules of `trading_executor`, `trader.risk.entries` and `trader.simulation.matching` for one
 account on one market, in the whole numbers of `trader.simulation.compiled`. A price between two
 corners of the path is a whole number and a fraction of it, `part` / `third`, so that nothing is
 rounded before the exchange would round it.
@@ -28,13 +28,10 @@ from trader.simulation.compiled import (
     HOLD,
     MADE,
     NO_REFUSAL,
-    PENDING,
     SELL,
-    SMALLEST_ADDITION,
     STOP,
     TAKEN,
     TARGET,
-    TOO_LARGE,
     UNUSUAL,
     ceil_div,
     inner,
@@ -48,10 +45,9 @@ PATH = 6
 """Columns of the path: when opened (microseconds), open, low, high and close in the order in which
 they are passed, and what orders that rest may get of the volume, in lots."""
 _APPROVED_BUY = compiled.APPROVED_BUY
-_audit, _bought, _equity = compiled._audit, compiled._bought, compiled._equity
-_forbidden, _hopeless, _in_quote = compiled._forbidden, compiled._hopeless, compiled._in_quote
-_leave, _mark, _plan = compiled._leave, compiled._mark, compiled._plan
-_sell, _sold, _wish, _write = compiled._sell, compiled._sold, compiled._wish, compiled._write
+_at_close, _bought, _early = compiled._at_close, compiled._bought, compiled._early
+_leave, _plan, _wish, _write = compiled._leave, compiled._plan, compiled._wish, compiled._write
+_sell, _sold = compiled._sell, compiled._sold
 
 
 # -- the path ------------------------------------------------------------------------------------
@@ -365,18 +361,6 @@ def _buy(  # type: ignore[no-untyped-def]
     return NO_REFUSAL
 
 
-@inner
-def _forbids(t, a, moment, pending, weight, atr, vol, price, taker):  # type: ignore[no-untyped-def]
-    """The refusal of a purchase as far as it shows before anything is sized."""
-    last = price if t.tick == 1 else compiled.nearest_tick(price, t.tick)
-    refusal = _forbidden(t, a, moment, _equity(t, a, last))
-    if refusal == NO_REFUSAL and pending:
-        return PENDING
-    if refusal == NO_REFUSAL and a.qty > 0 and _hopeless(t, a, weight, atr, vol, price, taker):
-        return SMALLEST_ADDITION
-    return refusal
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
     t,
@@ -404,7 +388,6 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
     """
     rows = len(opened)
     p = np.searchsorted(opened, t.first)
-    unit = t.scale * t.lot_scale
     _catch_up(t, a, path, t.first * 1_000_000)
     for k in range(t.moments):
         if a.status != DONE:
@@ -425,16 +408,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
         _settle(t, a, log, profits, path, at, maker, taker, refusal)
         if not fresh:
             continue
-        _audit(t, a)
-        worth = _equity(t, a, close[q])
-        if float(a.cash) * t.cash_mul + float(a.qty) * float(close[q]) > 9.0e18:
-            a.status = TOO_LARGE
-        _mark(t, a, moment, worth)
-        equity[k] = _in_quote(worth, unit)
-        held = 0.0
-        if a.qty > 0:
-            held = float(a.qty * close[q]) / float(worth)
-            invested[k] = min(max(held, 0.0), 1.0)
+        held = _at_close(t, a, k, moment, close[q], equity, invested)
         if k == t.moments - 1:
             break
         wish = HOLD if math.isnan(weight[q]) else _wish(t, a, weight[q], held)
@@ -457,7 +431,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
             if a.qty != held_before:
                 a.stop_since = at
         else:
-            no = _forbids(t, a, moment, pending, target, atr[q], vol[q], price, taker)
+            no = _early(t, a, at, pending, target, atr[q], vol[q], price, taker)
             if no == NO_REFUSAL:
                 no = _buy(
                     t, a, log, profits, at, target, atr[q], atr_n[q], atr_d[q], vol[q], price,
