@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import weakref
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -54,6 +55,8 @@ class AccountStore:
             self._db = sqlite3.connect(
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+            # The file is given back with the last user of the account, who may not say so.
+            weakref.finalize(self, self._db.close)
             self._db.execute("PRAGMA journal_mode=WAL")
             # Not synced at each commit: a kill loses nothing, a power cut perhaps the last orders
             # of a play account, and the file stays whole.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -153,6 +154,8 @@ class SqliteJournal:
         self._book_id: int | None = None
         with _explained(path):
             self._connection = _connect(path, read_only, busy_timeout_s, durable)
+        # The file is given back with the last user of the journal, who may not say so.
+        weakref.finalize(self, self._connection.close)
         try:
             with _explained(path):
                 _check_version(self._connection, path, read_only)
