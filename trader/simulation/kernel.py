@@ -143,8 +143,7 @@ class Market:
         atr: daily average true range after each candle, quote.
         exact_atr: the same as exact fractions, numerators and denominators.
         volatility: a year, after each candle; NaN while unknown.
-        path: the candles that prices follow inside these; `corners` are their moments
-            (microseconds), open, low, high and close in whole units, a row each.
+        path: the candles that prices follow inside these; `inside` are their prices.
     """
 
     whole: Candles
@@ -156,7 +155,7 @@ class Market:
     exact_atr: tuple[IntArray, IntArray]
     volatility: FloatArray
     path: Candles
-    corners: IntArray
+    inside: tuple[IntArray, IntArray, IntArray, IntArray]
     kept: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
@@ -183,11 +182,9 @@ class Market:
             inside = prices if path is candles else _in_units(path, decimals)
             if prices is None or inside is None:
                 continue
-            o, h, low, c = inside
-            corners = np.column_stack([path.opened_at * 1_000_000, o, low, h, c])
             return cls(
                 whole, candles, rules, decimals, prices, atr, _fractions(atr), volatility, path,
-                corners,
+                inside,
             )  # fmt: skip
         raise NotCovered(f"prices have more than {_MOST_DECIMALS} decimals")
 
@@ -531,7 +528,7 @@ def _follows_path(market: Market, task: Task) -> bool:
 
 
 def _path(market: Market, costs: Costs) -> IntArray:
-    """The corners with what orders that rest may get of each candle's volume, in lots."""
+    """The corners of the path, as `compiled_path.PATH` has them."""
     scale = 10 ** _lot_decimals(market.rules)
     volume = market.path.volume
     shares = volume * float(costs.volume_share) * scale
@@ -539,14 +536,15 @@ def _path(market: Market, costs: Costs) -> IntArray:
     # Only where a float may stand on the wrong side of a whole number is it reckoned exactly.
     for i in np.flatnonzero(np.abs(shares - np.rint(shares)) <= 1e-9 * np.maximum(shares, 1)):
         lots[i] = int(Decimal(repr(float(volume[i]))) * costs.volume_share * scale)
-    return np.column_stack([market.corners, np.minimum(lots, _LARGEST).astype(np.int64)])
+    opened, (o, h, low, c) = market.path.opened_at * 1_000_000, market.inside
+    return np.column_stack([opened, o, low, h, c, np.minimum(lots, _LARGEST).astype(np.int64)])
 
 
 def _demand_room(market: Market, terms: Any, inside: bool) -> None:
     """Refuse what could overflow 64 bits on the way."""
     most = int(market.prices[1].max())
     if inside:
-        high, low, step_us = market.corners[:, 3], market.corners[:, 2], int(terms["fine_step"])
+        high, low, step_us = *market.inside[1:3], int(terms["fine_step"])
     else:
         high, low, step_us = *market.prices[1:3], int(terms["step"]) * 1_000_000
     swing, third = int((high - low).max()), step_us // 3
