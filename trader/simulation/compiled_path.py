@@ -41,9 +41,8 @@ from trader.simulation.compiled import (
 _LOOK_US = LOOK_EVERY // LOOK_EVERY.resolution
 _MOST_ORDERS = MOST_ORDERS
 _NEVER = 1 << 62
-PATH = 6
-"""Columns of the path: when opened (microseconds), open, low, high and close in the order in which
-they are passed, and what orders that rest may get of the volume, in lots."""
+_MARKET = 100
+"""A market order that waits for the market to trade, beside the kinds of `compiled`."""
 _APPROVED_BUY = compiled.APPROVED_BUY
 _at_close, _bought, _early = compiled._at_close, compiled._bought, compiled._early
 _leave, _plan, _wish, _write = compiled._leave, compiled._plan, compiled._wish, compiled._write
@@ -140,12 +139,14 @@ def _volume_left(a, path, i):  # type: ignore[no-untyped-def]
 
 @inner
 def _next_order(t, a, path, until):  # type: ignore[no-untyped-def]
-    """The next order to execute up to a moment: STOP, ENTRY or −1; when, at what, in which candle.
+    """The next order to execute up to a moment, −1 for none; when, at what price, in which candle.
 
     Of two at one moment the one that has waited longer is first.
     """
     third, i = t.fine_step // 3, a.fine
     while i < len(path) and path[i, 0] <= until:
+        if a.pend_side != 0:  # sent while there was no candle: it takes the next one's first price
+            return _MARKET, path[i, 0], path[i, 1], i
         low = path[i, 2]
         at, price, which = _NEVER, 0, -1
         if a.stop_live > 0 and low <= a.stop_at:
@@ -177,6 +178,17 @@ def _next_target(t, a, path, now, until):  # type: ignore[no-untyped-def]
 
 
 @inner
+def _fill_pending(t, a, log, profits, at, price, taker):  # type: ignore[no-untyped-def]
+    side, a.pend_side = a.pend_side, 0
+    if side == BUY:
+        asked = buy_at(price, 0, 1, t.slip_n, t.slip_d, t.tick)
+        _bought(t, a, log, at, a.pend_qty, asked, taker, TAKEN)
+    else:
+        paid = sell_price(price, 0, 1, t.slip_n, t.slip_d, t.tick)
+        _sold(t, a, log, profits, at, a.pend_qty, paid, taker)
+
+
+@inner
 def _advance(t, a, log, profits, path, until, maker, taker):  # type: ignore[no-untyped-def]
     """Let the market run to a moment; what executes on the way was the only thing to do so."""
     which, at, price, i = _next_order(t, a, path, until)
@@ -185,6 +197,8 @@ def _advance(t, a, log, profits, path, until, maker, taker):  # type: ignore[no-
             a.status = UNUSUAL
         paid = sell_price(price, 0, 1, t.slip_n, t.slip_d, t.tick)
         _sold(t, a, log, profits, at, a.qty, paid, taker)
+    elif which == _MARKET:
+        _fill_pending(t, a, log, profits, at, price, taker)
     elif which == ENTRY:
         quantity = min(a.entry_live, _volume_left(a, path, i))
         a.used = quantity + (a.used if a.used_in == path[i, 0] else 0)
@@ -219,6 +233,19 @@ def _rest(t, a, log, now, price, part, trades, quantity, limit, maker):  # type:
 
 
 @inner
+def _take(t, a, log, now, quantity, price, part, trades, taker):  # type: ignore[no-untyped-def]
+    """Buy at the market."""
+    if quantity * price < t.cost_min:
+        a.status = UNUSUAL  # the exchange would refuse it
+    _write(log, a, ENTRY, now, quantity, 0, 0, 0)
+    if not trades:
+        a.pend_side, a.pend_qty = BUY, quantity
+        return
+    ask = buy_at(price, part, t.fine_step // 3, t.slip_n, t.slip_d, t.tick)
+    _bought(t, a, log, now, quantity, ask, taker, TAKEN)
+
+
+@inner
 def _give_up(a, refusal):  # type: ignore[no-untyped-def]
     a.entry_live = 0
     a.waits_since = 0
@@ -243,12 +270,9 @@ def _tend(t, a, log, now, price, part, trades, maker, taker, refusal):  # type: 
         if ask > a.give_up_above:
             _give_up(a, refusal)
             return
-        if not trades or a.to_buy * price < t.cost_min:
-            a.status = UNUSUAL
         a.entry_live = 0
         a.waits_since = 0
-        _write(log, a, ENTRY, now, a.to_buy, 0, 0, 0)
-        _bought(t, a, log, now, a.to_buy, ask, taker, TAKEN)
+        _take(t, a, log, now, a.to_buy, price, part, trades, taker)
         return
     bid = sell_price(price, part, third, t.slip_n, t.slip_d, t.tick)
     limit = min(bid, a.follow_to)
@@ -260,19 +284,20 @@ def _tend(t, a, log, now, price, part, trades, maker, taker, refusal):  # type: 
 @inner
 def _guard(t, a, log, profits, now, price, part, trades, taker):  # type: ignore[no-untyped-def]
     """What is held has a stop of its size, where it has a plan with one."""
-    if a.qty == 0 or a.stop_at == 0 or a.stop_live == a.qty:
+    quantity = a.qty - (a.pend_qty if a.pend_side == SELL else 0)
+    if quantity == 0 or a.stop_at == 0 or a.stop_live == quantity:
         return
     before, a.stop_live = a.stop_live, 0
-    if a.qty < t.order_min or a.qty * a.stop_at < t.cost_min:
+    if quantity < t.order_min or quantity * a.stop_at < t.cost_min:
         return
-    _write(log, a, STOP, now, a.qty, a.stop_at, 0, 0)
+    _write(log, a, STOP, now, quantity, a.stop_at, 0, 0)
     if before == 0:
         a.sequence += 1
         a.stop_number = a.sequence
-    a.stop_live, a.stop_since = a.qty, now
+    a.stop_live, a.stop_since = quantity, now
     if trades and (price < a.stop_at or (price == a.stop_at and part == 0)):
         got = sell_price(price, part, t.fine_step // 3, t.slip_n, t.slip_d, t.tick)
-        _sold(t, a, log, profits, now, a.qty, got, taker)
+        _sold(t, a, log, profits, now, quantity, got, taker)
 
 
 @inner
@@ -281,7 +306,7 @@ def _settle(t, a, log, profits, path, now, maker, taker, refusal):  # type: igno
     price, part, trades = _price(t, a, path, now)
     third = t.fine_step // 3
     if a.qty > 0 and a.target_at > 0 and reached(price, part, third, a.target_at, t.tick):
-        if not trades:
+        if not trades or a.pend_side != 0:
             a.status = UNUSUAL
         # The way is cleared, and a market order ends the waiting without a word.
         a.entry_live = 0
@@ -305,7 +330,8 @@ def _approach(t, a, log, profits, path, moment, maker, taker, refusal):  # type:
             wake = min(wake, a.waits_until, now + _LOOK_US)
             if wake <= now:
                 wake = moment
-        if a.entry_live > 0 or (a.qty > 0 and a.target_at > 0):
+        buying = a.entry_live > 0 or a.pend_side == BUY
+        if buying or (a.qty > 0 and a.target_at > 0):
             wake = min(wake, _next_order(t, a, path, moment)[1])
         if a.qty > 0 and a.target_at > 0:
             wake = min(wake, _next_target(t, a, path, now, moment))
@@ -351,12 +377,8 @@ def _buy(  # type: ignore[no-untyped-def]
         return refusal
     if _wait(t, a, log, now, quantity, entry, price, trades, maker, taker):
         return NO_REFUSAL
-    if not trades or quantity * price < t.cost_min:
-        a.status = UNUSUAL
     _write(log, a, _APPROVED_BUY, now, quantity, a.plan_stop, a.plan_target, 0)
-    _write(log, a, ENTRY, now, quantity, 0, 0, 0)
-    ask = buy_at(price, 0, 1, t.slip_n, t.slip_d, t.tick)
-    _bought(t, a, log, now, quantity, ask, taker, TAKEN)
+    _take(t, a, log, now, quantity, price, 0, trades, taker)
     _guard(t, a, log, profits, now, price, 0, trades, taker)
     return NO_REFUSAL
 
@@ -383,8 +405,10 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
 ):
     """One account through the moments of a run, as `compiled.run`; how many there were.
 
-    `path` is what prices follow (`PATH` columns), `rates` the maker's and the taker's fee at each
-    moment, in parts of `t.fee_d`.
+    `path` is what prices follow, a row a candle: when it opened (microseconds), open, low, high
+    and close in the order in which they are passed, and what orders that rest may get of its
+    volume, in lots. `rates` are the maker's and the taker's fee at each moment, in parts of
+    `t.fee_d`.
     """
     rows = len(opened)
     p = np.searchsorted(opened, t.first)
@@ -414,11 +438,15 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
         wish = HOLD if math.isnan(weight[q]) else _wish(t, a, weight[q], held)
         action[k] = wish
         a.decided = k
-        pending = a.entry_live > 0
+        if wish != HOLD and a.pend_side == SELL:
+            a.status = UNUSUAL  # a sale of before still waits
+        pending = a.entry_live > 0 or a.pend_side == BUY
         if not (wish == BUY and a.waits_since > 0):
             if a.waits_since > 0:
                 _give_up(a, refusal)
             a.entry_live = 0
+            if a.pend_side == BUY:
+                a.pend_side = 0
         if wish == HOLD:
             continue
         price, _, trades = _price(t, a, path, at)
@@ -426,9 +454,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
         if wish == SELL:
             held_before = a.qty
             no = _sell(t, a, log, profits, at, target, price, trades, taker)
-            if a.pend_side != 0:
-                a.status = UNUSUAL
-            if a.qty != held_before:
+            if a.qty != held_before or a.pend_side != 0:
                 a.stop_since = at
         else:
             no = _early(t, a, at, pending, target, atr[q], vol[q], price, taker)

@@ -528,7 +528,7 @@ def _follows_path(market: Market, task: Task) -> bool:
 
 
 def _path(market: Market, costs: Costs) -> IntArray:
-    """The corners of the path, as `compiled_path.PATH` has them."""
+    """The corners of the path, a row a candle, as `compiled_path.run` wants them."""
     scale = 10 ** _lot_decimals(market.rules)
     volume = market.path.volume
     shares = volume * float(costs.volume_share) * scale
