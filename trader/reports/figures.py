@@ -95,6 +95,10 @@ def layout(**more: Any) -> dict[str, Any]:
     return base
 
 
+_STEPS_OF = {"log": "D2", "linear": None}
+"""Where an axis is labelled: at 1, 2 and 5 of every power of ten, or where Plotly likes."""
+
+
 def equity_figure(runs: Mapping[str, AccountRun], quote: str) -> Figure:
     """Worth of each account, and below it how far each is under its peak."""
     data: list[dict[str, Any]] = []
@@ -126,14 +130,15 @@ def equity_figure(runs: Mapping[str, AccountRun], quote: str) -> Figure:
         height=480,
         xaxis={"type": "date", "anchor": "y2"},
         yaxis={"domain": [0.36, 1], "tickformat": ",.3~s", "title": {"text": quote},
-               "type": kinds[0]},
+               "type": kinds[0], "dtick": _STEPS_OF[kinds[0]]},
         yaxis2={"domain": [0, 0.3], "tickformat": ".0%", "title": {"text": "below peak"}},
         updatemenus=[{
             "type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.02,
             "yanchor": "bottom", "bgcolor": "white", "bordercolor": GRID, "pad": {"r": 0},
             "font": {"size": 11, "color": MUTED},
             "buttons": [
-                {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind}]}
+                {"label": kind, "method": "relayout",
+                 "args": [{"yaxis.type": kind, "yaxis.dtick": _STEPS_OF[kind]}]}
                 for kind in kinds
             ],
         }],
@@ -169,7 +174,7 @@ def trades_figure(pair: Pair, candles: Candles, executions: Sequence[Execution])
     return {"data": data, "layout": layout(
         height=460, hovermode="closest",
         xaxis={"type": "date", "rangeslider": {"visible": False}},
-        yaxis={"type": "log" if spread > 4 else "linear", "tickformat": ",.5~g",
+        yaxis={**({"type": "log", "dtick": "D2"} if spread > 4 else {}), "tickformat": ",.5~g",
                "title": {"text": pair.quote}},
     )}  # fmt: skip
 
