@@ -121,13 +121,14 @@ def _spread(tasks: list[tuple[int, float, int]], jobs: int) -> Iterator[Verdict]
         yield from pool.map(verdict_on, tasks, chunksize=4)
 
 
-def pipeline(worlds: int, pull: float, seed: int) -> dict[str, Any]:
+def pipeline(worlds: int, pull: float, seed: int, days: int) -> dict[str, Any]:
     """The whole real training on simulated candles: features, members, walk, verdict.
 
     Args:
         worlds: how many.
         pull: how much of a candle's move the next one takes back; 0 for no edge.
         seed: of the first world.
+        days: of four-hour candles in each; too few are one more reason to refuse.
     """
     from campaigns.worlds import leaning_candles, short_settings
     from trader.domain.markets import Pair
@@ -136,7 +137,7 @@ def pipeline(worlds: int, pull: float, seed: int) -> dict[str, Any]:
     found = []
     reasons: Counter[str] = Counter()
     for number in range(worlds):
-        candles = leaning_candles(seed + number, pull)
+        candles = leaning_candles(seed + number, pull, days * 6)
         made = train(
             {Pair("BTC", "USD"): candles}, short_settings(), source="simulated-campaign",
             trained_at=candles.closed_at, code_version="campaign",
@@ -164,15 +165,19 @@ def pipeline(worlds: int, pull: float, seed: int) -> dict[str, Any]:
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--pipeline", "whole", is_flag=True, help="The real training on few worlds.")
 @click.option("--pull", default=0.0, show_default=True, help="Edge planted for --pipeline.")
+@click.option("--days", default=440, show_default=True, type=click.IntRange(300),
+              help="Length of a world for --pipeline.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def main(
     worlds: int, sharpe: float, years: int, seed: int, jobs: int, whole: bool, pull: float,
-    as_json: bool,
+    days: int, as_json: bool,
 ) -> None:  # fmt: skip
     """How often the licence is granted where the truth is known."""
     progress(f"{worlds} worlds, seed {seed}")
-    done = pipeline(worlds, pull, seed) if whole else run(worlds, sharpe, years, seed, jobs)
-    show(done, as_json=as_json)
+    if whole:
+        show(pipeline(worlds, pull, seed, days), as_json=as_json)
+    else:
+        show(run(worlds, sharpe, years, seed, jobs), as_json=as_json)
 
 
 if __name__ == "__main__":
