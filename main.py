@@ -447,6 +447,8 @@ class Trader:
             days = self.risk.limits.max_holding_days
             self.executor.close(pair, candles.closed_at, f"held for {days} days", now)
             return
+        if self.risk.limits.trailing_atr_multiple <= 0:
+            return
         since = candles.closed_at_seconds() >= int(position.opened_at.timestamp())
         highest = float(candles.close[since].max(initial=0.0))
         stop = self.risk.stop_of(position, market, to_decimal(highest))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
-from trader.domain.markets import to_decimal
+from trader.domain.markets import to_decimal, unit_of
 from trader.risk import sizing
 from trader.risk.limits import ZERO, RiskContext
 from trader.risk.sizing import ONE, RoundTrip
@@ -211,7 +211,7 @@ def cash(purchase: Purchase) -> Cap:
     else:
         free -= sum(context.market.pending.values(), ZERO)
     # Each fill's cost and fee are rounded by the exchange: a little is kept back for that.
-    free -= Decimal(20).scaleb(-context.market.rules.cost_decimals)
+    free -= 20 * unit_of(context.market.rules.cost_decimals)
     paid = purchase.costs.paid(purchase.entry)
     return Cap(
         "cash", sizing.affordable_quantity(free, paid),
