@@ -91,6 +91,18 @@ def test_a_page_before_the_first_start_says_so(empty: Served, page: Any, name: s
     assert complaints == []
 
 
+def test_a_little_is_not_shown_as_nothing_and_nothing_has_no_sign(
+    shown: tuple[DemoAccount, Served], page: Any
+) -> None:
+    open_page(page, shown[1], "performance")
+    told = page.evaluate("""async () => {
+      const from = performance.getEntriesByType("resource").map((r) => r.name);
+      const common = await import(from.find((name) => name.includes("common.js")));
+      return [-0.00034, -0.000001, 0, 0.1234].map((value) => common.percent(value));
+    }""")
+    assert told == ["−0.03 %", "0.00 %", "0.0 %", "12.3 %"]
+
+
 def test_the_overview_names_mode_feed_and_a_position_with_its_stop(
     shown: tuple[DemoAccount, Served], page: Any
 ) -> None:

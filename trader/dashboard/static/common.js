@@ -76,7 +76,13 @@ export const price = (value) => {
   const digits = number >= 1000 ? 1 : number >= 10 ? 2 : number >= 0.1 ? 4 : 7;
   return number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 };
-export const percent = (value, digits = 1) => minus(`${(Number(value) * 100).toFixed(digits)} %`);
+export const percent = (value, digits = 1) => {
+  const part = Number(value) * 100;
+  // A little is not nothing: one digit more before it is called 0, and nothing has no sign.
+  const small = digits > 0 && Math.abs(part) < 0.5 * 10 ** -digits;
+  const text = part.toFixed(part !== 0 && small ? digits + 1 : digits);
+  return minus(`${text.replace(/^-(?=[0.]+$)/, "")} %`);
+};
 
 /** Every decimal of an exact amount, with separators: 12471.85100 is 12,471.85100. */
 export const exactly = (text) => {
