@@ -73,8 +73,8 @@ _SUBJECTS = {
     "days out of sample": "too few days", "trades out of sample": "too few trades",
     "deflated": "Sharpe not above luck", "buy-and-hold": "no lead over buy-and-hold",
     "trend rule": "costs the trend rule", "log-loss skill": "no skill",
-    "calibration error": "not calibrated", "too good": "too good", "future": "leak",
-    "too little": "too little history",
+    "guesses reach": "rises not told from falls", "calibration error": "not calibrated",
+    "too good": "too good", "future": "leak", "too little": "too little history",
 }  # fmt: skip
 
 
@@ -152,6 +152,7 @@ def pipeline(worlds: int, pull: float, seed: int, days: int) -> dict[str, Any]:
         "granted": sum(granted for granted, _ in found),
         "auc": float(np.mean([s.auc for s in kept])),
         "skilled": sum(s.skill_low > 0 for s in kept),
+        "told_apart": sum(s.auc_low > 0.5 for s in kept),
         "calibrated": sum(s.ece <= s.ece_noise_95 for s in kept),
         "refused_for": dict(reasons.most_common()),
     }

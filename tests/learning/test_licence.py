@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.market_making import candles_of, random_walk
-from trader.learning.evaluation import Scores
+from trader.learning.evaluation import Scores, score
 from trader.learning.licence import (
     Evidence,
     chance_of_lead,
@@ -43,12 +43,35 @@ def test_a_licence_is_refused_in_worlds_without_an_edge():
 
 
 def test_every_failed_condition_is_named():
-    poor = replace(GOOD, skill_low=-0.001, ece=0.05)
+    poor = replace(GOOD, skill_low=-0.001, auc=0.52, ece=0.05)
     verdict = judge(Evidence(np.zeros(100), np.zeros(100), np.zeros(100), 3, 1, poor))
     text = "\n".join(verdict.reasons)
     assert not verdict.granted
-    for part in ("100 days", "3 trades", "deflated", "log-loss skill", "calibration error"):
+    for part in (
+        "100 days", "3 trades", "deflated", "log-loss skill", "AUC 0.520: guesses reach 0.534",
+        "calibration error",
+    ):  # fmt: skip
         assert part in text
+
+
+def test_a_better_level_that_tells_no_rise_from_a_fall_is_no_licence():
+    """Skill against the base rate known at the time can be earned by the level alone."""
+    rng = np.random.default_rng(5)
+    up = (rng.random(9_000) < 0.5).astype(float)
+    scores = score(0.5 + rng.normal(0, 0.002, 9_000), up, np.full(9_000, 0.54))
+    assert scores.skill_low > 0
+    assert scores.auc_low < 0.5
+    verdict = judge(replace(world(1, 1.5), scores=scores))
+    assert [r for r in verdict.reasons if "guesses reach" in r]
+
+
+def test_guesses_tell_rises_from_falls_in_one_sample_of_twenty():
+    rng = np.random.default_rng(6)
+    found = 0
+    for _ in range(400):
+        up = (rng.random(300) < 0.55).astype(float)
+        found += score(rng.random(300), up, np.full(300, 0.55)).auc_low > 0.5
+    assert 8 <= found <= 36
 
 
 def test_too_good_to_be_true_is_refused_as_a_leak():
@@ -71,7 +94,7 @@ def test_without_tested_forecasts_there_is_no_licence():
 
 def test_a_test_on_the_data_of_the_design_inherits_its_trials():
     old, new = datetime(2019, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
-    assert trials_behind("kraken", old, 5) == 506
+    assert trials_behind("kraken", old, 5) == 510
     assert trials_behind("kraken", new, 5) == 5
     assert trials_behind("simulated", old) == 1
 

@@ -11,8 +11,9 @@ The test, all of it out of sample and after costs:
 3. the strategy earns more than buy-and-hold of the same volatility in 90 % of bootstrap worlds,
    and is not shown to earn less than the trend rule it is built on (90 % interval of the
    difference of their Sharpe ratios not below zero);
-4. the forecasts have skill (90 % interval of the log-loss skill above zero) and are calibrated
-   (expected calibration error inside the band that chance explains);
+4. the forecasts have skill (90 % interval of the log-loss skill above zero), tell rises from
+   falls (AUC above what guessing reaches with 95 %) and are calibrated (expected calibration error
+   inside the band that chance explains);
 5. nothing looks ahead, and nothing is too good to be true.
 
 How often it errs on worlds with known truth: `python -m campaigns.licence`.
@@ -294,6 +295,14 @@ def _forecasts(scores: Scores, days: int) -> list[_Fault]:
                 f"log-loss skill {scores.log_loss_skill:+.2%} ({scores.skill_low:+.2%} to "
                 f"{scores.skill_high:+.2%}): its interval must lie above zero",
                 _more_days_for_skill(scores, days),
+            )
+        )
+    if not scores.auc_low > 0.5:
+        luck = scores.auc - scores.auc_low
+        found.append(
+            _Fault(
+                f"AUC {scores.auc:.3f}: guesses reach {0.5 + luck:.3f} in 5 of 100 such samples",
+                "forecasts that give rises a higher chance than falls",
             )
         )
     if scores.ece > scores.ece_noise_95:
