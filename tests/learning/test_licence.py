@@ -7,6 +7,7 @@ import pytest
 from tests.market_making import candles_of, random_walk
 from trader.learning.evaluation import Scores, score
 from trader.learning.licence import (
+    DESIGN_TRIALS,
     Evidence,
     chance_of_lead,
     days_to_prove,
@@ -94,7 +95,7 @@ def test_without_tested_forecasts_there_is_no_licence():
 
 def test_a_test_on_the_data_of_the_design_inherits_its_trials():
     old, new = datetime(2019, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
-    assert trials_behind("kraken", old, 5) == 510
+    assert trials_behind("kraken", old, 5) == DESIGN_TRIALS + 5
     assert trials_behind("kraken", new, 5) == 5
     assert trials_behind("simulated", old) == 1
 

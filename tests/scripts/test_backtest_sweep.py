@@ -18,6 +18,7 @@ from scripts.backtest_sweep import Outcome, combinations, read_sweeps
 from tests.scripts.test_backtest import DAYS, history, home, run
 from trader.domain.errors import UsageError
 from trader.domain.markets import Pair
+from trader.learning.licence import DESIGN_TRIALS
 from trader.simulation.sweep import read_space
 from trader.storage.history import HistoryStore
 
@@ -63,7 +64,7 @@ def test_each_variant_is_the_backtest_with_that_setting_and_counts_as_a_try(
 ) -> None:
     found = document(capsys, *GRID, "--jobs", "1", "--out", "o")
     assert [row["values"]["TAKER"] for row in found["runs"]] == ["0", "50", "0", "50"]
-    assert found["trials"] == 509
+    assert found["trials"] == DESIGN_TRIALS + 4
     monkeypatch.setenv("STOP_ATR_MULTIPLE", "3")
     assert run(*BASE, "--taker", "50", "--json") == 0
     alone = json.loads(capsys.readouterr().out)
@@ -71,7 +72,7 @@ def test_each_variant_is_the_backtest_with_that_setting_and_counts_as_a_try(
     assert alone["metrics"]["fees_quote"] == pytest.approx(
         found["runs"][3]["metrics"]["fees_quote"]
     )
-    assert alone["trials"] == 509
+    assert alone["trials"] == DESIGN_TRIALS + 4
     with (home / "o" / "sweep.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["STOP_ATR_MULTIPLE"] for row in rows] == ["1", "1", "3", "3"]
@@ -140,7 +141,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped_and_every_variant_is_counted_on
     capsys.readouterr()
     found = document(capsys, *steps)
     assert found["resumed"] == 2
-    assert found["trials"] == 509
+    assert found["trials"] == DESIGN_TRIALS + 4
     assert document(capsys, *steps)["resumed"] == 4
 
 
