@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"trader.reports"},
     {"trader.jobs"},
     {"trader.exchanges", "trader.storage", "trader.alerts", "trader.clocks"},
+    {"trader.wal"},
     {"trader.simulation"},
     {"trader.strategies"},
     {"trader.learning", "trader.risk"},

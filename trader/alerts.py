@@ -20,6 +20,7 @@ from trader.domain import events as ev
 from trader.domain.errors import TraderError, UsageError
 from trader.domain.orders import Purpose
 from trader.ports import AlertChannel
+from trader.wal import begin_wal
 
 REPEAT_AFTER = timedelta(hours=1)
 MOST_TURNS = 6
@@ -169,7 +170,7 @@ class AlertOutbox:
         self._lock = threading.Lock()
         self._hide = hide
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        begin_wal(self._db)
         self._db.executescript(
             "CREATE TABLE IF NOT EXISTS alerts (id INTEGER PRIMARY KEY, key TEXT, severity TEXT,"
             " title TEXT, body TEXT, at REAL, repeats INTEGER DEFAULT 0);"

@@ -24,6 +24,7 @@ from trader.domain.markets import Pair
 from trader.simulation.matching import Changes, EngineState
 from trader.simulation.orders import LedgerEntry, OrderRecord, TradeRecord
 from trader.simulation.path import from_us
+from trader.wal import begin_wal
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class AccountStore:
             )
             # The file is given back with the last user of the account, who may not say so.
             weakref.finalize(self, self._db.close)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            begin_wal(self._db, _BUSY_SECONDS)
             # Not synced at each commit: a kill loses nothing, a power cut perhaps the last orders
             # of a play account, and the file stays whole.
             self._db.execute("PRAGMA synchronous=NORMAL")

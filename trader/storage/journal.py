@@ -19,6 +19,7 @@ from pathlib import Path
 
 from trader.domain.errors import JournalError
 from trader.domain.events import Event, SessionEnded, SessionStarted, decode, encode
+from trader.wal import begin_wal
 
 APPLICATION_ID = 0x54524A31  # "TRJ1": tells our file from any other SQLite database
 _PAGE = 2000
@@ -370,7 +371,7 @@ def _connect(
     )
     try:
         if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            begin_wal(connection, busy_timeout_s)
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys = ON")
     except sqlite3.Error:

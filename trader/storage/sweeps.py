@@ -17,6 +17,7 @@ import numpy as np
 
 from trader.domain.candles import FloatArray
 from trader.domain.errors import HistoryError
+from trader.wal import begin_wal
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS variants (key TEXT PRIMARY KEY, row TEXT, returns BLOB)"
 _EVERY_S, _QUICK_S = 0.5, 0.05
@@ -38,7 +39,7 @@ class SweepStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30.0)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            begin_wal(self._db, 30.0)
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)
         except (sqlite3.Error, OSError) as fault:
