@@ -45,14 +45,15 @@ def test_the_stop_button_cancels_orders_sells_and_is_journalled_with_who_and_whe
     bot.wait(lambda: bot.state()["holdings"], 60)
     found = re.search(r"http://localhost:\d+", bot.output())
     assert found is not None
-    below = f"{float(bot.state()['prices']['BTC/USD']) * 0.96:.1f}"
-    limit = ("buy", "0.0001", "--type", "limit", "--price", below, "--yes", "--json")
+    # A sale: what the strategy has left of the limits on risk may be too little for a purchase.
+    above = f"{float(bot.state()['prices']['BTC/USD']) * 1.04:.1f}"
+    limit = ("sell", "0.0001", "--type", "limit", "--price", above, "--yes", "--json")
     placed = bot.run("trade", "BTC/USD", *limit)
     assert "order" in placed.stdout, placed.stdout + placed.stderr
     assert json.loads(placed.stdout)["order"]["state"] == "open"
     page.set_default_timeout(30_000)
     page.goto(found[0])
-    page.locator("#orders", has_text="manual: buy limit").wait_for()
+    page.locator("#orders", has_text="manual: sell limit").wait_for()
     assert len(open_at_the_exchange(tmp_path)) == 2  # the limit order and the protective stop
 
     page.click("#stop")

@@ -84,7 +84,7 @@ def url_of(host: str, port: int) -> str:
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """A bound socket; 0 picks a free port.
+    """A socket that listens: who calls before it is served waits; 0 picks a free port.
 
     Raises:
         UsageError: if the port is taken or the address is not this machine's.
@@ -94,6 +94,7 @@ def open_port(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(THREADS)
     except OSError as fault:
         listener.close()
         raise UsageError(
