@@ -190,9 +190,7 @@ def _stepped(values: Values, settings: RunSettings, why: str) -> Outcome:
 
 
 def _market(settings: RunSettings) -> kernel.Market:
-    kept = _prepared(
-        settings.store, settings.pairs, settings.timeframe, settings.span, settings.finest_path
-    )
+    kept = _prepared(*_history_of(settings))
     if not kept:
         kept.append(_whole_market(settings))
     return kept[0]
@@ -201,6 +199,14 @@ def _market(settings: RunSettings) -> kernel.Market:
 @lru_cache(maxsize=4)
 def _prepared(*_: object) -> list[kernel.Market]:
     return []
+
+
+def _history_of(settings: RunSettings) -> tuple[object, ...]:
+    """What the variants on one history have in common; each has a store of its own."""
+    return (
+        str(settings.config.data_dir), settings.store.exchange, settings.pairs,
+        settings.timeframe, settings.span, settings.finest_path,
+    )  # fmt: skip
 
 
 def _whole_market(settings: RunSettings) -> kernel.Market:
@@ -213,10 +219,7 @@ def _whole_market(settings: RunSettings) -> kernel.Market:
 
 def _arena(settings: RunSettings) -> Arena:
     """The analysed history, kept by each process for the variants that share it."""
-    kept = _open(
-        str(settings.config.data_dir), settings.store.exchange, settings.pairs,
-        settings.timeframe, settings.span, settings.finest_path,
-    )  # fmt: skip
+    kept = _open(*_history_of(settings))
     if not kept:
         kept.append(Arena.open(settings, Stopwatch()))
     return Arena(settings, kept[0].histories, kept[0].analyzer, kept[0].paths)
