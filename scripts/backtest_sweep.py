@@ -202,10 +202,15 @@ def _prepared(*_: object) -> list[kernel.Market]:
 
 
 def _history_of(settings: RunSettings) -> tuple[object, ...]:
-    """What the variants on one history have in common; each has a store of its own."""
+    """What the variants on one history have in common; each has a store of its own.
+
+    Also when a file of the store was last changed: a worker may outlive an import.
+    """
+    files = (path for path in settings.store.folder.rglob("*") if path.is_file())
+    changed_ns = max((path.stat().st_mtime_ns for path in files), default=0)
     return (
         str(settings.config.data_dir), settings.store.exchange, settings.pairs,
-        settings.timeframe, settings.span, settings.finest_path,
+        settings.timeframe, settings.span, settings.finest_path, changed_ns,
     )  # fmt: skip
 
 
