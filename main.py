@@ -198,6 +198,7 @@ class Trader:
         self.audits = audits
         self.alone = alone
         self._audited_fills = -1
+        self._still_at: datetime | None = None
         self.alarm = alarm
         self.debug = debug
         self.journals_forecasts = journals_forecasts
@@ -280,7 +281,8 @@ class Trader:
     def settle(self) -> bool:
         """Bring orders, fills and stops up to date and obey the stop switch; False on a fault."""
         now = self.clock.now()
-        done = self._attempt("settling", lambda: self.executor.settle(now))
+        still, self._still_at = self._still_at == now, None
+        done = still or self._attempt("settling", lambda: self.executor.settle(now))
         return self._attempt("stopping", lambda: self._obey_stop(now)) and done
 
     def approach(self, moment: datetime) -> None:
@@ -299,11 +301,18 @@ class Trader:
         self.clock.sleep_until(moment)
 
     def _next_wake(self, now: datetime, until: datetime) -> datetime | None:
-        moments = [self.executor.next_look(now)]
-        waiting = any(o.request.side is Side.BUY for o in self.executor.orders.live())
-        targets = self.executor.watched_targets()
-        if self.alarm is not None and (targets or waiting):
-            moments.append(self.alarm(now, until, targets))
+        """When to look before a moment; notes where nothing at all can have happened by then."""
+        look = self.executor.next_look(now)
+        moments = [look]
+        if self.alarm is not None:
+            live, targets = self.executor.orders.live(), self.executor.watched_targets()
+            waiting = any(order.request.side is Side.BUY for order in live)
+            rests = self.alone and look is None and self.executor.rests
+            asked = targets or waiting or (rests and live)
+            news = self.alarm(now, until, targets) if asked else None
+            self._still_at = until if rests and news is None else None
+            if targets or waiting:
+                moments.append(news)
         ahead = [m for m in moments if m is not None and now < m < until]
         return min(ahead) if ahead else None
 

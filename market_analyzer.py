@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.errors import HistoryError
@@ -39,7 +40,7 @@ class MarketAnalyzer:
 
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
-        self._prepared: dict[Pair, tuple[Analysis, list[int]]] = {}
+        self._prepared: dict[Pair, Analysis] = {}
         self._followed: dict[tuple[Pair, Timeframe], _Followed] = {}
         self._beside: dict[Pair, tuple[list[Analysis], Columns]] = {}
 
@@ -50,7 +51,7 @@ class MarketAnalyzer:
         kept, the newest prepared.
         """
         analysis = compute_analysis(pair, candles, self._threads)
-        self._prepared[pair] = analysis, _addresses(candles)
+        self._prepared[pair] = analysis
         return analysis
 
     def analyze(
@@ -116,9 +117,9 @@ class MarketAnalyzer:
     def _whole(self, pair: Pair, candles: Candles) -> Analysis | None:
         """The prepared analysis whose beginning these candles are."""
         prepared = self._prepared.get(pair)
-        if prepared is None or not _is_beginning(candles, *prepared):
+        if prepared is None or not _is_beginning(candles, prepared.candles):
             return None
-        return prepared[0]
+        return prepared
 
     def _analysis(self, pair: Pair, candles: Candles) -> Analysis:
         whole = self._whole(pair, candles)
@@ -195,16 +196,18 @@ def _same(some: list[Analysis], others: list[Analysis]) -> bool:
     return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
-def _is_beginning(part: Candles, analysis: Analysis, addresses: list[int]) -> bool:
-    """True if `part` is a view of the analysed candles' first ones: the same memory, no copy."""
-    whole = analysis.candles
+def _is_beginning(part: Candles, whole: Candles) -> bool:
+    """True if `part` is a view of the whole's first candles: the same memory, no copy."""
+    if part is whole:
+        return True
+    # Opening times never repeat: views of one memory that begin at the same time begin together.
     return (
         part.timeframe == whole.timeframe
         and len(part) <= len(whole)
-        and _addresses(part) == addresses
+        and part.opened_at[0] == whole.opened_at[0]
+        and all(map(_same_memory, part.columns(), whole.columns()))
     )
 
 
-def _addresses(candles: Candles) -> list[int]:
-    """Where the columns lie in memory."""
-    return [column.__array_interface__["data"][0] for column in candles.columns()]
+def _same_memory(part: npt.NDArray[np.generic], whole: npt.NDArray[np.generic]) -> bool:
+    return part.base is whole or (whole.base is not None and part.base is whole.base)

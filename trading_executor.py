@@ -29,6 +29,7 @@ from trader.domain.events import (
     CancelIntended,
     CashAdjusted,
     EmergencyStopped,
+    EquityMarked,
     Event,
     OrderAccepted,
     OrderAmended,
@@ -38,6 +39,8 @@ from trader.domain.events import (
     OrderRefused,
     OrderUnclear,
     Reconciled,
+    RiskStateChanged,
+    SignalMade,
     StopMoved,
     TradeApproved,
     TradeRefused,
@@ -65,6 +68,8 @@ _LONGEST_PASS = timedelta(minutes=10)
 CENT = Decimal("0.01")
 _HURRY = timedelta(seconds=5)
 """A market order younger than this is looked after every second: it may be filling."""
+_MOVES_NOTHING = (EquityMarked, RiskStateChanged, SignalMade, TradeRefused)
+"""Events after which orders, positions and stops are as they were."""
 _NO_CLEAR_ANSWER = (OutcomeUnknown, Unreachable, UnexpectedAnswer)
 
 
@@ -117,6 +122,7 @@ class TradingExecutor:
         self._overlap = overlap
         self._clock = clock
         self._last_at: datetime | None = None
+        self._stirred = True
         self._audit_due = False
         self._exits: dict[Pair, _Exit] = {}
         self._stop_failures: dict[Pair, tuple[int, datetime]] = {}
@@ -164,6 +170,8 @@ class TradingExecutor:
 
     def _take_in(self, event: Event) -> None:
         self._last_at = event.at
+        if not isinstance(event, _MOVES_NOTHING):
+            self._stirred = True
         self.orders.apply(event)
         self.portfolio.apply(event)
         if isinstance(event, CashAdjusted):
@@ -202,7 +210,13 @@ class TradingExecutor:
             self._advance_exit(pair, now)
         for plan in tuple(self._patient.values()):
             self._tend(plan, now)
+        self._stirred = False
         self._guard_positions(now)
+
+    @property
+    def rests(self) -> bool:
+        """Whether there is nothing left to do but to wait for orders on their way, if any."""
+        return not (self._stirred or self._audit_due or self._stop_failures)
 
     def next_look(self, now: datetime) -> datetime | None:
         """When `settle` should run again at the latest for orders on their way, None if idle."""

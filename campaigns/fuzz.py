@@ -278,6 +278,7 @@ def fuzz(side: str, seconds: int, seed: int, pace: Pace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="campaign-fuzz-") as folder:
         words = [
             sys.executable, "-m", "campaigns.fuzz", "--side", side, "--corpus", f"{folder}/corpus",
+            "--",  # else a letter of the folder's name may be taken for an option of ours
             f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={_LONGEST_INPUT}",
             f"-artifact_prefix={folder}/broken-", "-rss_limit_mb=0", "-timeout=20",
         ]  # fmt: skip

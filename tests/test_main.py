@@ -29,6 +29,7 @@ from trader.domain.events import (
 from trader.domain.orders import Purpose
 from trader.domain.signals import Action, Signal
 from trader.learning.forecast import Forecast, Outlook
+from trader.simulation.runs import decisions_digest
 from trader.storage.held_candles import HeldCandles, WholeHistory
 from trader.storage.stop_switch import StopRequest
 
@@ -94,7 +95,7 @@ class Floor:
         self.box.clock.sleep_until(START + timedelta(hours=len(warm)))
         self.trader = self.new_trader(limits)
 
-    def new_trader(self, limits=LIMITS):
+    def new_trader(self, limits=LIMITS, *, alone=False):
         trader = Trader(
             clock=self.box.clock,
             executor=self.box.new_executor(),
@@ -106,6 +107,7 @@ class Floor:
             risk=RiskManager(limits),
             stop_request=lambda: self.stop,
             audits=True,
+            alone=alone,
             alarm=self.box.real.alarm,
             debug=True,
         )
@@ -265,6 +267,25 @@ def test_in_one_candle_that_touches_stop_and_target_the_stop_came_first():
     floor = Floor(rows, script=BUY_AT_1, limits=limits)
     floor.run(4)
     assert [t.exit_purpose for t in floor.box.portfolio.trades] == [Purpose.STOP]
+
+
+def test_where_nothing_can_have_happened_the_account_is_not_settled_and_the_trading_is_the_same():
+    rows = [(100, 101, 99, 100)] * 40 + [(100, 100, 50, 60)] + CALM
+    settled, journals = [], []
+    for alone in (False, True):
+        wishes = {2: Action.BUY, 4: Action.SELL, 10: Action.BUY}
+        floor = Floor(rows, script={(BTC, hour): action for hour, action in wishes.items()})
+        floor.trader = floor.new_trader(alone=alone)
+        count, real = [], floor.trader.executor.settle
+        floor.trader.executor.settle = lambda now, real=real, count=count: (
+            count.append(now), real(now)
+        )  # fmt: skip
+        floor.run(44)
+        assert [t.exit_purpose for t in floor.box.portfolio.trades] == [Purpose.EXIT, Purpose.STOP]
+        settled.append(len(count))
+        journals.append(decisions_digest([event for _, event in floor.box.journal.events()]))
+    assert journals[0] == journals[1]
+    assert settled[1] < settled[0] - 25
 
 
 def test_a_stopped_trader_buys_nothing_and_says_why():

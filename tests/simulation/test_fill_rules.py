@@ -135,6 +135,16 @@ def test_a_touch_counts_whatever_binary_fractions_make_of_the_price(touched):
         assert len(prices(exchange)) == 2
 
 
+def test_what_is_ordered_after_a_look_ahead_that_found_nothing_is_seen_all_the_same():
+    exchange, clock = market_of([FLAT, (100, 100, 80, 100), FLAT], hour=0.5)
+    exchange.submit(order("buy", "limit", 1, 70))
+    assert exchange.alarm(clock.now(), at(3), {}) is None
+    exchange.submit(order("buy", "limit", 1, 90))
+    assert at(1) < exchange.alarm(clock.now(), at(3), {}) < at(2)
+    clock.sleep_until(at(3))
+    assert prices(exchange) == [Decimal("90.0")]
+
+
 def test_a_gap_through_a_stop_fills_at_the_open():
     exchange, clock = market_of([FLAT, (70, 75, 60, 70)])
     exchange.submit(order("sell", "stop-loss", 1, 90))

@@ -218,6 +218,8 @@ class MatchingEngine:
         self._open: dict[str, OrderRecord] = {}
         self._open_on: dict[Pair, dict[str, OrderRecord]] = {}
         self._watches: dict[Pair, _Watch] = {}
+        self._calm_until = -1
+        """Up to here nothing happens to the open orders as they are."""
         self._ended: list[OrderRecord] = []
         self._named: dict[str, list[OrderRecord]] = {}
         self._changed: set[str] = set()
@@ -232,7 +234,7 @@ class MatchingEngine:
         self.trades = list(state.trades)
         self.used = dict(state.used)
         self._open = {record.id: record for record in state.orders if record.is_open}
-        self._open_on, self._watches = {}, {}
+        self._open_on, self._watches, self._calm_until = {}, {}, -1
         for record in self._open.values():
             self._open_on.setdefault(record.spec.pair, {})[record.id] = record
         self.account.restore(state.ledger, self._open.values(), state.trades)
@@ -490,6 +492,7 @@ class MatchingEngine:
         for record in self._open.values():
             record.active_from = max(record.active_from, until)
             record.peak_at = max(record.peak_at, until)
+        self._calm_until = -1
         self.now = max(self.now, until)
 
     def next_moment(self, until: int, source: Source) -> int | None:
@@ -518,6 +521,7 @@ class MatchingEngine:
     def _change(self, record: OrderRecord) -> None:
         """An order is not what it was: it must be stored, and its pair looked at anew."""
         self._changed.add(record.id)
+        self._calm_until = -1
         watch = self._watches.get(record.spec.pair)
         if watch is not None:
             watch.fresh.add(record.id)
@@ -954,6 +958,14 @@ class MatchingEngine:
             self._make(record, event.at, event.stretch)
 
     def _next_event(self, until: int, source: Source) -> _Event | None:
+        if until <= self._calm_until:
+            return None
+        event = self._look_for_event(until, source)
+        if event is None:
+            self._calm_until = until
+        return event
+
+    def _look_for_event(self, until: int, source: Source) -> _Event | None:
         events = []
         for pair, records in self._open_on.items():
             if not records:
