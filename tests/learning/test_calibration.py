@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from trader.learning.calibration import (
+    MEAN_KEPT,
     Platt,
     ReturnMap,
     fit_platt,
     fit_returns,
+    fit_weights,
     logistic,
     logit,
 )
@@ -46,16 +48,40 @@ def test_a_vote_that_says_nothing_beyond_its_base_rate_gets_the_level():
     assert platt(np.array([0.56]), 0.56)[0] == pytest.approx(0.52)
 
 
-def test_half_of_what_past_outcomes_say_of_the_level_is_believed():
+def test_a_quarter_of_what_past_outcomes_say_of_the_level_is_believed():
     up = (RNG.random(N) < 0.58).astype(float)
     level = fit_platt(np.full(N, 0.6), np.full(N, 0.6), up, ONE).level
-    assert level == pytest.approx(0.5 * float(logit(up.mean())))
+    assert level == pytest.approx(MEAN_KEPT * float(logit(up.mean())))
 
 
 def test_a_lopsided_label_keeps_its_level():
     up = (RNG.random(N) < 0.3).astype(float)
     level = fit_platt(np.full(N, 0.3), np.full(N, 0.3), up, ONE, 1.0).level
     assert level == pytest.approx(float(logit(up.mean())))
+
+
+def test_a_member_that_knows_nothing_loses_its_voice_and_equals_share():
+    noise = logistic(RNG.normal(0, 0.4, N))
+    once, again = (logistic(logit(TRUE) + RNG.normal(0, 0.3, N)) for _ in range(2))
+    voices = fit_weights(np.stack([once, noise, again], axis=1), HALF, UP, ONE)
+    assert voices.sum() == pytest.approx(1.0)
+    assert voices[1] < 0.1
+    assert voices[0] == pytest.approx(voices[2], abs=0.2)
+
+
+def test_little_evidence_leaves_the_voices_nearly_equal():
+    members = np.stack([TRUE, logistic(RNG.normal(0, 0.4, N))], axis=1)[:200]
+    few = fit_weights(members, HALF[:200], UP[:200], ONE[:200] / 24)
+    assert few == pytest.approx([0.5, 0.5], abs=0.15)
+
+
+def test_where_no_member_is_right_the_voices_are_equal():
+    wrong = np.stack([1 - TRUE, 1 - TRUE], axis=1)
+    assert fit_weights(wrong, HALF, UP, ONE).tolist() == [0.5, 0.5]
+
+
+def test_a_lone_member_has_the_whole_voice():
+    assert fit_weights(TRUE[:, None], HALF, UP, ONE).tolist() == [1.0]
 
 
 def test_certain_votes_do_not_become_infinite():
@@ -71,9 +97,9 @@ def test_expected_returns_follow_the_outcomes_in_units_of_volatility():
     assert found(np.array([0.5]), 0.5, np.array([0.02]))[0] == pytest.approx(found.mean * 0.02)
 
 
-def test_half_of_the_mean_return_is_believed():
+def test_a_quarter_of_the_mean_return_is_believed():
     found = fit_returns(TRUE, HALF, np.full(N, 0.2) + RNG.normal(0, 0.1, N), ONE)
-    assert found.mean == pytest.approx(0.1, abs=0.01)
+    assert found.mean == pytest.approx(0.2 * MEAN_KEPT, abs=0.01)
 
 
 def test_a_slope_against_the_vote_is_not_used():

@@ -41,7 +41,7 @@ def test_a_companion_teaches_nothing_from_after_the_refit():
         dataset = build_dataset({BTC: known[BTC]}, companions={ETH: companion}, horizons=(4.0,))
         learner = Learner(dataset, LINE, (moment,))
         learner.step()
-        votes.append(learner.predictions[4.0].column("vote"))
+        votes.append(learner.predictions[4.0].column("members"))
     assert votes[0].tobytes() == votes[1].tobytes()
 
 

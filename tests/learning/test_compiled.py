@@ -29,6 +29,26 @@ def test_the_compiled_vote_is_scikit_learns(both):
     np.testing.assert_allclose(vote.probabilities(ROWS), np.column_stack(expected), atol=1e-12)
 
 
+VOICES = {"random_forest": 0.6, "gradient_boosting": 0.3, "logistic_regression": 0.1}
+
+
+def test_each_member_counts_as_much_as_its_voice(both):
+    members = both[0][0]
+    vote = compile_vote([members], [VOICES])
+    expected = sum(VOICES[name] * m.predict_proba(ROWS)[:, 1] for name, m in members.items())
+    np.testing.assert_allclose(vote.probabilities(ROWS)[:, 0], expected, atol=1e-12)
+    again = CompiledVote.from_arrays(vote.arrays())
+    assert again.probabilities(ROWS).tobytes() == vote.probabilities(ROWS).tobytes()
+
+
+def test_arrays_of_a_model_from_before_the_voices_vote_with_equal_ones(both):
+    arrays = both[1].arrays()
+    arrays["groups.numbers"] = arrays["groups.numbers"][:, :4]
+    older = {name: values for name, values in arrays.items() if not name.endswith(".voice")}
+    again = CompiledVote.from_arrays(older)
+    assert again.probabilities(ROWS).tobytes() == both[1].probabilities(ROWS).tobytes()
+
+
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
 def test_a_lone_member_is_compiled_too(name):
     members = fitted([name])

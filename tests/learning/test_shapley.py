@@ -40,6 +40,17 @@ def test_the_votes_account_is_the_mean_of_its_members():
     assert together.start == pytest.approx(np.mean([a.start for a in alone]))
 
 
+def test_members_of_unequal_voices_are_accounted_for_by_them():
+    names, voices = MODEL_TYPES["ensemble"], (0.6, 0.3, 0.1)
+    members, _, _ = fitted(*names)
+    vote = compile_vote([members], [dict(zip(names, voices, strict=True))])
+    account = VoteAccount(vote, 0, ROWS.shape[1]).of(ROWS[5])
+    assert account.vote == pytest.approx(vote.probabilities(ROWS[5:6])[0, 0], abs=1e-12)
+    assert account.start + account.moved.sum() == pytest.approx(account.vote, abs=1e-12)
+    alone = [fitted(name)[2].of(ROWS[5]).moved for name in names]
+    np.testing.assert_allclose(account.moved, np.average(alone, axis=0, weights=voices))
+
+
 @pytest.mark.slow
 def test_a_forest_is_explained_as_tree_shap_explains_it():
     shap = pytest.importorskip("shap")

@@ -8,7 +8,8 @@ members' probabilities are those of scikit-learn; `shapley` explains them from t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -75,13 +76,17 @@ class Forest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A logistic regression on filled, standardised and clipped features."""
+    """A logistic regression on filled, standardised and clipped features.
+
+    `voice` is its weight in the vote.
+    """
 
     median: FloatArray
     mean: FloatArray
     deviation: FloatArray
     weights: FloatArray
     intercept: float
+    voice: float = 1.0
 
     def log_odds(self, rows: Matrix) -> FloatArray:
         """One value a row."""
@@ -103,6 +108,7 @@ class Group:
         offset: added to the sum.
         scale: multiplies the sum first (1 / trees for a forest).
         logistic: whether the result is log-odds.
+        voice: its weight in the vote.
     """
 
     horizon: int
@@ -110,6 +116,7 @@ class Group:
     offset: float
     scale: float
     logistic: bool
+    voice: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,11 +142,11 @@ class CompiledVote:
         sums = None if self.forest is None else self.forest.sums(rows, len(self.groups))
         for place, group in enumerate(self.groups):
             if sums is not None:
-                total[:, group.horizon] += output_of(group, sums[:, place])
-                voters[group.horizon] += 1
+                total[:, group.horizon] += group.voice * output_of(group, sums[:, place])
+                voters[group.horizon] += group.voice
         for horizon, line in self.lines.items():
-            total[:, horizon] += logistic(line.log_odds(rows))
-            voters[horizon] += 1
+            total[:, horizon] += line.voice * logistic(line.log_odds(rows))
+            voters[horizon] += line.voice
         return np.asarray(total / voters)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -149,8 +156,9 @@ class CompiledVote:
             for name in Forest.__slots__:
                 found[f"forest.{name}"] = np.asarray(getattr(self.forest, name))
         found["groups.numbers"] = np.array(
-            [(g.horizon, g.offset, g.scale, g.logistic) for g in self.groups], dtype=np.float64
-        ).reshape(-1, 4)
+            [(g.horizon, g.offset, g.scale, g.logistic, g.voice) for g in self.groups],
+            dtype=np.float64,
+        ).reshape(-1, 5)
         found["groups.member"] = np.array([g.member for g in self.groups], dtype="U32")
         for horizon, line in self.lines.items():
             for name in Line.__slots__:
@@ -170,26 +178,31 @@ class CompiledVote:
             raise ModelError(f"the model's arrays are incomplete or wrong ({fault})") from fault
 
 
-def compile_vote(fitted: list[dict[str, Any]]) -> CompiledVote:
+def compile_vote(
+    fitted: list[dict[str, Any]], voices: Sequence[Mapping[str, float]] = ()
+) -> CompiledVote:
     """Turn fitted scikit-learn members into arrays.
 
     Args:
         fitted: for each horizon, member name → fitted classifier.
+        voices: for each horizon, member name → its weight in the vote; equal if left out.
     """
     parts: list[dict[str, npt.NDArray[Any]]] = []
     groups: list[Group] = []
     lines: dict[int, Line] = {}
     for horizon, members in enumerate(fitted):
+        voice = voices[horizon] if voices else {}
         for name, fitted_member in members.items():
             member, columns, width = _whole(fitted_member)
             if hasattr(member, "weights_"):
-                lines[horizon] = _line(member, columns, width)
+                line = _line(member, columns, width)
+                lines[horizon] = replace(line, voice=voice.get(name, 1.0))
                 continue
             trees, group = _trees(member, horizon, name)
             for tree in trees if columns is not None else ():
                 tree["feature"] = columns[tree["feature"]]
             parts += [{**tree, "group": np.array([len(groups)])} for tree in trees]
-            groups.append(group)
+            groups.append(replace(group, voice=voice.get(name, 1.0)))
     forest = _joined(parts) if parts else None
     return CompiledVote(forest, tuple(groups), lines, len(fitted))
 
@@ -302,12 +315,24 @@ def _read(arrays: dict[str, npt.NDArray[Any]]) -> CompiledVote:
             if links.min() < 0 or links.max() >= nodes:
                 raise ValueError("nodes point outside the table")
     groups = tuple(
-        Group(int(row[0]), str(member), float(row[1]), float(row[2]), bool(row[3]))
+        # Models made before the voices differed have no fifth number.
+        Group(int(row[0]), str(member), float(row[1]), float(row[2]), bool(row[3]), *row[4:5])
         for row, member in zip(arrays["groups.numbers"], arrays["groups.member"], strict=True)
     )
-    lines = {}
-    for horizon in range(horizons):
-        if f"line.{horizon}.weights" in arrays:
-            parts: dict[str, Any] = {n: arrays[f"line.{horizon}.{n}"] for n in Line.__slots__}
-            lines[horizon] = Line(**{**parts, "intercept": float(np.ravel(parts["intercept"])[0])})
+    lines = {
+        horizon: _read_line(arrays, horizon)
+        for horizon in range(horizons)
+        if f"line.{horizon}.weights" in arrays
+    }
     return CompiledVote(forest, groups, lines, horizons)
+
+
+def _read_line(arrays: dict[str, npt.NDArray[Any]], horizon: int) -> Line:
+    def part(name: str) -> npt.NDArray[Any]:
+        return arrays[f"line.{horizon}.{name}"]
+
+    voice = arrays.get(f"line.{horizon}.voice", np.ones(1))
+    return Line(
+        part("median"), part("mean"), part("deviation"), part("weights"),
+        float(np.ravel(part("intercept"))[0]), float(np.ravel(voice)[0]),
+    )  # fmt: skip

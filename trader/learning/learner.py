@@ -27,6 +27,7 @@ from trader.learning.calibration import (
     ReturnMap,
     fit_platt,
     fit_returns,
+    fit_weights,
 )
 from trader.learning.compiled import CompiledVote, compile_vote
 from trader.learning.dataset import Dataset
@@ -61,6 +62,7 @@ class Predictions:
 
     pair: list[npt.NDArray[np.int64]] = field(default_factory=list)
     row: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    members: list[FloatArray] = field(default_factory=list)
     vote: list[FloatArray] = field(default_factory=list)
     base: list[FloatArray] = field(default_factory=list)
     chance: list[FloatArray] = field(default_factory=list)
@@ -77,13 +79,15 @@ class Predictions:
 class KnownPredictions:
     """Predictions with their outcomes, oldest first.
 
-    `usual` says whether the row lay inside the training domain of the model that was asked.
+    `members` are the single votes, rows × members, `vote` what they came to with the voices of the
+    time; `usual` says whether the row lay inside the training domain of the model that was asked.
     """
 
     pair: npt.NDArray[np.int64]
     row: npt.NDArray[np.int64]
     decided_at: npt.NDArray[np.int64]
     known_at: npt.NDArray[np.int64]
+    members: FloatArray
     vote: FloatArray
     base: FloatArray
     chance: FloatArray
@@ -104,6 +108,20 @@ class KnownPredictions:
         """By the time of the decision; pairs side by side."""
         order = np.argsort(self.decided_at, kind="stable")
         return KnownPredictions(*(getattr(self, name)[order] for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """From the members' votes to a probability and an expected return, as known at one moment.
+
+    Attributes:
+        voices: the members' weights in the vote; they sum to 1.
+        platt, returns: None where too little is known yet.
+    """
+
+    voices: FloatArray
+    platt: Platt | None = None
+    returns: ReturnMap | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +172,8 @@ class Learner:
         self.settings = settings
         self.schedule = schedule
         self.predictions = {h: Predictions() for h in dataset.horizons}
-        self._members = members_of(settings.model_type)
+        self.members = members_of(settings.model_type)
+        self._calibrated: dict[tuple[float, int, int], Calibration] = {}
         self._uniqueness = {
             h: [each.uniqueness() for each in labels] for h, labels in dataset.labels.items()
         }
@@ -185,7 +204,7 @@ class Learner:
         picked = [self._training_rows(h, moment) for h in self.dataset.horizons]
         if any(len(each.up) < 200 or each.up.min() == each.up.max() for each in picked):
             return None
-        jobs = [(place, name) for place in range(len(picked)) for name in self._members]
+        jobs = [(place, name) for place in range(len(picked)) for name in self.members]
 
         def fit_one(job: tuple[int, str]) -> Any:
             place, name = job
@@ -233,7 +252,8 @@ class Learner:
             pair, row,
             gather(lambda i: labels[i].decided_at, np.int64),
             gather(lambda i: labels[i].known_at, np.int64),
-            made.column("vote"), made.column("base"), made.column("chance"),
+            made.column("members").reshape(len(row), len(self.members)), made.column("vote"),
+            made.column("base"), made.column("chance"),
             made.column("expected"), made.column("usual").astype(np.bool_),
             gather(lambda i: labels[i].up), gather(lambda i: labels[i].returns),
             gather(lambda i: tables[i].sigma) * scale,
@@ -246,17 +266,29 @@ class Learner:
         found = all_made.where(valid)
         return found.sorted()
 
-    def calibration(self, horizon: float, moment: int) -> tuple[Platt | None, ReturnMap | None]:
-        """The maps fitted on what was known at the moment; None where that is too little."""
+    def calibration(self, horizon: float, moment: int) -> Calibration:
+        """The voices and maps fitted on what was known at the moment."""
+        # A card and the predictions after a refit ask for the same one.
+        asked = (horizon, moment, len(self.predictions[horizon].row))
+        if asked not in self._calibrated:
+            self._calibrated = {k: c for k, c in self._calibrated.items() if k[1] == moment}
+            self._calibrated[asked] = self._calibrate(horizon, moment)
+        return self._calibrated[asked]
+
+    def _calibrate(self, horizon: float, moment: int) -> Calibration:
         seen = self.known(horizon, moment, self.settings.calibration_days)
         if len(seen) < FEWEST:
-            return None, None
+            return Calibration(np.full(len(self.members), 1.0 / len(self.members)))
         self._must_be_known(seen.known_at, moment, "the calibration")
         weights = np.full(len(seen), 1.0 / self.overlap(horizon))
         scaled = np.clip(np.log1p(seen.returns) / seen.sigma, -4.0, 4.0)
-        return (
-            fit_platt(seen.vote, seen.base, seen.up, weights, self._level_kept),
-            fit_returns(seen.vote, seen.base, scaled, weights),
+        voices = fit_weights(seen.members, seen.base, seen.up, weights, self._level_kept)
+        # Earlier votes count as the voices of now would have made them.
+        votes = vote_of(seen.members, voices)
+        return Calibration(
+            voices,
+            fit_platt(votes, seen.base, seen.up, weights, self._level_kept),
+            fit_returns(votes, seen.base, scaled, weights),
         )
 
     def overlap(self, horizon: float) -> int:
@@ -341,7 +373,7 @@ class Learner:
 
     def _predict(self, fit: Fit, place: int, horizon: float, start: int, until: int) -> None:
         """Append the votes on rows decided in [start, until)."""
-        platt, returns = self.calibration(horizon, start)
+        found = self.calibration(horizon, start)
         base = fit.base_rates[place]
         made = self.predictions[horizon]
         for number, table in enumerate(self.dataset.own_tables):
@@ -349,24 +381,30 @@ class Learner:
             rows = np.flatnonzero(mine & self.dataset.warm[number])
             if not len(rows):
                 continue
-            votes = vote_of(fit.fitted[place], table.matrix[rows])
+            members = ask(fit.fitted[place], table.matrix[rows])
+            votes = vote_of(members, found.voices)
             sigma = table.sigma[rows] * math.sqrt(horizon * 3600 / self.dataset.timeframe.seconds)
             unknown = np.full(len(rows), np.nan)
             made.pair.append(np.full(len(rows), number))
             made.row.append(rows)
+            made.members.append(members)
             made.vote.append(votes)
             made.usual.append(fit.domain.holds(table.matrix[rows]))
             made.base.append(np.full(len(rows), base))
-            made.chance.append(platt(votes, base) if platt else unknown)
-            made.expected.append(returns(votes, base, sigma) if returns else unknown)
+            made.chance.append(found.platt(votes, base) if found.platt else unknown)
+            made.expected.append(found.returns(votes, base, sigma) if found.returns else unknown)
 
 
-def vote_of(members: dict[str, Any], rows: Matrix) -> FloatArray:
-    """The members' mean probability of a rise."""
+def ask(members: dict[str, Any], rows: Matrix) -> FloatArray:
+    """Each member's probability of a rise: rows × members."""
     with threadpool_limits(1):
-        return np.asarray(
-            np.mean([member.predict_proba(rows)[:, 1] for member in members.values()], axis=0)
-        )
+        said = [member.predict_proba(rows)[:, 1] for member in members.values()]
+    return np.stack(said, axis=1)
+
+
+def vote_of(members: FloatArray, voices: FloatArray) -> FloatArray:
+    """The members' weighted mean, a value a row; added up member after member."""
+    return np.asarray(sum(voice * members[:, place] for place, voice in enumerate(voices)))
 
 
 def refit_moments(
@@ -398,7 +436,7 @@ def build_model(
     parent: str = "",
 ) -> TradingModel:
     """The fitted members as a model that may be asked and saved."""
-    vote = compile_vote(fit.fitted)
+    vote = compile_vote(fit.fitted, [card.voices for card in horizons])
     card = _card(
         learner, fit, vote, horizons, source, trained_at, code_version, licence, sleeve_licensed,
         parent,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -52,6 +52,7 @@ class HorizonCard:
             were too few out-of-sample predictions to fit them: the horizon is silent then.
         scores: of the calibrated out-of-sample predictions before the model was made.
         skilled: they beat the base rate.
+        voices: member → its weight in the vote.
     """
 
     hours: float
@@ -60,6 +61,7 @@ class HorizonCard:
     returns: ReturnMap | None
     scores: Scores | None
     skilled: bool
+    voices: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +368,7 @@ def _card(body: dict[str, Any]) -> ModelCard:
             ReturnMap(**h["returns"]) if h["returns"] else None,
             Scores(**h["scores"]) if h["scores"] else None,
             bool(h["skilled"]),
+            {str(name): float(voice) for name, voice in h.get("voices", {}).items()},
         )
         for h in body["horizons"]
     )  # fmt: skip

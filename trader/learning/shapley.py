@@ -33,9 +33,9 @@ class Account:
     """A vote as sums: start + moved.sum() = vote.
 
     Attributes:
-        start: the members' mean expectation before anything of the candle is known.
+        start: the members' weighted expectation before anything of the candle is known.
         moved: how far each feature moved the vote; probability.
-        vote: the members' mean probability, before calibration.
+        vote: the members' weighted probability, before calibration.
     """
 
     start: float
@@ -70,11 +70,15 @@ class VoteAccount:
     def of(self, row: Row) -> Account:
         """The account of one row's vote."""
         parts = [_tree_account(group, leaves, row) for group, leaves in self._trees]
+        voices = [group.voice for group, _ in self._trees]
         if self._line is not None:
             parts.append(_line_account(self._line, row))
+            voices.append(self._line.voice)
         starts, moves, ends = zip(*parts, strict=True)
         return Account(
-            float(np.mean(starts)), np.asarray(np.mean(moves, axis=0)), float(np.mean(ends))
+            float(np.average(starts, weights=voices)),
+            np.asarray(np.average(moves, axis=0, weights=voices)),
+            float(np.average(ends, weights=voices)),
         )
 
 

@@ -313,10 +313,13 @@ class Judging:
         }  # fmt: skip
 
     def _horizon_card(self, horizon: float, moment: int) -> HorizonCard:
-        platt, returns = self.learner.calibration(horizon, moment)
+        found = self.learner.calibration(horizon, moment)
         scores = self._scores(horizon, moment)
         skilled = scores is not None and scores.log_loss_skill > 0 and scores.auc > 0.5
-        return HorizonCard(horizon, float("nan"), platt, returns, scores, skilled)
+        voices = dict(zip(self.learner.members, found.voices.tolist(), strict=True))
+        return HorizonCard(
+            horizon, float("nan"), found.platt, found.returns, scores, skilled, voices
+        )
 
     def _scores(self, horizon: float, moment: int | None) -> Scores | None:
         seen = self.scored(horizon, moment)
