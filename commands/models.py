@@ -219,6 +219,8 @@ def _lineage(card: ModelCard, entry: Entry) -> list[str]:
             f"{scores.log_loss_skill:+.2%}, ECE {scores.ece:.3f} "
             f"(chance {scores.ece_noise_95:.3f})"
         )  # fmt: skip
+        if voices := horizon.voices_in_words():
+            told.append(f"          the vote is {voices}")
     verdict = "granted" if card.licence.granted else "refused"
     told.append(f"licence   {verdict}")
     told += [f"          - {reason}" for reason in card.licence.reasons]

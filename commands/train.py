@@ -219,6 +219,7 @@ def _horizon(card: HorizonCard, parts: Breakdown | None) -> dict[str, Any]:
     scores = {} if card.scores is None else card.scores.as_dict()
     return {
         "hours": card.hours, "skilled": card.skilled, "scores": scores or None,
+        "voices": dict(card.voices),
         "parts": None if parts is None else asdict(parts),
     }  # fmt: skip
 
@@ -243,6 +244,9 @@ def _show(result: TrainingResult, config: Config, seconds: float) -> None:
     console.print(_parts(result))
     for line in _coverage(result):
         console.print(line, soft_wrap=True)
+    for horizon in card.horizons:
+        if voices := horizon.voices_in_words():
+            console.print(f"{horizon.hours:g} h: the vote is {voices}", soft_wrap=True)
     sharpe = ", ".join(f"{name} {value:.2f}" for name, value in result.sharpe.items())
     if sharpe:
         console.print(f"Sharpe after costs, out of sample: {sharpe}")

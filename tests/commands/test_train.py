@@ -1,6 +1,7 @@
 """Claims about `run_trader.py train`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def test_train_prints_scores_and_a_verdict_and_saves_the_model(home, capsys):
     assert document["mode"] == "PAPER"
     assert [h["hours"] for h in document["horizons"]] == [4.0, 24.0]
     assert document["horizons"][0]["scores"]["auc"] > 0.55
+    assert sum(document["horizons"][0]["voices"].values()) == pytest.approx(1.0)
     assert document["licence"]["granted"] is False
     assert document["licence"]["reasons"]
     folder = home / "models_dir" / "BTC-USD" / document["model"]["id"]
@@ -56,6 +58,7 @@ def test_people_read_a_table_and_the_licence(home, capsys):
     shown = capsys.readouterr()
     assert shown.out.startswith("PAPER  model ")
     assert "licence to trade real money: refused" in shown.out
+    assert re.search(r"4 h: the vote is \w+ \w+ \d+%, \w+ \w+ \d+%, \w+ \w+ \d+%", shown.out)
     assert "PAPER  training on BTC/USD 4h" in shown.err
 
 

@@ -184,6 +184,7 @@ def model_row(card: ModelCard) -> dict[str, Any]:
                 "hours": horizon.hours,
                 "base_rate": horizon.base_rate,
                 "skilled": horizon.skilled,
+                "voices": horizon.voices_in_words(),
                 "scores": plain(horizon.scores),
             }
             for horizon in card.horizons

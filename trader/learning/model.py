@@ -63,6 +63,13 @@ class HorizonCard:
     skilled: bool
     voices: Mapping[str, float] = field(default_factory=dict)
 
+    def voices_in_words(self) -> str:
+        """How much each member counts, "" where there is nothing to say."""
+        if len(self.voices) < 2:
+            return ""
+        loudest = sorted(self.voices.items(), key=lambda item: -item[1])
+        return ", ".join(f"{name.replace('_', ' ')} {voice:.0%}" for name, voice in loudest)
+
 
 @dataclass(frozen=True, slots=True)
 class Importance:

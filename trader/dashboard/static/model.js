@@ -17,7 +17,7 @@ function newest(model) {
     { title: "Base rate", n: true, show: (h) => share(h.scores?.base_rate, 1) }, { title: "AUC", n: true, show: (h) => figure(h.scores?.auc) },
     { title: "Log-loss skill", n: true, show: (h) => share(h.scores?.log_loss_skill) }, { title: "its 90 % interval", n: true, show: (h) => `${share(h.scores?.skill_low)} to ${share(h.scores?.skill_high)}` },
     { title: "Brier skill", n: true, show: (h) => share(h.scores?.brier_skill) }, { title: "Calibration error", n: true, show: (h) => `${figure(h.scores?.ece)} (noise ${figure(h.scores?.ece_noise_95)})` },
-    { title: "Verdict", show: (h) => (h.skilled ? "knows something" : "no better than the base rate") },
+    { title: "The vote", t: true, show: (h) => h.voices || "–" }, { title: "Verdict", show: (h) => (h.skilled ? "knows something" : "no better than the base rate") },
   ], model.horizons, "No horizon was scored."));
 }
 
