@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from config import Config
     from trader.learning.evaluation import Part
+    from trader.learning.judging import Breakdown
     from trader.learning.learner import Progress
     from trader.learning.model import HorizonCard
-    from trader.learning.training import Breakdown, TrainingResult
+    from trader.learning.training import TrainingResult
     from trader.storage.history import HistoryStore
 
 

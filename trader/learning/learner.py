@@ -8,9 +8,9 @@ and judge the later models. Nothing is ever fitted or chosen on what it is score
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -29,14 +29,10 @@ from trader.learning.calibration import (
     fit_returns,
     fit_weights,
 )
-from trader.learning.compiled import CompiledVote, compile_vote
 from trader.learning.dataset import Dataset
 from trader.learning.domain import Domain, domain_of
-from trader.learning.drift import WINDOW_DAYS, reference_of
 from trader.learning.estimators import fit_member, members_of, steady_columns
-from trader.learning.features import Matrix, feature_names, schema_hash
-from trader.learning.licence import Licence
-from trader.learning.model import HorizonCard, ModelCard, TradingModel
+from trader.learning.features import Matrix
 from trader.learning.settings import LearningSettings
 
 DAY = 86400
@@ -421,87 +417,3 @@ def refit_moments(
     first = first_known + settings.least_days * DAY
     first += -first % step
     return tuple(range(first, last_known + 1, step))
-
-
-def build_model(
-    learner: Learner,
-    fit: Fit,
-    *,
-    horizons: tuple[HorizonCard, ...],
-    source: str,
-    trained_at: datetime,
-    code_version: str,
-    licence: Licence,
-    sleeve_licensed: bool,
-    parent: str = "",
-) -> TradingModel:
-    """The fitted members as a model that may be asked and saved."""
-    vote = compile_vote(fit.fitted, [card.voices for card in horizons])
-    card = _card(
-        learner, fit, vote, horizons, source, trained_at, code_version, licence, sleeve_licensed,
-        parent,
-    )  # fmt: skip
-    reference = reference_of(fit.sample, _months(learner.dataset, fit))
-    model = TradingModel(card, vote, fit.domain.low, fit.domain.high, fit.domain.limit)
-    return replace(model, drift=reference)
-
-
-def _months(dataset: Dataset, fit: Fit) -> Iterator[Matrix]:
-    """The warm feature rows of each month of the training span, all pairs together."""
-    step = WINDOW_DAYS * DAY
-    for start in range(fit.trained_from, fit.moment - step + 1, step):
-        parts = []
-        for table, warm in zip(dataset.own_tables, dataset.warm, strict=False):
-            begin, end = np.searchsorted(table.closed_at, (start, start + step), side="right")
-            parts.append(table.matrix[begin:end][warm[begin:end]])
-        rows = np.concatenate(parts)
-        if len(rows):
-            yield rows
-
-
-def _card(
-    learner: Learner,
-    fit: Fit,
-    vote: CompiledVote,
-    horizons: tuple[HorizonCard, ...],
-    source: str,
-    trained_at: datetime,
-    code_version: str,
-    licence: Licence,
-    sleeve_licensed: bool,
-    parent: str,
-) -> ModelCard:
-    dataset, settings = learner.dataset, learner.settings
-    known_through = datetime.fromtimestamp(fit.moment, UTC)
-    return ModelCard(
-        id=f"{known_through:%Y%m%dT%H%MZ}-{_short_hash(vote)}",
-        pairs=dataset.traded or dataset.own_pairs,
-        timeframe=dataset.timeframe,
-        source=source,
-        model_type=settings.model_type,
-        schema=schema_hash(),
-        features=feature_names(),
-        horizons=horizons,
-        trained_from=datetime.fromtimestamp(fit.trained_from, UTC),
-        known_through=known_through,
-        trained_at=trained_at,
-        rows=tuple(fit.rows),
-        data_hash=dataset.data_hash,
-        seed=settings.seed,
-        code_version=code_version,
-        licence=licence,
-        sleeve_licensed=sleeve_licensed,
-        parent=parent,
-        refit_days=settings.refit_days,
-        label=settings.label,
-    )
-
-
-def _short_hash(vote: CompiledVote) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
-    for name, values in sorted(vote.arrays().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()[:8]

@@ -36,6 +36,7 @@ from trader.performance import (
     deflated_sharpe,
     expected_best_sharpe,
     probability_above,
+    sharpe,
 )
 
 LEAST_DAYS = 730
@@ -113,7 +114,7 @@ def judge(evidence: Evidence, *, seed: int = 0) -> Licence:
         True,
         (
             f"{years:.1f} years out of sample after costs: Sharpe "
-            f"{_yearly(evidence.strategy):.2f}, buy-and-hold {_yearly(evidence.hold):.2f}; "
+            f"{sharpe(evidence.strategy):.2f}, buy-and-hold {sharpe(evidence.hold):.2f}; "
             f"holds after {evidence.trials} counted trials",
         ),
     )
@@ -177,7 +178,7 @@ def lead_interval(
     rows = _drawn(len(ours), seed)
     drawn = sharpe_of(ours[rows]) - sharpe_of(theirs[rows])
     low, high = np.quantile(drawn, [0.05, 0.95])
-    return _yearly(ours) - _yearly(theirs), float(low), float(high)
+    return sharpe(ours) - sharpe(theirs), float(low), float(high)
 
 
 @lru_cache(maxsize=2)
@@ -217,7 +218,7 @@ def _returns(evidence: Evidence, seed: int) -> list[_Fault]:
     if not dsr >= WANTED_DSR:
         found.append(
             _Fault(
-                f"Sharpe {_yearly(evidence.strategy):.2f} after costs: deflated for "
+                f"Sharpe {sharpe(evidence.strategy):.2f} after costs: deflated for "
                 f"{evidence.trials} trials it is above luck with {dsr:.0%}, {WANTED_DSR:.0%} is "
                 "needed",
                 _more_days_for_luck(evidence),
@@ -246,7 +247,7 @@ def _returns(evidence: Evidence, seed: int) -> list[_Fault]:
 def _more_days_for_luck(evidence: Evidence) -> str:
     """Days at the present Sharpe ratio after which it would be above luck, in words."""
     days = len(evidence.strategy)
-    ratio = _yearly(evidence.strategy)
+    ratio = sharpe(evidence.strategy)
     wanted = days_to_prove(evidence)
     if wanted is None:
         return f"a Sharpe ratio well above zero after costs (it is {ratio:.2f}); time alone is not"
@@ -338,16 +339,12 @@ def _suspicions(evidence: Evidence) -> list[_Fault]:
                 remedy,
             )
         )
-    if _yearly(evidence.strategy) > TOO_GOOD_SHARPE:
+    if sharpe(evidence.strategy) > TOO_GOOD_SHARPE:
         found.append(
             _Fault(
-                f"Sharpe {_yearly(evidence.strategy):.1f} is too good to be true: look for a leak "
+                f"Sharpe {sharpe(evidence.strategy):.1f} is too good to be true: look for a leak "
                 "of the future",
                 remedy,
             )
         )
     return found
-
-
-def _yearly(returns: FloatArray) -> float:
-    return float(daily_sharpe(returns) * np.sqrt(365))

@@ -32,13 +32,26 @@ from trader.learning.features import (
 )
 from trader.learning.forecast import Contribution, Forecast, Outlook
 from trader.learning.licence import Licence
+from trader.learning.papertrade import SLEEVE_HOURS
 from trader.learning.shapley import Account, VoteAccount
 
-RECENT_HOURS = 168
 DIRECTION = "direction"
 """The label whose chances are those of a rise."""
 _CHUNK = 512
 _NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a model comes from.
+
+    Attributes:
+        source: of the candles; a model is used only on those of its own source.
+        code_version: of the program that made it.
+    """
+
+    source: str
+    code_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +284,7 @@ class TradingModel:
         """The newest feature rows, their volatility and their votes, this candle last."""
         count = 1
         if self.card.sleeve_licensed:  # only its own entries look back
-            count = max(1, RECENT_HOURS * 3600 // snapshot.timeframe.seconds)
+            count = max(1, SLEEVE_HOURS * 3600 // snapshot.timeframe.seconds)
         rows, sigma = latest_rows(snapshot, count)
         analysis, stop = snapshot.analysis, snapshot.index + 1
         if stop == len(analysis.candles):

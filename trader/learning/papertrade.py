@@ -14,6 +14,11 @@ import numpy as np
 from trader.domain.candles import Candles, FloatArray
 from trader.learning.trend import Trend
 
+ENTRY_MARGIN = 1.5
+"""So many times the costs of a round trip must a forecast promise for an entry of its own."""
+SLEEVE_HOURS = 168
+"""How long the model's own entry lasts at most after it last promised as much."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walked:

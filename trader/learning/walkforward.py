@@ -13,18 +13,10 @@ from datetime import UTC, datetime
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.markets import Pair
 from trader.learning.dataset import build_dataset
-from trader.learning.learner import (
-    DAY,
-    Learner,
-    Predictions,
-    Progress,
-    build_model,
-    refit_moments,
-    silent,
-)
-from trader.learning.model import TradingModel
+from trader.learning.judging import Judging, refit
+from trader.learning.learner import DAY, Learner, Predictions, Progress, refit_moments, silent
+from trader.learning.model import Origin, TradingModel
 from trader.learning.settings import LearningSettings
-from trader.learning.training import FOLD_LICENCE, Judging, with_base
 
 LEAD_DAYS = 550
 """Walked before the first question, so that its model is calibrated and judged."""
@@ -113,15 +105,7 @@ class WalkForwardModels:
         done = learner.schedule.index(moment) / max(len(learner.schedule), 1)
         at = datetime.fromtimestamp(moment, UTC)
         self._progress(done, f"training on what was known on {at:%Y-%m-%d}")
-        licensed = judging.sleeve_licensed(moment)
-        cards = judging.cards(moment)
-        fit = learner.step()
-        if fit is None:
-            return
-        self._moments.append(moment)
-        self._models.append(
-            build_model(
-                learner, fit, horizons=with_base(cards, fit), source=self.source, trained_at=at,
-                code_version=self._version, licence=FOLD_LICENCE, sleeve_licensed=licensed,
-            )
-        )  # fmt: skip
+        model = refit(judging, Origin(self.source, self._version), at)
+        if model is not None:
+            self._moments.append(moment)
+            self._models.append(model)

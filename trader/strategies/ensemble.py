@@ -17,6 +17,7 @@ import numpy as np
 
 from trader.domain.signals import Signal, Snapshot
 from trader.learning.forecast import Forecast, Outlook
+from trader.learning.papertrade import ENTRY_MARGIN
 from trader.learning.trend import candles_in, trend_in
 from trader.strategies.registry import (
     Situation,
@@ -27,7 +28,6 @@ from trader.strategies.registry import (
 )
 from trader.strategies.trend import CoreView, core_view, core_weights
 
-ENTRY_MARGIN = 1.5
 LEAVE_BELOW = 0.0
 TIMING_HOURS = 6.0
 TIMING_EDGE = 0.0020
