@@ -204,7 +204,7 @@ def _is_beginning(part: Candles, whole: Candles) -> bool:
     return (
         part.timeframe == whole.timeframe
         and len(part) <= len(whole)
-        and part.opened_at[0] == whole.opened_at[0]
+        and (not len(part) or part.opened_at[0] == whole.opened_at[0])
         and all(map(_same_memory, part.columns(), whole.columns()))
     )
 

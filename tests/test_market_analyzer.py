@@ -58,6 +58,15 @@ def test_other_candles_of_the_same_pair_are_computed_afresh():
     assert analyzer.analyze(BTC, candles[10:]).analysis is not analysis
 
 
+def test_a_market_that_has_no_candles_yet_is_no_obstacle():
+    candles, eth = market(300), Pair("ETH", "USD")
+    analyzer = MarketAnalyzer()
+    analyzer.prepare(BTC, candles)
+    analyzer.prepare(eth, candles)
+    snapshot = analyzer.analyze(BTC, candles[:200], markets={eth: candles[:0]})
+    assert len(dict(snapshot.context)) > 0
+
+
 def values(snapshot):
     return {**snapshot.analysis.indicators, **snapshot.analysis.patterns}
 
