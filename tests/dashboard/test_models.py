@@ -14,7 +14,9 @@ from trader.dashboard.reading import Reading
 from trader.domain.account import AccountView
 from trader.domain.events import ForecastMade, ForecastOutcome, ForecastScored, ModelDoubted
 from trader.domain.events import StatedChance as Chance
+from trader.learning.estimators import MODEL_TYPES
 from trader.storage.history import HistoryStore
+from trader.storage.model_store import ModelStore
 
 DAY = timedelta(hours=24)
 
@@ -71,3 +73,13 @@ def test_what_moves_the_votes_is_taken_from_the_model_itself(tmp_path: Path) -> 
 def test_without_a_journal_there_are_no_models(tmp_path: Path) -> None:
     told = ModelPage(tmp_path, tmp_path).answer(Reading("", AccountView()))
     assert (told["models"], told["live"], told["importance"]) == ([], [], [])
+
+
+@pytest.mark.slow
+def test_before_the_first_start_the_trained_models_are_shown(tmp_path: Path) -> None:
+    ModelStore(tmp_path, "test").save(result().model)
+    told = ModelPage(tmp_path, tmp_path).answer(Reading("", AccountView()))
+    assert [row["id"] for row in told["models"]] == [result().model.id]
+    voices = told["models"][0]["horizons"][0]["voices"]
+    assert set(voices) == set(MODEL_TYPES[result().model.card.model_type])
+    assert sum(voices.values()) == pytest.approx(1.0)

@@ -32,6 +32,12 @@ def test_a_saved_model_says_the_same_bit_for_bit(store, tmp_path):
     assert again.vote.probabilities(rows).tobytes() == model.vote.probabilities(rows).tobytes()
 
 
+def test_the_pairs_are_those_that_have_a_folder(store, tmp_path):
+    (tmp_path / "notes").mkdir()
+    assert store.pairs() == (BTC, ETH)
+    assert ModelStore(tmp_path / "none").pairs() == ()
+
+
 def test_saving_twice_writes_the_same_file(store, tmp_path):
     folder = tmp_path / "BTC-USD" / result().model.id
     first = (folder / "model.npz").read_bytes()

@@ -48,8 +48,9 @@ class ModelPage:
     def answer(self, reading: Reading) -> dict[str, Any]:
         """The models of the candles in use, newest first, and how they do."""
         session = reading.view.session
-        pairs = session.pairs if session else ()
         store = ModelStore(self._models_dir, reading.state.get("history"))
+        # Before the first start: whatever was trained.
+        pairs = session.pairs if session else store.pairs()
         cards = {card.id: card for pair in pairs for card in store.models(pair)}
         newest = sorted(cards.values(), key=lambda card: card.known_through, reverse=True)
         with self._lock:
@@ -184,7 +185,7 @@ def model_row(card: ModelCard) -> dict[str, Any]:
                 "hours": horizon.hours,
                 "base_rate": horizon.base_rate,
                 "skilled": horizon.skilled,
-                "voices": horizon.voices_in_words(),
+                "voices": dict(horizon.voices),
                 "scores": plain(horizon.scores),
             }
             for horizon in card.horizons

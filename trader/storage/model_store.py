@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trader.domain.candles import Timeframe
-from trader.domain.errors import ModelError
+from trader.domain.errors import ModelError, UsageError
 from trader.domain.markets import Pair
 from trader.learning.compiled import CompiledVote
 from trader.learning.drift import DriftReference
@@ -119,6 +119,16 @@ class ModelStore:
             state = "challenger"
         known = str(body.get("known_through", "")) or folder.name
         return Entry(folder.name, state, str(body.get("source", "")), known, card, note)
+
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs that have a folder here."""
+        found = []
+        for folder in _folders(self._root):
+            try:
+                found.append(Pair.parse(folder.name))
+            except UsageError:
+                continue
+        return tuple(sorted(found))
 
     def models(self, pair: Pair) -> tuple[ModelCard, ...]:
         """The cards of all readable models of the pair, oldest knowledge first."""
@@ -289,7 +299,7 @@ class Entry:
 
 
 def _folders(home: Path) -> list[Path]:
-    """The model folders of a pair; half-written ones begin with a dot."""
+    """The folders of pairs, or of a pair's models; half-written ones begin with a dot."""
     if not home.is_dir():
         return []
     return sorted(f for f in home.iterdir() if f.is_dir() and not f.name.startswith("."))

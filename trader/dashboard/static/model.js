@@ -2,6 +2,8 @@ import { el, fill, get, live, percent, svg, table, when } from "./common.js";
 
 const figure = (value, digits = 3) => (value === null || value === undefined ? "–" : Number(value).toFixed(digits));
 const share = (value, digits = 2) => (value === null || value === undefined ? "–" : percent(value, digits));
+// How much each member counts, the loudest first.
+const voices = (h) => Object.entries(h.voices).sort((a, b) => b[1] - a[1]).map(([name, voice]) => `${name.replaceAll("_", " ")} ${percent(voice, 0)}`).join(", ") || "–";
 
 function newest(model) {
   const box = document.getElementById("newest");
@@ -17,7 +19,7 @@ function newest(model) {
     { title: "Base rate", n: true, show: (h) => share(h.scores?.base_rate, 1) }, { title: "AUC", n: true, show: (h) => figure(h.scores?.auc) },
     { title: "Log-loss skill", n: true, show: (h) => share(h.scores?.log_loss_skill) }, { title: "its 90 % interval", n: true, show: (h) => `${share(h.scores?.skill_low)} to ${share(h.scores?.skill_high)}` },
     { title: "Brier skill", n: true, show: (h) => share(h.scores?.brier_skill) }, { title: "Calibration error", n: true, show: (h) => `${figure(h.scores?.ece)} (noise ${figure(h.scores?.ece_noise_95)})` },
-    { title: "The vote", t: true, show: (h) => h.voices || "–" }, { title: "Verdict", show: (h) => (h.skilled ? "knows something" : "no better than the base rate") },
+    { title: "The vote", show: voices }, { title: "Verdict", show: (h) => (h.skilled ? "knows something" : "no better than the base rate") },
   ], model.horizons, "No horizon was scored."));
 }
 
