@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"trader.exchanges", "trader.storage", "trader.alerts", "trader.clocks"},
     {"trader.wal"},
     {"trader.simulation"},
-    {"trader.strategies"},
+    {"trader.strategies", "trader.execution"},
     {"trader.learning", "trader.risk"},
     # Patterns are written in the language of the indicators (graph, registry): one layer above.
     {"trader.patterns", "trader.periods"},

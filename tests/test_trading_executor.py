@@ -704,11 +704,14 @@ def test_doubt_counts_from_when_the_order_was_really_sent():
     box.executor.restore()
     began = box.now
 
-    def slow(pair):
-        box.clock.sleep_until(box.now + timedelta(seconds=60))
-        return D(0)
+    append = box.journal.append
 
-    box.executor._selling = slow
+    def slow(event):
+        if isinstance(event, TradeApproved):
+            box.clock.sleep_until(box.now + timedelta(seconds=60))
+        return append(event)
+
+    box.journal.append = slow
     box.exchange.breaks.append(("place", OutcomeUnknown("time-out"), True))
     plan = box.buy("2")
     assert plan.state is OrderState.UNKNOWN

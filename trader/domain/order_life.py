@@ -118,6 +118,15 @@ class TrackedOrder:
         """The exchange must be asked whether it lives."""
         return self.state in (INTENDED, UNKNOWN)
 
+    @property
+    def is_settled(self) -> bool:
+        """Nothing that was sent about it still waits for its answer."""
+        return not (self.in_doubt or self.cancelling or self.amending is not None)
+
+    def has_terms(self, remaining: Decimal, price: Decimal) -> bool:
+        """Whether this much of it is left, at this price."""
+        return (remaining, price) == (self.remaining, self.request.price)
+
 
 class OrderBookkeeping:
     """Our orders, all that live and those lately over: the replay of the journal's order events.

@@ -240,6 +240,10 @@ class Approval:
     reasons: tuple[str, ...] = ()
     patience: Patience | None = None
 
+    def in_words(self) -> str:
+        """Why it was allowed, for the journal."""
+        return "; ".join(self.reasons) or f"{self.side} approved"
+
 
 GIVEN_UP = "entry-given-up"
 """The rule that ends a purchase which waited for its price in vain."""

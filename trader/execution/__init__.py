@@ -1,0 +1,1 @@
+"""The rooms behind `trading_executor`: orders sent once, positions guarded, accounts compared."""
