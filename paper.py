@@ -89,10 +89,10 @@ def _replay(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
 def _replay_start(config: Config, wishes: Wishes, histories: Mapping[Pair, Candles]) -> datetime:
     """The close at which a replay begins: as asked, or so that its cycles use up the prices."""
     step = config.timeframe
-    first = min(candles.first_opened_at for candles in histories.values()) + step.delta
+    first = min(candles.first_opened_at for candles in histories.values())
     last = max(candles.closed_at for candles in histories.values())
     if wishes.start is not None:
-        begin = step.floor(wishes.start)
+        begin = step.ceil(wishes.start)
         if not first <= begin < last:
             raise UsageError(
                 f"--start {wishes.start:%Y-%m-%d %H:%M}: the history reaches from "
@@ -100,7 +100,7 @@ def _replay_start(config: Config, wishes: Wishes, histories: Mapping[Pair, Candl
             )
         return begin
     cycles = wishes.cycles or round(step.per_year)
-    return step.floor(max(first, last - (cycles - 1) * step.delta))
+    return step.floor(max(first + step.delta, last - (cycles - 1) * step.delta))
 
 
 def _simulated(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -121,6 +121,25 @@ def parse_time(text: str, what: str = "time") -> datetime:
             "2024-03-01T13:00Z"
         ) from None
     return moment
+
+
+def parse_end(text: str, what: str = "time") -> datetime:
+    """The moment up to which something is meant: a day named without a time is meant whole.
+
+    >>> f"{parse_end('2020-06-30'):%Y-%m-%d %H:%M}"
+    '2020-07-01 00:00'
+    >>> f"{parse_end('2020-06-30T00:00Z'):%Y-%m-%d %H:%M}"
+    '2020-06-30 00:00'
+
+    Raises:
+        UsageError: if it is neither a date nor a time.
+    """
+    moment = parse_time(text, what)
+    try:
+        date.fromisoformat(text.strip())
+    except ValueError:
+        return moment
+    return moment + timedelta(days=1)
 
 
 def parse_amount(what: str, text: str) -> Decimal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,12 +21,14 @@ if __name__ == "__main__":
 import click
 from click.core import ParameterSource
 
-from commands.common import guarded, parse_amount, parse_time, print_json, say
+from commands.common import guarded, parse_amount, parse_end, parse_time, print_json, say
 from config import SETTINGS, Config, load_config, load_indicators, parse_pairs
 from trader.domain.candles import Timeframe
 from trader.domain.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scripts.backtest_run import RunSettings
     from trader.domain.markets import Pair
     from trader.simulation.backtest import Span
@@ -108,7 +110,9 @@ def _money(ctx: click.Context, param: click.Parameter, text: str) -> Decimal:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--pair", "pairs", required=True, metavar="PAIR[,PAIR…]", help="What to trade.")
 @click.option("--start", metavar="DATE", help="First day, UTC. A year before the end if absent.")
-@click.option("--end", metavar="DATE", help="Last day, UTC, included. The newest if absent.")
+@click.option(
+    "--end", metavar="DATE", help="Last day, UTC, included, or a moment. The newest if absent."
+)
 @click.option("--timeframe", metavar="4h", help="Length of a candle; TIMEFRAME if absent.")
 @click.option("--strategy", metavar="NAME", help="STRATEGY of the settings if absent.")
 @click.option("--maker", metavar="BP", callback=_basis_points, help="Maker fee, basis points.")
@@ -233,10 +237,7 @@ def _see_to_the_history(words: dict[str, Any], *, quiet: bool) -> None:
     config = load_config()
     named = words["timeframe"]
     timeframe = config.timeframe if named is None else Timeframe.parse(named)
-    start, last = (
-        None if words[k] is None else parse_time(words[k], f"--{k}") for k in ("start", "end")
-    )
-    end = None if last is None else last + timedelta(days=1)
+    start, end = _asked(words)
     store = HistoryStore(config.data_dir, words["exchange"])
     complete(config, store, parse_pairs(words["pairs"]), timeframe, start, end, quiet=quiet)
 
@@ -314,6 +315,7 @@ class Builder:
     def __init__(self, words: dict[str, Any]) -> None:
         self._words = words
         self._config = load_config().without_secrets()
+        self._stored: dict[Timeframe, Span] = {}
 
     def __call__(self, values: tuple[tuple[str, str], ...]) -> RunSettings:
         """The settings with these values in place of the given ones.
@@ -334,7 +336,18 @@ class Builder:
             else:
                 raise _unknown(name)
         load_indicators(self._config.indicators)
-        return _settings(words, self._config.with_texts(texts) if texts else self._config)
+        config = self._config.with_texts(texts) if texts else self._config
+        return _settings(words, config, self._stored_span)
+
+    def _stored_span(
+        self, store: HistoryStore, pairs: tuple[Pair, ...], timeframe: Timeframe
+    ) -> Span:
+        """What is stored, looked up once however many variants there are."""
+        from trader.simulation.backtest import stored_span
+
+        if timeframe not in self._stored:
+            self._stored[timeframe] = stored_span(store, pairs, timeframe)
+        return self._stored[timeframe]
 
 
 def _unknown(name: str) -> UsageError:
@@ -349,7 +362,11 @@ def _unknown(name: str) -> UsageError:
     return UsageError(f"--sweep {name}: there is no such setting", hint)
 
 
-def _settings(words: dict[str, Any], config: Config) -> RunSettings:
+def _settings(
+    words: dict[str, Any],
+    config: Config,
+    stored_span: Callable[[HistoryStore, tuple[Pair, ...], Timeframe], Span],
+) -> RunSettings:
     from scripts.backtest_run import RunSettings
     from trader.simulation.costs import Costs
     from trader.storage.history import HistoryStore
@@ -369,12 +386,15 @@ def _settings(words: dict[str, Any], config: Config) -> RunSettings:
         walks_book=words["book"],
         **{name: value for name, value in named.items() if value is not None},
     )
+    stored = stored_span(store, pairs, timeframe)
+    asked = _asked_span(words, stored)
     return RunSettings(
         config=config,
         store=store,
         pairs=pairs,
         timeframe=timeframe,
-        span=_span(words, store, pairs, timeframe),
+        span=asked.whole_candles(timeframe).within(stored),
+        asked=asked,
         strategy=words["strategy"] or config.strategy,
         costs=costs,
         cash=words["cash"],
@@ -382,18 +402,42 @@ def _settings(words: dict[str, Any], config: Config) -> RunSettings:
     )
 
 
-def _span(
-    words: dict[str, Any], store: HistoryStore, pairs: tuple[Pair, ...], timeframe: Timeframe
-) -> Span:
+def _asked(words: dict[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """--start and --end as moments; None where absent.
+
+    Raises:
+        UsageError: if one is no time, or the end is not after the start.
+    """
+    start = None if words["start"] is None else parse_time(words["start"], "--start")
+    end = None if words["end"] is None else parse_end(words["end"], "--end")
+    if start is not None and end is not None and end <= start:
+        raise UsageError(
+            f"the end {words['end']} is not after the start {words['start']}",
+            "Give --start before --end.",
+        )
+    return start, end
+
+
+def _asked_span(words: dict[str, Any], stored: Span) -> Span:
+    """What is asked for; where nothing is, the last year of what is stored.
+
+    Raises:
+        UsageError: if the start lies behind all that is stored.
+    """
     from trader.simulation.backtest import Span
 
-    first = None if words["start"] is None else parse_time(words["start"], "--start")
-    if words["end"] is not None:
-        last = parse_time(words["end"], "--end")
-    else:
-        newest = max(store.load(pair, timeframe).closed_at for pair in pairs)
-        last = Timeframe(86400).floor(newest - timedelta(seconds=1))
-    return Span.of_days(first or last - timedelta(days=364), last)
+    start, end = _asked(words)
+    if end is None:
+        end = stored.end
+        if start is not None and start >= end:
+            raise UsageError(
+                f"--start {words['start']}: what is stored ends {end:%Y-%m-%d %H:%M} UTC",
+                "Choose an earlier --start, or import more history.",
+            )
+    if start is None:
+        year = Timeframe(86400).floor(end - timedelta(seconds=1)) - timedelta(days=364)
+        start = Span(year, end).within(stored).start
+    return Span(start, end)
 
 
 class Progress:

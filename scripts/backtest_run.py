@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -103,7 +103,9 @@ class RunSettings:
     """Everything that decides what a run does.
 
     Attributes:
+        span: what is traded: whole candles, and such as there are.
         finest_path: follow the finest stored candles inside each candle of the run.
+        asked: what somebody asked for, which may reach further; None for the span itself.
     """
 
     config: Config
@@ -115,6 +117,12 @@ class RunSettings:
     costs: Costs
     cash: Decimal
     finest_path: bool = True
+    asked: Span | None = None
+
+    @property
+    def requested(self) -> Span:
+        """What was asked for."""
+        return self.asked or self.span
 
     @property
     def quote(self) -> str:
@@ -418,11 +426,12 @@ def run_backtest(settings: RunSettings, shown: Shown) -> BacktestResult:
         document = _document(settings, run, baselines, tries)
         document["candles"] = sum(len(candles) for candles in window.values())
         predictions = _judge(settings, models, run, baselines, tries, document)
+        notes = _notes(settings, run, window, document)
+        document["notes"] = list(notes)
     document["seconds"] = watch.rounded()
     return BacktestResult(
         settings.pairs, settings.timeframe, settings.span, entry.name, window, run, baselines,
-        document, slippage_paid(run, arena.paths), predictions,
-        _notes(settings, run, window, document),
+        document, slippage_paid(run, arena.paths), predictions, notes,
     )  # fmt: skip
 
 
@@ -574,13 +583,15 @@ def _document(
     tries: Tries,
 ) -> dict[str, Any]:
     fees = settings.costs.rates(settings.span.start.date(), settings.pairs[0].base)
-    last = settings.span.end - timedelta(seconds=1)
+    span, requested = settings.span, settings.requested
     returns = performance.daily_returns(run.times, run.equity, run.cash)
     return {
         "pairs": [str(pair) for pair in settings.pairs],
         "timeframe": str(settings.timeframe),
-        "start": settings.span.start.date().isoformat(),
-        "end": last.date().isoformat(),
+        "start": span.start.date().isoformat(),
+        "end": span.last.date().isoformat(),
+        "requested_start": requested.start.date().isoformat(),
+        "requested_end": requested.last.date().isoformat(),
         "strategy": settings.strategy,
         "candles": 0,
         "trials": tries.count,
@@ -601,6 +612,7 @@ def _document(
         "differences": {name: _against(returns, other) for name, other in baselines.items()},
         "calibration": None,
         "licence": None,
+        "notes": [],
         "seconds": {},
         "digest": run.digest,
     }
@@ -612,13 +624,29 @@ def _against(returns: FloatArray, other: AccountRun) -> dict[str, dict[str, floa
     return bootstrap.differences(returns, theirs, bootstrap.FIGURES, seed=0)
 
 
+def coverage_notes(settings: RunSettings) -> list[str]:
+    """That less was traded than was asked for, and why; nothing where it was all of it."""
+    span, asked = settings.span, settings.requested
+    if span.in_days() == asked.in_days():
+        return []
+    whole = asked.whole_candles(settings.timeframe)
+    sides = [("before", span.start > whole.start), ("after", span.end < whole.end)]
+    lacking = " or ".join(word for word, lacks in sides if lacks)
+    why = (
+        f"no candle is stored {lacking} that"
+        if lacking
+        else f"only whole {settings.timeframe} candles count"
+    )
+    return [f"asked for {asked.in_days()}, traded {span.in_days()}: {why}"]
+
+
 def _notes(
     settings: RunSettings,
     run: AccountRun,
     window: Mapping[Pair, Candles],
     document: Mapping[str, Any],
 ) -> tuple[str, ...]:
-    notes = []
+    notes = coverage_notes(settings)
     if run.troubles:
         first_fault = run.troubles[0]
         notes.append(

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from commands.common import guarded, parse_amount, parse_time, print_json
+from commands.common import guarded, parse_amount, parse_end, parse_time, print_json
 from trader.domain.errors import ExitStatus, RuleError, Unreachable, UsageError
 
 
@@ -80,6 +80,19 @@ def test_json_has_no_nan_and_keeps_the_digits_of_decimals(capsys):
 def test_a_time_without_an_offset_is_utc():
     assert parse_time("2024-03-01") == datetime(2024, 3, 1, tzinfo=UTC)
     assert parse_time("2024-03-01T13:00+01:00") == datetime(2024, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("2020-06-30", datetime(2020, 7, 1, tzinfo=UTC)),
+        ("20200630", datetime(2020, 7, 1, tzinfo=UTC)),
+        ("2020-06-30T00:00Z", datetime(2020, 6, 30, tzinfo=UTC)),
+        ("2020-06-30T13:00", datetime(2020, 6, 30, 13, tzinfo=UTC)),
+    ],
+)
+def test_an_end_without_a_time_means_the_whole_day_and_a_stated_moment_itself(text, end):
+    assert parse_end(text) == end
 
 
 def test_a_time_that_is_none_says_what_was_expected():

@@ -75,7 +75,7 @@ def result() -> BacktestResult:
     }  # fmt: skip
     baselines = {"buy_and_hold": account("hold"), "trend": account("trend", 0.3)}
     return BacktestResult(
-        (PAIR,), HOUR, Span.of_days(START, datetime(2021, 2, 28, tzinfo=UTC)), "trend",
+        (PAIR,), HOUR, Span(START, datetime(2021, 3, 1, tzinfo=UTC)), "trend",
         {PAIR: candles()}, account("strategy", 0.5), baselines, document, 1.55, predictions,
         ("a note with <b>signs</b>",),
     )  # fmt: skip

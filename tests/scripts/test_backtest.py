@@ -279,7 +279,7 @@ def test_harder_models_of_execution_are_chosen_by_options_said_and_are_other_tri
 @pytest.mark.slow
 def test_accounts_that_share_an_analysis_trade_as_if_each_had_its_own(home: Path) -> None:
     config = load_config(None, {"DATA_DIR": str(home / "data")})
-    span = Span.of_days(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 10, tzinfo=UTC))
+    span = Span(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 11, tzinfo=UTC))
     settings = RunSettings(
         config, HistoryStore(home / "data"), (BTC, ETH), HOUR, span, "sma-cross", Costs(),
         Decimal(10_000),
@@ -325,12 +325,66 @@ def test_four_hour_candles_are_made_from_hours(
     assert (document["timeframe"], document["candles"]) == ("4h", 60)
 
 
+@pytest.mark.slow
+def test_where_the_history_ends_earlier_the_result_is_of_what_was_traded_and_says_so(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--pair", "BTC/USD", "--start", "2021-03-20", "--strategy", "sma-cross")
+    covered = result(capsys, *words, "--end", "2021-03-31")
+    assert covered["notes"] == [note for note in covered["notes"] if "asked for" not in note]
+    beyond = result(capsys, *words, "--end", "2021-06-30", "--out", "o")
+    assert (beyond["start"], beyond["end"]) == ("2021-03-20", "2021-03-31")
+    assert (beyond["requested_start"], beyond["requested_end"]) == ("2021-03-20", "2021-06-30")
+    told = (
+        "asked for 2021-03-20 to 2021-06-30, traded 2021-03-20 to 2021-03-31: no candle is stored "
+        "after that"
+    )
+    assert told in beyond["notes"]
+    assert told in (home / "o" / "report.html").read_text()
+    assert beyond["metrics"] == covered["metrics"]
+    # It is the same trading on the same candles, so the same try.
+    assert (beyond["digest"], beyond["trials"]) == (covered["digest"], covered["trials"])
+
+
+@pytest.mark.slow
+def test_a_start_before_the_first_candle_is_traded_and_verified_from_that_candle_on(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--pair", "ETH/USD", "--start", "2020-12-01", "--end", "2021-01-15")
+    document = result(capsys, *words, "--strategy", "sma-cross")
+    assert (document["start"], document["requested_start"]) == ("2021-01-10", "2020-12-01")
+    assert document["candles"] == 6 * 24
+    found = result(capsys, *words, "--strategy", "sma-cross", "--verify")
+    assert (found["equal"], found["digest"]) == (True, document["digest"])
+
+
+@pytest.mark.slow
+def test_a_start_between_two_candles_is_verified_from_the_next_one_on(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--pair", "BTC/USD", "--end", "2021-03-04", "--strategy", "sma-cross", "--verify")
+    between = result(capsys, *words, "--start", "2021-03-01T03:30")
+    on_grid = result(capsys, *words, "--start", "2021-03-01T04:00")
+    assert (between["equal"], between["digest"]) == (True, on_grid["digest"])
+
+
+def test_a_span_without_a_whole_candle_is_misuse_and_no_trial(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--start", "2021-03-01T12:00", "--end", "2021-03-01T13:00", "--timeframe", "4h")
+    assert run("--pair", "BTC/USD", *words, "--strategy", "trend") == 2
+    assert "no 4h candle opens and closes" in capsys.readouterr().err
+    assert not (home / "data" / "trials.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
         (["--pair", "BTC/USD", "--start", "2021-03-10", "--end", "2021-03-01"], 2, "before"),
         (["--pair", "BTC/USD", "--start", "2021-13-01", "--end", "2021-03-01"], 2, "2021-13-01"),
         (["--pair", "BTC/USD", "--start", "soon"], 2, "expected a date"),
+        (["--pair", "BTC/USD", "--start", "2024-01-01"], 2, "stored ends 2021-04-01"),
+        (["--pair", "ETH/USD", "--end", "2020-01-01"], 1, "stored: 2021"),
         (["--pair", "DOGE/USD", *DAYS], 1, "no history of DOGE/USD"),
         (["--pair", "what", *DAYS], 2, "expected base and quote"),
         (["--pair", "BTC/USD", "--start", "2010-01-01", "--end", "2010-02-01"], 1, "stored: 2021"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,15 @@ class Timeframe:
         """
         seconds = int(moment.timestamp())
         return datetime.fromtimestamp(seconds - seconds % self.seconds, UTC)
+
+    def ceil(self, moment: datetime) -> datetime:
+        """The first opening at or after the moment: where candles that lie whole behind it begin.
+
+        >>> Timeframe.parse("4h").ceil(datetime(2024, 3, 1, 13, 59, tzinfo=UTC)).hour
+        16
+        """
+        seconds = math.ceil(moment.timestamp())
+        return datetime.fromtimestamp(seconds + -seconds % self.seconds, UTC)
 
     def last_closed_at(self, now: datetime) -> datetime:
         """The moment at which the newest finished candle closed (it may be `now` itself)."""

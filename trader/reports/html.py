@@ -113,12 +113,11 @@ def _optional(title: str, content: str, note: str = "") -> str:
 
 def _head(result: BacktestResult) -> str:
     pairs = ", ".join(map(str, result.pairs))
-    last = datetime.fromtimestamp(result.span.end.timestamp() - 1, UTC)
     costs = result.document["costs"]
     return (
         f"<header><p class='kicker'>Backtest · PAPER · not a promise</p><h1>{html.escape(pairs)}"
         f" <span>{result.timeframe} candles, {html.escape(result.strategy)}</span></h1>"
-        f"<p class='note'>{result.span.start:%d %b %Y} to {last:%d %b %Y} (UTC) · "
+        f"<p class='note'>{result.span.start:%d %b %Y} to {result.span.last:%d %b %Y} (UTC) · "
         f"{result.document['candles']:,} candles · starts with {result.run.cash:,.0f} "
         f"{result.quote} · fees {_bp(costs['maker_bp'])} maker, {_bp(costs['taker_bp'])} taker, "
         f"slippage {_bp(costs['slippage_bp'])}</p></header>"

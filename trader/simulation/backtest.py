@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -52,27 +52,39 @@ class Span:
     start: datetime
     end: datetime
 
-    @classmethod
-    def of_days(cls, first: datetime, last: datetime) -> Span:
-        """From the first day's beginning to the end of the last day, or to a given time of day.
+    @property
+    def last(self) -> datetime:
+        """A moment of its last day: the end itself belongs to the next."""
+        return self.end - timedelta(seconds=1)
+
+    def in_days(self) -> str:
+        """Its first and its last day, in words."""
+        return f"{self.start:%Y-%m-%d} to {self.last:%Y-%m-%d}"
+
+    def whole_candles(self, timeframe: Timeframe) -> Span:
+        """The part of it that is made of whole candles.
 
         Raises:
-            UsageError: if the end is before the start.
+            UsageError: if not a single one lies inside.
         """
-        if last < first:
+        inside = Span(timeframe.ceil(self.start), timeframe.floor(self.end))
+        if inside.start >= inside.end:
             raise UsageError(
-                f"the end {last:%Y-%m-%d} is before the start {first:%Y-%m-%d}",
-                "Give --start before --end.",
+                f"no {timeframe} candle opens and closes between {self.start:%Y-%m-%d %H:%M} and "
+                f"{self.end:%Y-%m-%d %H:%M} UTC",
+                "Choose a longer span or a shorter timeframe.",
             )
-        whole_day = (last.hour, last.minute, last.second) == (0, 0, 0)
-        end = datetime.fromtimestamp(last.timestamp() + (86400 if whole_day else 0), UTC)
-        return cls(first, end)
+        return inside
+
+    def within(self, other: Span) -> Span:
+        """The part that both have; all of this one where they have none."""
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return Span(start, end) if start < end else self
 
     def moments(self, timeframe: Timeframe) -> IntArray:
         """Every moment, in Unix seconds, at which a candle may have closed: start … end."""
-        step = timeframe.seconds
-        first = -(-int(self.start.timestamp()) // step) * step
-        return np.arange(first, int(self.end.timestamp()) + 1, step, dtype=np.int64)
+        first = int(timeframe.ceil(self.start).timestamp())
+        return np.arange(first, int(self.end.timestamp()) + 1, timeframe.seconds, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +140,22 @@ class BacktestResult:
         return Decimal(str(self.run.cash))
 
 
+def stored_span(store: HistoryStore, pairs: Iterable[Pair], timeframe: Timeframe) -> Span:
+    """From the oldest candle of any of the pairs to the newest.
+
+    Raises:
+        HistoryError: if nothing is stored of a pair, or no candle of this length can be made.
+    """
+    histories = {pair: store.load(pair, timeframe) for pair in pairs}
+    known = [candles for candles in histories.values() if len(candles)]
+    if not known:
+        raise HistoryError(
+            f"what is stored of {', '.join(map(str, histories))} makes no {timeframe} candle",
+            "Choose a shorter --timeframe, or import more history.",
+        )
+    return Span(min(c.first_opened_at for c in known), max(c.closed_at for c in known))
+
+
 def load_histories(
     store: HistoryStore, pairs: Iterable[Pair], timeframe: Timeframe, span: Span
 ) -> dict[Pair, Candles]:
@@ -143,8 +171,8 @@ def load_histories(
         candles = store.load(pair, timeframe, None, span.end)
         if not len(candles.between(span.start, span.end)):
             raise HistoryError(
-                f"no {timeframe} candles of {pair} from {span.start:%Y-%m-%d} to "
-                f"{span.end:%Y-%m-%d}; stored: {_extent(store, pair, timeframe)}",
+                f"no {timeframe} candles of {pair} from {span.in_days()}; "
+                f"stored: {_extent(store, pair, timeframe)}",
                 "Choose another --start and --end, or import more history.",
             )
         histories[pair] = candles
@@ -192,9 +220,7 @@ def _same_prices(some: Candles, others: Candles) -> bool:
 
 def _extent(store: HistoryStore, pair: Pair, timeframe: Timeframe) -> str:
     whole = store.load(pair, timeframe)
-    if not len(whole):
-        return "none"
-    return f"{whole.first_opened_at:%Y-%m-%d} to {whole.closed_at:%Y-%m-%d}"
+    return Span(whole.first_opened_at, whole.closed_at).in_days() if len(whole) else "none"
 
 
 def drive(
