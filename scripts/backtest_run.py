@@ -713,4 +713,4 @@ def _tables_change(settings: RunSettings) -> bool:
     costs, span = settings.costs, settings.span
     if costs.maker is not None and costs.taker is not None:
         return False
-    return fee_table(span.start.date()) is not fee_table(span.end.date())
+    return fee_table(span.start.date()) is not fee_table(span.last.date())

@@ -377,6 +377,21 @@ def test_a_span_without_a_whole_candle_is_misuse_and_no_trial(
     assert not (home / "data" / "trials.jsonl").exists()
 
 
+@pytest.mark.slow
+def test_a_change_of_fees_on_the_day_after_the_end_is_none_within_the_span(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    around = history(24 * 90, 3, datetime(2024, 7, 15, tzinfo=UTC))
+    HistoryStore(home / "data", "other").append(BTC, around, "test")
+    words = ("--pair", "BTC/USD", "--exchange", "other", "--strategy", "sma-cross")
+    days = ("--start", "2024-09-21", "--end")
+    before, across = (
+        result(capsys, *words, *days, end)["notes"] for end in ("2024-09-30", "2024-10-01")
+    )
+    assert not any("changed its fees" in note for note in before)
+    assert any("changed its fees" in note for note in across)
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
