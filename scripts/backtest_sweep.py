@@ -659,7 +659,9 @@ def print_sweep(document: Mapping[str, Any], most: int = 12) -> None:
     names = list(document["sweep"])
     count = len(document["runs"])
     console.print(
-        f"[bold]{', '.join(document['pairs'])}: {count} variants[/bold]   PAPER", highlight=False
+        f"PAPER  [bold]{', '.join(document['pairs'])}: {count} variants[/bold]",
+        highlight=False,
+        soft_wrap=not console.is_terminal,
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in names:

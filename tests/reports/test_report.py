@@ -79,6 +79,15 @@ def test_two_months_are_too_short_for_a_rolling_sharpe() -> None:
     assert rolling_sharpe_figure(account("x")) is None
 
 
+def test_the_first_line_stays_whole_where_it_is_piped() -> None:
+    from rich.console import Console
+
+    console = Console(width=40, force_terminal=False)
+    with console.capture() as caught:
+        print_summary(result(), console)
+    assert caught.get().splitlines()[0].endswith("2021-02-28, 1,416 candles")
+
+
 def test_the_terminal_says_paper_first_and_shows_the_yardsticks() -> None:
     from rich.console import Console
 
@@ -86,7 +95,7 @@ def test_the_terminal_says_paper_first_and_shows_the_yardsticks() -> None:
     with console.capture() as caught:
         print_summary(result(), console)
     text = caught.get()
-    assert text.splitlines()[0].endswith("PAPER")
+    assert text.splitlines()[0].startswith("PAPER")
     assert "buy and hold" in text
     assert "plain trend rule" in text
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from rich.console import Console
 from rich.table import Table
 
@@ -26,12 +24,11 @@ _ROWS = (
 def print_summary(result: BacktestResult, console: Console) -> None:
     """A table beside the yardsticks, and what to make of it."""
     document = result.document
-    last = datetime.fromtimestamp(result.span.end.timestamp() - 1, UTC)
     console.print(
-        f"[bold]{', '.join(map(str, result.pairs))} {result.timeframe}, {result.strategy}[/bold]"
-        f"  {result.span.start:%Y-%m-%d} to {last:%Y-%m-%d}, {document['candles']:,} candles"
-        "   PAPER",
+        f"PAPER  [bold]{', '.join(map(str, result.pairs))} {result.timeframe}, {result.strategy}"
+        f"[/bold]  {result.span.in_days()}, {document['candles']:,} candles",
         highlight=False,
+        soft_wrap=not console.is_terminal,
     )
     accounts = {"strategy": document["metrics"]}
     accounts |= {key: document["baselines"][key] for key in yardsticks(result)}
