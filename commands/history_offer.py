@@ -8,11 +8,12 @@ a service, `--json`) nothing is downloaded; what is missing is named in one line
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from commands.common import say
-from trader.domain.candles import Timeframe
+from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import HistoryError, TraderError
 from trader.domain.markets import Pair
 from trader.storage.quality import fit_for_use
@@ -46,15 +47,14 @@ def complete(
         only_tell: whether to say what is missing or wrong, and do nothing about it.
 
     Raises:
-        HistoryError: if a span is too full of holes to be used.
+        HistoryError: if a span is too full of holes to be used, or a file is damaged.
     """
     if store.exchange == "simulated":
         return
     for pair in pairs:
-        lack = missing(store, pair, timeframe, start, end)
-        if lack is not None:
-            _offer(config, store, pair, timeframe, lack, quiet=quiet, only_tell=only_tell)
         try:
+            for lack in missing(store, pair, timeframe, start, end):
+                _offer(config, store, pair, timeframe, lack, quiet=quiet, only_tell=only_tell)
             found = fit_for_use(store, pair, timeframe, start, end)
         except HistoryError as fault:
             if not only_tell:
@@ -64,30 +64,59 @@ def complete(
             say(f"note: {words}", quiet=quiet)
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A stretch of time of which nothing is stored; None where it has no beginning or no end."""
+
+    start: datetime | None
+    end: datetime | None
+
+    def in_words(self) -> str:
+        """From when to when, to stand behind "candles"; nothing where it is all time."""
+        begin = "" if self.start is None else f" from {self.start:%Y-%m-%d}"
+        if self.end is None:
+            return begin and f"{begin} on"
+        return f"{begin} to {self.end - timedelta(seconds=1):%Y-%m-%d}"
+
+    def as_options(self) -> str:
+        """The same for the command that downloads it."""
+        ends = (("start", self.start), ("end", self.end))
+        return "".join(f" --{name} {_short(at)}" for name, at in ends if at is not None)
+
+
+def _short(moment: datetime) -> str:
+    return (
+        f"{moment:%Y-%m-%d}" if moment.hour == moment.minute == 0 else f"{moment:%Y-%m-%dT%H:%M}"
+    )
+
+
 def missing(
     store: HistoryStore,
     pair: Pair,
     timeframe: Timeframe,
     start: datetime | None,
     end: datetime | None,
-) -> tuple[datetime | None, datetime | None] | None:
-    """The first part of a span that is not stored; None if all of it is, (None, None) for all.
+) -> list[Lack]:
+    """The parts of a span before and after what is stored, oldest first.
 
-    What lies before the oldest candle is missing only if it begins a day or more earlier.
+    What lies beside the stored candles is missing only if it is a day or more.
+
+    Raises:
+        HistoryError: if the file is damaged.
     """
-    try:
-        held = store.load(pair, timeframe)
-    except HistoryError:
-        return start, end
+    now = datetime.now(UTC)
+    # Of a time that has not come yet nothing is missing.
+    upto = None if end is None or end >= now else end
+    held = store.load(pair, timeframe) if store.has(pair, timeframe) else Candles.empty(timeframe)
     if not len(held):
-        return start, end
-    slack = max(86400, 2 * timeframe.seconds)
-    first, last = held.first_opened_at.timestamp(), held.closed_at.timestamp()
-    if start is not None and start.timestamp() < first - slack:
-        return start, held.first_opened_at
-    if end is not None and min(end, datetime.now(UTC)).timestamp() > last + slack:
-        return held.closed_at, end
-    return None
+        return [Lack(start, upto)]
+    slack = timedelta(seconds=max(86400, 2 * timeframe.seconds))
+    first, last, found = held.first_opened_at, held.closed_at, []
+    if start is not None and start < first - slack:
+        found.append(Lack(start, min(first, upto or first)))
+    if end is not None and min(end, now) > last + slack:
+        found.append(Lack(max(last, start or last), upto))
+    return found
 
 
 def _offer(
@@ -95,26 +124,23 @@ def _offer(
     store: HistoryStore,
     pair: Pair,
     timeframe: Timeframe,
-    lack: tuple[datetime | None, datetime | None],
+    lack: Lack,
     *,
     quiet: bool,
     only_tell: bool,
 ) -> None:
     from commands.history_download import Wish, download, is_terminal, kraken_store
 
-    start, end = lack
-    span = "" if start is None else f" --start {start:%Y-%m-%d}"
     krakens = store.exchange == kraken_store(config).exchange
     source = "" if krakens or store.exchange == "kraken" else f" --source ccxt:{store.exchange}"
-    remedy = f"python run_trader.py history download {pair}{span}{source}"
-    since = "" if start is None else f" from {start:%Y-%m-%d} on"
-    words = f"{pair} {timeframe}: candles{since} are not stored"
+    remedy = f"python run_trader.py history download {pair}{lack.as_options()}{source}"
+    words = f"{pair} {timeframe}: candles{lack.in_words()} are not stored"
     if quiet or only_tell or not krakens or not is_terminal():
         say(f"note: {words}; get them: {remedy}", quiet=quiet)
         return
     say(f"{words}: downloading them")
     now = datetime.now(UTC)
-    wish = Wish((pair,), start, min(end or now, now), "", (), yes=False, quiet=False)
+    wish = Wish((pair,), lack.start, lack.end or now, "", (), yes=False, quiet=False)
     try:
         download(config, wish)
     except TraderError as fault:

@@ -163,6 +163,42 @@ def test_a_backtest_on_a_history_full_of_holes_is_refused(home: Path) -> None:
     complete(config, store, [BTC], HOUR, only_tell=True)
 
 
+def test_what_is_missing_before_and_after_the_stored_candles_is_named_as_such(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_config()
+    store = HistoryStore(config.data_dir, "kraken")
+    march = int(datetime(2021, 3, 1, tzinfo=UTC).timestamp()) // 3600
+    store.append(BTC, hours(march, 24 * 31), "march")
+
+    def told(start: str, end: str) -> list[str]:
+        days = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (start, end))
+        complete(config, store, [BTC], HOUR, *days)
+        return [line.partition(";")[0] for line in capsys.readouterr().err.splitlines()]
+
+    before = "note: BTC/USD 1h: candles from 2021-01-01 to 2021-02-28 are not stored"
+    after = "note: BTC/USD 1h: candles from 2021-04-01 to 2021-04-30 are not stored"
+    assert told("2021-03-01", "2021-04-01") == []
+    assert told("2021-01-01", "2021-04-01") == [before]
+    assert told("2021-03-01", "2021-05-01") == [after]
+    assert told("2021-01-01", "2021-05-01") == [before, after]
+    assert told("2021-01-01", "2021-02-01") == [before.replace("02-28", "01-31")]
+
+
+def test_a_damaged_history_is_an_error_that_names_the_file_and_not_missing_candles(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_config()
+    store = HistoryStore(config.data_dir, "kraken")
+    store.append(BTC, hours(0, 500), "one")
+    store.path(BTC, HOUR).write_bytes(b"no parquet")
+    with pytest.raises(HistoryError, match=r"1h\.parquet is damaged"):
+        complete(config, store, [BTC], HOUR, datetime(2021, 1, 1, tzinfo=UTC))
+    complete(config, store, [BTC], HOUR, datetime(2021, 1, 1, tzinfo=UTC), only_tell=True)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "1h.parquet is damaged" in line
+
+
 def test_a_made_up_market_lacks_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config()
     complete(config, HistoryStore(config.data_dir, "simulated"), [BTC], HOUR)

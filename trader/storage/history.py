@@ -114,6 +114,10 @@ class HistoryStore:
         """The file of one series."""
         return self.folder / pair.slug / f"{timeframe}.parquet"
 
+    def has(self, pair: Pair, timeframe: Timeframe) -> bool:
+        """Whether something is stored that candles of this length are read or made from."""
+        return any(timeframe.seconds % t.seconds == 0 for t in self._timeframes(pair))
+
     def load(
         self,
         pair: Pair,
