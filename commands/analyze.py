@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands.common import parse_time, print_json, say
+from commands.common import parse_time, print_json, say, write_file
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -64,7 +64,9 @@ def command(
     if question.at is not None:
         _tell_age(answer, question.timeframe.delta, question.at)
     if chart is not None:
-        _draw(answer, chart)
+        from trader.reports.candle_chart import chart_page
+
+        write_file("--chart", chart, chart_page(answer.snapshot, answer.signal, answer.plan))
         say(f"chart: {chart}")
     if as_json:
         print_json(as_document(answer))
@@ -82,16 +84,3 @@ def _tell_age(answer: Answer, step: timedelta, at: datetime) -> None:
             f"note: no candle is stored between {closed:%Y-%m-%d %H:%M} UTC and that moment; this "
             "is what was known then"
         )
-
-
-def _draw(answer: Answer, path: Path) -> None:
-    from trader.domain.errors import UsageError
-    from trader.reports.candle_chart import chart_page
-
-    page = chart_page(answer.snapshot, answer.signal, answer.plan)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as fault:
-        raise UsageError(
-            f"--chart {path}: {fault.strerror or fault}", "Choose a file in a folder that exists."
-        ) from fault

@@ -7,6 +7,7 @@ import os
 import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -95,6 +96,21 @@ def print_json(document: Any) -> None:
     from trader.domain.plain import plain  # numpy is too slow for --help
 
     click.echo(json.dumps(plain(document), indent=2, ensure_ascii=False))
+
+
+def write_file(option: str, path: Path, text: str) -> None:
+    """Write the file that an option names.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise UsageError(
+            f"{option} {path}: cannot be written ({fault.strerror or fault})",
+            "Name a file in a folder that exists.",
+        ) from fault
 
 
 def say(text: str = "", *, quiet: bool = False) -> None:

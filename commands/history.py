@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.common import parse_time, print_json, say
+from commands.common import parse_time, print_json, say, write_file
 from trader.domain.candles import Timeframe
 from trader.domain.errors import HistoryError
 from trader.domain.markets import Pair
@@ -113,7 +113,7 @@ def check(exchange: str | None, chart: Path | None, as_json: bool) -> None:
     if chart is not None:
         from trader.reports.history_chart import page
 
-        chart.write_text(page(found, datetime.now(UTC)), encoding="utf-8")
+        write_file("--chart", chart, page(found, datetime.now(UTC)))
         say(f"chart: {chart}", quiet=as_json)
     if as_json:
         print_json({

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands.common import say
+from commands.common import say, write_file
 from trader.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,11 +102,5 @@ def _put(text: str, out: Path | None) -> None:
     if out is None:
         click.echo(text, nl=False)
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as fault:
-        raise UsageError(
-            f"--out {out}: cannot be written ({fault.strerror})",
-            "Name a file in a folder that exists.",
-        ) from fault
+    write_file("--out", out, text)
     say(f"written to {out}")

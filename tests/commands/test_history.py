@@ -73,3 +73,12 @@ def test_check_tells_gaps_and_sources(home: Path, capsys: pytest.CaptureFixture[
 def test_an_empty_store_is_no_error(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded(cli, ["history", "check"]) == 0
     assert "The store is empty" in capsys.readouterr().out
+
+
+
+def test_a_chart_that_cannot_be_written_is_misuse_that_names_it(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guarded(cli, ["history", "import", "XBTUSD_60.csv"])
+    assert guarded(cli, ["history", "check", "--chart", "nowhere/q.html"]) == 2
+    assert "--chart nowhere/q.html: cannot be written (No such file" in capsys.readouterr().err
