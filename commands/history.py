@@ -11,7 +11,7 @@ import click
 
 from commands.common import parse_time, print_json, say, write_file
 from trader.domain.candles import Timeframe
-from trader.domain.errors import HistoryError
+from trader.domain.errors import ExitStatus, HistoryError
 from trader.domain.markets import Pair
 
 if TYPE_CHECKING:
@@ -101,7 +101,10 @@ def import_(
     help="Also write a picture: a cell for each month.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def check(exchange: str | None, chart: Path | None, as_json: bool) -> None:
+@click.pass_context
+def check(
+    context: click.Context, exchange: str | None, chart: Path | None, as_json: bool
+) -> None:
     """Show for every stored series its score, its gaps with their reasons, and its sources.
 
     \b
@@ -124,7 +127,10 @@ def check(exchange: str | None, chart: Path | None, as_json: bool) -> None:
         click.echo("The store is empty. Import candles: python run_trader.py history import FILE")
     else:
         _print_check(found)
-    if damaged and not as_json:
+    if damaged:
+        if as_json:
+            # The document says it; an error would be a second one.
+            context.exit(ExitStatus.FAILED)
         raise HistoryError(
             f"{len(damaged)} files damaged: {' | '.join(fault.message for fault in damaged[:5])}",
             damaged[0].hint,

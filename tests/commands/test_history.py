@@ -76,6 +76,22 @@ def test_an_empty_store_is_no_error(home: Path, capsys: pytest.CaptureFixture[st
 
 
 
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_damaged_store_fails_the_check_in_either_form(
+    home: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    guarded(cli, ["history", "import", "XBTUSD_60.csv"])
+    (file,) = (home / "data" / "candles").rglob("1h.parquet")
+    file.write_bytes(b"no parquet")
+    capsys.readouterr()
+    assert guarded(cli, ["history", "check", *more]) == 1
+    caught = capsys.readouterr()
+    assert "1h.parquet is damaged" in caught.out + caught.err
+    if more:
+        assert len(json.loads(caught.out)["damaged"]) == 1
+
+
+
 def test_a_chart_that_cannot_be_written_is_misuse_that_names_it(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
