@@ -11,7 +11,7 @@ import click
 
 from commands.common import parse_time, print_json, say, write_file
 from trader.domain.candles import Timeframe
-from trader.domain.errors import ExitStatus, HistoryError
+from trader.domain.errors import ExitStatus, HistoryError, UsageError
 from trader.domain.markets import Pair
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from trader.storage.history import HistoryStore
     from trader.storage.ohlcvt import Imported, ImportReport
     from trader.storage.quality import Quality
+
+_FIRST_IMPORT = "Import candles: python run_trader.py history import FILE"
 
 
 @click.group(name="history", context_settings={"help_option_names": ["-h", "--help"]})
@@ -102,9 +104,7 @@ def import_(
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
-def check(
-    context: click.Context, exchange: str | None, chart: Path | None, as_json: bool
-) -> None:
+def check(context: click.Context, exchange: str | None, chart: Path | None, as_json: bool) -> None:
     """Show for every stored series its score, its gaps with their reasons, and its sources.
 
     \b
@@ -124,7 +124,7 @@ def check(
             "damaged": [fault.as_dict() for fault in damaged],
         })  # fmt: skip
     elif not found and not damaged:
-        click.echo("The store is empty. Import candles: python run_trader.py history import FILE")
+        click.echo(f"The store is empty. {_FIRST_IMPORT}")
     else:
         _print_check(found)
     if damaged:
@@ -269,11 +269,23 @@ def _store(exchange: str) -> HistoryStore:
 
 
 def _stores(exchange: str | None) -> list[HistoryStore]:
-    if exchange:
-        return [_store(exchange)]
+    """All that are stored, or the one that is named.
+
+    Raises:
+        UsageError: if nothing is stored of the exchange that is named.
+    """
     folder = _config().data_dir / "candles"
     names = sorted(f.name for f in folder.iterdir() if f.is_dir()) if folder.is_dir() else []
-    return [_store(name) for name in names]
+    if exchange is None:
+        return [_store(name) for name in names]
+    wanted = _store(exchange)
+    if wanted.exchange not in names:
+        there = f"stored: {', '.join(names)}" if names else "the store is empty"
+        raise UsageError(
+            f"--exchange {exchange}: no candles of it are stored; {there}",
+            "Name one of these, or leave it out for all." if names else _FIRST_IMPORT,
+        )
+    return [wanted]
 
 
 def _judged(exchange: str | None) -> tuple[list[Quality], list[HistoryError]]:

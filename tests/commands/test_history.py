@@ -75,7 +75,6 @@ def test_an_empty_store_is_no_error(home: Path, capsys: pytest.CaptureFixture[st
     assert "The store is empty" in capsys.readouterr().out
 
 
-
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_a_damaged_store_fails_the_check_in_either_form(
     home: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
@@ -90,6 +89,17 @@ def test_a_damaged_store_fails_the_check_in_either_form(
     if more:
         assert len(json.loads(caught.out)["damaged"]) == 1
 
+
+def test_an_exchange_of_which_nothing_is_stored_is_misuse_and_those_stored_are_named(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guarded(cli, ["history", "import", "XBTUSD_60.csv"])
+    capsys.readouterr()
+    assert guarded(cli, ["history", "check", "--exchange", "none"]) == 2
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    assert "--exchange none: no candles of it are stored; stored: kraken" in caught.err
+    assert guarded(cli, ["history", "check", "--exchange", "Kraken"]) == 0
 
 
 def test_a_chart_that_cannot_be_written_is_misuse_that_names_it(
