@@ -43,6 +43,29 @@ def test_a_ledger_that_does_not_exist_is_empty(ledger: TrialLedger) -> None:
     assert ledger.sharpes(["kraken:BTC/USD"], 100) == []
 
 
+@pytest.mark.parametrize("garbage", [b"\xff\xfe\n", b"5\n", b"null\n", b'{"hash": 1}\n'])
+def test_garbage_behind_the_last_line_is_found_as_a_line_that_was_changed(
+    ledger: TrialLedger, garbage: bytes
+) -> None:
+    ledger.record([trial(1)])
+    with ledger.path.open("ab") as file:
+        file.write(garbage)
+    with pytest.raises(HistoryError, match="line 2 was changed"):
+        ledger.sharpes(["kraken:BTC/USD"], 100)
+    with pytest.raises(HistoryError, match="line 2 was changed"):
+        ledger.record([trial(2)])
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xfe\n", b"5\n", b'{"lines": -1, "hash": ""}', b'{"li'])
+def test_a_seal_that_was_changed_is_an_error_and_no_missing_seal(
+    ledger: TrialLedger, garbage: bytes
+) -> None:
+    ledger.record([trial(1)])
+    ledger.seal_path.write_bytes(garbage)
+    with pytest.raises(HistoryError, match=r"trials\.seal was changed"):
+        ledger.sharpes(["kraken:BTC/USD"], 100)
+
+
 @pytest.mark.parametrize("damage", ["change", "take out", "cut"])
 def test_a_line_changed_taken_out_or_cut_is_found(ledger: TrialLedger, damage: str) -> None:
     ledger.record([trial(1), trial(2), trial(3)])

@@ -143,31 +143,63 @@ class TrialLedger:
         return lines
 
     def _sealed(self) -> tuple[int, str]:
-        try:
-            seal = json.loads(self.seal_path.read_text(encoding="utf-8"))
-            return int(seal["lines"]), str(seal["hash"])
-        except (OSError, ValueError, KeyError, TypeError):
+        """How many lines the seal promises, and the hash of the last; (0, "") without a seal.
+
+        Raises:
+            HistoryError: if it is damaged: a cut-off end would go unseen.
+        """
+        written = self._read(self.seal_path)
+        if not written:
             return 0, ""
+        try:
+            seal = json.loads(written.decode())
+            count, last = seal["lines"], seal["hash"]
+            whole = isinstance(count, int) and count > 0 and isinstance(last, str)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            whole = False
+        if not whole:
+            raise HistoryError(
+                f"{self.seal_path} was changed or cut off; the number of tries can no longer be "
+                "trusted",
+                "Restore it from a backup. Or remove it, if nothing was cut off the end of "
+                f"{self.path.name}: the next try seals that anew.",
+            )
+        return count, last
 
     def _chained(self) -> list[dict[str, Any]]:
-        if not self.path.exists():
-            return []
         lines: list[dict[str, Any]] = []
-        for number, text in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                line = json.loads(text)
-                body = {key: value for key, value in line.items() if key != "hash"}
-                whole = line["hash"] == _hash(body)
-            except (ValueError, KeyError, AttributeError):
-                whole = False
-            if not whole or line["before"] != (lines[-1]["hash"] if lines else ""):
+        for number, text in enumerate(self._read(self.path).splitlines(), 1):
+            line = _checked(text, lines[-1]["hash"] if lines else "")
+            if line is None:
                 raise HistoryError(
                     f"{self.path}: line {number} was changed, cut off or taken out; the number "
                     "of tries can no longer be trusted",
-                    "Restore the file from a backup, or move it aside to begin a new count.",
+                    f"Restore the file from a backup; or move it and {self.seal_path.name} aside "
+                    "to begin a new count.",
                 )
             lines.append(line)
         return lines
+
+    def _read(self, path: Path) -> bytes:
+        """What is in a file; nothing if it is not there."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as fault:
+            raise HistoryError(
+                f"the trial ledger {path} cannot be read ({fault.strerror or fault})"
+            ) from fault
+
+
+def _checked(text: bytes, before: str) -> dict[str, Any] | None:
+    """The line, if it is as it was written and follows the one before it."""
+    try:
+        line: dict[str, Any] = json.loads(text.decode())
+        body = {key: value for key, value in line.items() if key != "hash"}
+        return line if line["hash"] == _hash(body) and line["before"] == before else None
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return None
 
 
 def _hash(body: dict[str, Any]) -> str:
