@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ _EVERY_S, _QUICK_S = 0.5, 0.05
 class SweepStore:
     """Results by key.
 
+    Whatever is wrong with the file, in any of these, is a `HistoryError` that names it.
+
     Args:
         path: the file; made with its folder.
 
@@ -36,16 +39,12 @@ class SweepStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written = self._newest = 0.0
-        try:
+        with self._sound():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30.0)
             begin_wal(self._db, 30.0)
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)
-        except (sqlite3.Error, OSError) as fault:
-            raise HistoryError(
-                f"finished variants in {path} cannot be opened ({fault})", "Move the file aside."
-            ) from fault
 
     def known(self, keys: Sequence[str]) -> set[str]:
         """Those of the keys that are finished."""
@@ -53,8 +52,9 @@ class SweepStore:
         for start in range(0, len(keys), 500):
             part = list(keys[start : start + 500])
             marks = ",".join("?" * len(part))
-            rows = self._db.execute(f"SELECT key FROM variants WHERE key IN ({marks})", part)  # noqa: S608 - only question marks are put in
-            found |= {row[0] for row in rows}
+            with self._sound():
+                rows = self._db.execute(f"SELECT key FROM variants WHERE key IN ({marks})", part)  # noqa: S608 - only question marks are put in
+                found |= {row[0] for row in rows}
         return found
 
     def put(self, key: str, row: dict[str, Any], returns: FloatArray) -> None:
@@ -64,16 +64,16 @@ class SweepStore:
         """
         now = time.monotonic()
         quick, self._newest = now - self._newest < _QUICK_S, now
-        blob = np.ascontiguousarray(returns, dtype="<f8").tobytes()
-        self._db.execute(
-            "INSERT OR REPLACE INTO variants VALUES (?, ?, ?)", (key, json.dumps(row), blob)
-        )
+        values = key, json.dumps(row), np.ascontiguousarray(returns, dtype="<f8").tobytes()
+        with self._sound():
+            self._db.execute("INSERT OR REPLACE INTO variants VALUES (?, ?, ?)", values)
         if not quick or now - self._written >= _EVERY_S:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits."""
-        self._db.commit()
+        with self._sound():
+            self._db.commit()
         self._written = time.monotonic()
 
     def get(self, key: str) -> tuple[dict[str, Any], FloatArray]:
@@ -82,13 +82,27 @@ class SweepStore:
         Raises:
             KeyError: if it is not there.
         """
-        found = self._db.execute("SELECT row, returns FROM variants WHERE key = ?", (key,))
-        row = found.fetchone()
-        if row is None:
-            raise KeyError(key)
-        return json.loads(row[0]), np.frombuffer(row[1], dtype="<f8")
+        with self._sound():
+            found = self._db.execute("SELECT row, returns FROM variants WHERE key = ?", (key,))
+            row = found.fetchone()
+            if row is not None:
+                return json.loads(row[0]), np.frombuffer(row[1], dtype="<f8")
+        raise KeyError(key)
 
     def close(self) -> None:
         """Let go of the file."""
-        self.flush()
-        self._db.close()
+        try:
+            self.flush()
+        finally:
+            self._db.close()
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, ValueError, TypeError) as fault:
+            raise HistoryError(
+                f"finished variants of sweeps cannot be kept in {self._path} ({fault})",
+                "If the disk is neither full nor write-protected, the file is damaged: move it "
+                "aside, and its variants are tried again.",
+            ) from fault
