@@ -253,7 +253,7 @@ class TradingExecutor:
                 time away; without, as at the end of a session, only what has changed is read.
         """
         notes: list[str] = list(self.oddities)
-        ended_before = self.portfolio.trades_ended
+        before = frozenset(self.portfolio.trades)
         known = self.orders.fill_count
         self._desk.resolve_doubts(now)
         self._desk.sync(now, thorough=thorough)
@@ -263,7 +263,8 @@ class TradingExecutor:
             notes.append(f"{fills} took place since the last look and stand in the journal now")
             notes += [
                 f"{t.pair}: sold {t.quantity} at {t.exit_price} ({t.exit_purpose})"
-                for t in self.portfolio.newest_trades(self.portfolio.trades_ended - ended_before)
+                for t in self.portfolio.trades
+                if t not in before
             ]
         notes += [
             f"order {o.exchange_id} ({o.side} {o.remaining} {o.pair}) is not ours: left alone"

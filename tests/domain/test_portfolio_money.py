@@ -79,10 +79,33 @@ def test_the_plan_of_an_order_protects_the_position_it_fills():
 
 
 def test_a_position_left_in_three_fills_is_one_loss():
-    exits = [filled(n, SELL, 1, 90, hours=n) for n in (2, 3, 4)]
+    exits = [filled(n, SELL, 1, 90, hours=n, order=f"sale{n}") for n in (2, 3, 4)]
     held = replay("USD", [deposit(1000), filled(1, BUY, 3, 100), *exits])
     assert (len(held.trades), held.losing_streak) == (3, 1)
     assert held.last_loss_at == AT + timedelta(hours=4)
+
+
+def test_the_parts_in_which_one_order_sold_are_one_trade():
+    parts = [filled(2, SELL, 1, 110, 1, hours=2), filled(3, SELL, 3, 90, 1, hours=3)]
+    held = replay("USD", [deposit(1000), filled(1, BUY, 4, 100, 4), *parts])
+    (trade,) = held.trades
+    assert (trade.quantity, trade.exit_price, trade.fees_quote) == (4, 95, 6)
+    assert (trade.profit_quote, trade.exit_at) == (-26, AT + timedelta(hours=3))
+    assert held.trades_ended == 1
+
+
+def test_parts_of_two_pairs_that_take_turns_are_two_trades_in_the_order_of_their_ends():
+    bought = [filled(1, BUY, 2, 100), filled(2, BUY, 2, 100, pair=ETH)]
+    sold = [filled(3, SELL, 1, 110, order="a"), filled(4, SELL, 2, 110, pair=ETH, order="b"),
+            filled(5, SELL, 1, 110, order="a")]  # fmt: skip
+    trades = replay("USD", [deposit(1000), *bought, *sold]).trades
+    assert [(t.pair, t.quantity) for t in trades] == [(ETH, 2), (BTC, 2)]
+
+
+def test_two_orders_that_each_sold_a_part_are_two_trades():
+    sold = [filled(2, SELL, 1, 110, order="a"), filled(3, SELL, 1, 110, order="b")]
+    held = replay("USD", [deposit(1000), filled(1, BUY, 2, 100), *sold])
+    assert [t.quantity for t in held.trades] == [1, 1]
 
 
 def test_a_round_trip_that_gains_in_all_ends_the_streak_though_its_last_part_loses():

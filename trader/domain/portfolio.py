@@ -58,12 +58,19 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """A closed round trip, or the closed part of one.
+    """A closed round trip, or the closed part of one: all that one order sold.
+
+    An order that is filled in parts is one decision, so it is one trade however deep the book
+    was; prices are then means by quantity.
 
     Attributes:
-        profit_quote: after entry and exit fees.
+        entry_at: the first purchase of the position.
+        entry_price: mean price of all purchases of the position until then.
+        exit_at: the last fill of the order that sold.
+        profit_quote: after entry and exit fees, against the mean cost of the position.
         fees_quote: entry and exit together.
         exit_purpose: what ended it (exit, stop, target, flatten, manual).
+        order_id: the order that sold.
     """
 
     pair: Pair
@@ -75,6 +82,26 @@ class Trade:
     fees_quote: Decimal
     profit_quote: Decimal
     exit_purpose: Purpose
+    order_id: str = field(default="", compare=False)
+
+    def with_part(self, part: Trade) -> Trade:
+        """The same trade after one more fill of its order."""
+        quantity = self.quantity + part.quantity
+
+        def mean(one: Decimal, other: Decimal) -> Decimal:
+            if one == other:
+                return one
+            return (one * self.quantity + other * part.quantity) / quantity
+
+        return replace(
+            self,
+            entry_price=mean(self.entry_price, part.entry_price),
+            exit_at=part.exit_at,
+            exit_price=mean(self.exit_price, part.exit_price),
+            quantity=quantity,
+            fees_quote=self.fees_quote + part.fees_quote,
+            profit_quote=self.profit_quote + part.profit_quote,
+        )
 
 
 @dataclass(slots=True)
@@ -84,7 +111,8 @@ class Portfolio:
     Attributes:
         equity_peak: highest marked equity since the start, or since trading was last resumed.
         losing_streak: round trips in a row that lost money.
-        trades: closed trades, oldest first; the newest `keep_trades` of them.
+        trades: closed trades in the order of their ends; the newest `keep_trades` of them. An
+            order that is still being filled has its trade here already, and it grows.
         trades_ended: how many there were in all.
         keep_trades: None keeps all, as reports want; a loop that runs for years needs a few.
         risk_state: what the account as a whole may do, as last journalled; since
@@ -113,6 +141,7 @@ class Portfolio:
     recovering_to: Decimal | None = None
     _seen: set[str] = field(default_factory=set)
     _realised: dict[Pair, Decimal] = field(default_factory=dict)
+    _newest: dict[Pair, Trade] = field(default_factory=dict)
     _plans: dict[str, tuple[Decimal | None, Decimal | None]] = field(default_factory=dict)
     _over: Fading[str] = field(default_factory=Fading, compare=False)
     _old_fills: Fading[str] = field(default_factory=Fading, compare=False)
@@ -289,19 +318,32 @@ class Portfolio:
         profit = fill.cost_quote - fill.fee_quote - cost
         self._count(Trade(
             fill.pair, held.opened_at, held.entry_price, fill.filled_at, fill.price, quantity,
-            entry_fees + fill.fee_quote, profit, purpose,
+            entry_fees + fill.fee_quote, profit, purpose, fill.order_id,
         ))  # fmt: skip
         self._shrink(held, quantity)
         if held.pair not in self.positions:
             self._end_round_trip(fill.pair, fill.filled_at)
 
     def _count(self, trade: Trade) -> None:
-        self.trades.append(trade)
-        self.trades_ended += 1
-        if self.keep_trades is not None and len(self.trades) > 2 * self.keep_trades:
-            del self.trades[: -self.keep_trades]
         earned = self._realised.get(trade.pair, ZERO) + trade.profit_quote
         self._realised[trade.pair] = earned
+        begun = self._newest.get(trade.pair)
+        if begun is not None and begun.order_id == trade.order_id and self._take_back(begun):
+            trade = begun.with_part(trade)
+        else:
+            self.trades_ended += 1
+        self._newest[trade.pair] = trade
+        self.trades.append(trade)
+        if self.keep_trades is not None and len(self.trades) > 2 * self.keep_trades:
+            del self.trades[: -self.keep_trades]
+
+    def _take_back(self, trade: Trade) -> bool:
+        """Remove a trade that goes on; whether it was there. It is among the newest."""
+        for place in range(len(self.trades) - 1, -1, -1):
+            if self.trades[place] is trade:
+                del self.trades[place]
+                return True
+        return False
 
     def _forget(self, now: datetime) -> None:
         """Let go of the plans and fills of orders that have been over for long."""
