@@ -122,7 +122,8 @@ def compare(settings: RunSettings, limits: RiskLimits) -> dict[str, Any]:
         fast = kernel.trade(market_of(settings, arena.histories, arena.paths), task, code_folder())
     except kernel.NotCovered as why:
         return {**found, "outcome": str(why)}
-    slow = account_run(strategy, settings.quote, settings.cash, events, settings.span.start)
+    slow = account_run(strategy, settings.quote, settings.cash, events, settings.span.start,
+                       settings.timeframe)  # fmt: skip
     told = fast.account_run(strategy)
     same = (
         kernel.digest_of_events(events) == fast.digest

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from config import Config
-from trader import __version__, performance
-from trader.domain.candles import Candles, FloatArray, Timeframe
+from trader import __version__
+from trader.domain.candles import Candles, Timeframe
 from trader.domain.markets import Pair
 from trader.domain.orders import Side
 from trader.jobs import learning_settings
@@ -139,14 +139,10 @@ def licence_of(
         scores: of the forecasts.
         trials: variants tried to get here, this one included.
     """
-
-    def returns(account: AccountRun) -> FloatArray:
-        return performance.daily_returns(account.times, account.equity, account.cash)
-
     return judge(
         Evidence(
-            returns(run), returns(baselines["trend"]), returns(baselines["buy_and_hold"]),
-            len(run.trades), trials, scores,
+            run.daily_returns(), baselines["trend"].daily_returns(),
+            baselines["buy_and_hold"].daily_returns(), len(run.trades), trials, scores,
         )
     )  # fmt: skip
 

@@ -309,7 +309,9 @@ class Arena:
         """Let one account trade through the span: what it came to."""
         settings = self.settings
         events = self.events(name, strategy, risk, models, shown)
-        return account_run(name, settings.quote, settings.cash, events, settings.span.start)
+        return account_run(
+            name, settings.quote, settings.cash, events, settings.span.start, settings.timeframe
+        )
 
     def events(
         self,
@@ -535,7 +537,7 @@ class Tries:
 
 def count_trials(settings: RunSettings, run: AccountRun, kind: str = "backtest") -> Tries:
     """Put this run into the ledger; all that was tried on its data."""
-    returns = performance.daily_returns(run.times, run.equity, run.cash)
+    returns = run.daily_returns()
     ratio = performance.daily_sharpe(returns)
     value = 0.0 if math.isnan(ratio) else ratio
     trial = Trial(
@@ -573,6 +575,7 @@ def figures(run: AccountRun, tries: Tries) -> dict[str, float | int | None]:
         traded_quote=sum(float(e.fill.cost_quote) for e in run.executions),
         fees_quote=sum(float(e.fill.fee_quote) for e in run.executions),
         trials=tries.count,
+        began=run.began,
     ).as_dict()
 
 
@@ -584,7 +587,7 @@ def _document(
 ) -> dict[str, Any]:
     fees = settings.costs.rates(settings.span.start.date(), settings.pairs[0].base)
     span, requested = settings.span, settings.requested
-    returns = performance.daily_returns(run.times, run.equity, run.cash)
+    returns = run.daily_returns()
     return {
         "pairs": [str(pair) for pair in settings.pairs],
         "timeframe": str(settings.timeframe),
@@ -620,7 +623,7 @@ def _document(
 
 def _against(returns: FloatArray, other: AccountRun) -> dict[str, dict[str, float]]:
     """How much better than a yardstick, paired day by day, with its range."""
-    theirs = performance.daily_returns(other.times, other.equity, other.cash)
+    theirs = other.daily_returns()
     return bootstrap.differences(returns, theirs, bootstrap.FIGURES, seed=0)
 
 

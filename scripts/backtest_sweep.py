@@ -169,10 +169,11 @@ def run_some(many: Sequence[Values], build: Build, engine: str) -> list[Outcome]
 
 def _compiled(values: Values, settings: RunSettings) -> Outcome:
     run = kernel.trade(_market(settings), task_of(settings), code_folder())
-    returns = performance.daily_returns(run.times, run.equity, float(settings.cash))
+    cash, began = float(settings.cash), run.began
+    returns = performance.daily_returns(run.times, run.equity, cash, began)
     metrics = performance.measure(
-        run.times, run.equity, float(settings.cash), invested=run.invested, trades=run.trades,
-        traded_quote=run.traded_quote, fees_quote=run.fees_quote, returns=returns,
+        run.times, run.equity, cash, invested=run.invested, trades=run.trades,
+        traded_quote=run.traded_quote, fees_quote=run.fees_quote, returns=returns, began=began,
     ).as_dict()  # fmt: skip
     return Outcome(values, metrics, returns, run.digest, COMPILED)
 
@@ -183,9 +184,11 @@ def _stepped(values: Values, settings: RunSettings, why: str) -> Outcome:
     risk = RiskManager(limits_of(settings))
     models = models_of(arena, Stopwatch(), Silent())
     events = arena.events(name, name, risk, models, Silent())
-    run = account_run(name, settings.quote, settings.cash, events, settings.span.start)
+    run = account_run(
+        name, settings.quote, settings.cash, events, settings.span.start, settings.timeframe
+    )
     demand_decisions(run)
-    returns = performance.daily_returns(run.times, run.equity, run.cash)
+    returns = run.daily_returns()
     metrics = figures(run, tries_of(settings, len(returns)))
     return Outcome(values, metrics, returns, kernel.digest_of_events(events), STEPS, why)
 

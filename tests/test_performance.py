@@ -49,6 +49,17 @@ def test_a_day_without_a_mark_returned_nothing():
     assert perf.daily_returns(days(1, 3), array(110, 121), 100.0) == pytest.approx([0.1, 0, 0.1])
 
 
+def test_the_days_of_a_run_count_from_its_start_and_not_from_a_first_mark_days_later():
+    found = perf.daily_returns(days(3, 4), array(110, 99), 100.0, began=0)
+    assert found == pytest.approx([0, 0, 0.1, -0.1])
+
+
+def test_a_gain_over_four_days_is_compounded_over_four_though_the_first_mark_is_on_the_third():
+    found = perf.measure(days(3, 4), array(100, 110), 100.0, traded_quote=105.0, began=0)
+    assert found.cagr == pytest.approx(1.1 ** (365 / 4) - 1)
+    assert found.turnover == pytest.approx(1 / 4 * 365)
+
+
 def test_no_marks_no_returns():
     assert len(perf.daily_returns(days(), array(), 100.0)) == 0
 

@@ -80,11 +80,12 @@ def measure(
     fees_quote: float = 0.0,
     trials: int = 1,
     returns: FloatArray | None = None,
+    began: int | None = None,
 ) -> Metrics:
     """All figures of a run.
 
     Args:
-        times: Unix seconds of the marks, rising; the first mark ends the first candle.
+        times: Unix seconds of the marks, rising.
         equity: the account's worth at each mark, quote, shape of `times`.
         start_equity: what it began with, quote.
         invested: share of equity in positions at each mark; None counts as nothing.
@@ -93,11 +94,13 @@ def measure(
         fees_quote: all fees paid.
         trials: how many variants were tried to get here, this one included.
         returns: the run's `daily_returns`, if they are known already.
+        began: as for `daily_returns`.
     """
     if returns is None:
-        returns = daily_returns(times, equity, start_equity)
+        returns = daily_returns(times, equity, start_equity, began)
     last = float(equity[-1]) if len(equity) else start_equity
-    yearly = cagr(start_equity, last, _years(times))
+    years = len(returns) / DAYS_PER_YEAR
+    yearly = cagr(start_equity, last, years)
     depth = max_drawdown(np.concatenate([[start_equity], equity]))
     luck = expected_best_sharpe(trials, 1.0 / max(len(returns), 1))
     moments = _moments(returns)
@@ -113,25 +116,43 @@ def measure(
         hit_rate=hit_rate(trades),
         profit_factor=profit_factor(trades),
         exposure=float(invested.mean()) if invested is not None and len(invested) else 0.0,
-        turnover=turnover(traded_quote, equity, _years(times)),
+        turnover=turnover(traded_quote, equity, years),
         fees_quote=fees_quote,
         psr=_above(moments, 0.0),
         dsr=_above(moments, luck),
     )
 
 
-def daily_returns(times: IntArray, equity: FloatArray, start_equity: float) -> FloatArray:
-    """Simple returns of the UTC days from the first mark's to the last's, one each.
+def first_day(times: IntArray, began: int | None = None) -> int:
+    """The UTC day on which a run begins, in days since 1970: that of its start, or of a mark.
+
+    A mark at midnight ends the day before.
+    """
+    return (int(times[0]) - 1 if began is None else began) // DAY
+
+
+def daily_returns(
+    times: IntArray, equity: FloatArray, start_equity: float, began: int | None = None
+) -> FloatArray:
+    """Simple returns of the UTC days from the run's first to the last mark's, one each.
 
     A mark at midnight ends the day before. A day without a mark returned nothing; the first day
     counts from the start equity, the last is whole or not.
+
+    Args:
+        times: Unix seconds of the marks, rising.
+        equity: the account's worth at each of them.
+        start_equity: what it began with.
+        began: Unix seconds of the moment at which it had that; the first mark may be days later.
+            None takes the day of the first mark.
     """
     if not len(times):
         return np.empty(0)
-    first, last = (int(times[place] - 1) // DAY for place in (0, -1))
-    midnights = np.arange(first + 1, last + 2) * DAY
-    ends = np.searchsorted(times, midnights, side="right") - 1
-    worth = np.concatenate([[start_equity], np.asarray(equity, dtype=np.float64)[ends]])
+    last = int(times[-1] - 1) // DAY
+    midnights = np.arange(first_day(times, began) + 1, last + 2) * DAY
+    known = np.concatenate([[start_equity], np.asarray(equity, dtype=np.float64)])
+    ends = np.searchsorted(times, midnights, side="right")
+    worth = np.concatenate([[start_equity], known[ends]])
     before = np.where(worth[:-1] > 0, worth[:-1], np.nan)
     result: FloatArray = np.nan_to_num(worth[1:] / before - 1, nan=0.0)
     return result
@@ -323,11 +344,3 @@ def deflated_sharpe(returns: FloatArray, trials: int, variance: float | None = N
     """
     spread = 1.0 / max(len(returns), 1) if variance is None else variance
     return probabilistic_sharpe(returns, expected_best_sharpe(trials, spread))
-
-
-def _years(times: IntArray) -> float:
-    """Days of the run, the first and the last whole, in years."""
-    if not len(times):
-        return 0.0
-    days = (int(times[-1]) - 1) // DAY - (int(times[0]) - 1) // DAY + 1
-    return days / DAYS_PER_YEAR

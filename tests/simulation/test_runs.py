@@ -4,8 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
+from trader.domain.candles import Timeframe
 from trader.domain.events import (
     CashAdjusted,
     EquityMarked,
@@ -18,7 +20,7 @@ from trader.domain.events import (
 from trader.domain.markets import Pair
 from trader.domain.orders import Fill, Liquidity, OrderRequest, OrderType, Purpose, Side
 from trader.domain.signals import Action, Signal
-from trader.simulation.runs import account_run, decisions_digest
+from trader.simulation.runs import account_run, beginning, decisions_digest
 
 PAIR = Pair("BTC", "USD")
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -61,6 +63,17 @@ def test_curve_share_invested_and_trades_come_from_the_events() -> None:
         (Decimal(100), Decimal(120), Decimal("2.2"))
     ]
     assert [e.reason for e in run.executions] == ["because", "because"]
+
+
+@pytest.mark.parametrize(
+    ("start", "began"), [(T0, T0), (T0 + HOUR / 2, T0 + HOUR / 2), (T0 - HOUR, T0)],
+    ids=["on the grid", "inside a candle", "before the history"],
+)  # fmt: skip
+def test_an_account_begins_with_its_run_or_with_the_candle_that_is_first_marked(
+    start: datetime, began: datetime
+) -> None:
+    first_mark = np.array([int((T0 + HOUR).timestamp())])
+    assert beginning(first_mark, start, Timeframe(3600)) == int(began.timestamp())
 
 
 def test_gross_is_net_and_fees_and_slippage() -> None:

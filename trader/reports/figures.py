@@ -18,7 +18,7 @@ import numpy.typing as npt
 from trader.domain.candles import Candles, FloatArray, IntArray, Timeframe
 from trader.domain.markets import Pair
 from trader.domain.orders import Side
-from trader.performance import daily_returns, drawdowns
+from trader.performance import DAY, drawdowns, first_day
 from trader.simulation.runs import AccountRun, CostBreakdown, Execution
 
 Figure: TypeAlias = dict[str, Any]
@@ -319,7 +319,7 @@ def rolling_sharpe_figure(run: AccountRun, days: int = 90) -> Figure | None:
     The band is ± 1.96 standard errors of a Sharpe ratio over so many independent days (Lo 2002,
     without the small term in the ratio itself). None when the run is too short.
     """
-    returns = daily_returns(run.times, run.equity, run.cash)
+    returns = run.daily_returns()
     if len(returns) < days + 20:
         return None
     sums = np.concatenate([[0.0], np.cumsum(returns)])
@@ -331,8 +331,8 @@ def rolling_sharpe_figure(run: AccountRun, days: int = 90) -> Figure | None:
     # Days without any swing have no ratio; zero keeps the band whole.
     sharpe = np.where(flat, 0.0, mean / np.where(flat, 1, spread) * np.sqrt(365))
     error = 1.96 * np.sqrt(365 / days)
-    first_day = (int(run.times[0]) - 1) // 86400 + 1
-    times = moments((first_day + np.arange(days - 1, len(returns))) * 86400)
+    first = first_day(run.times, run.began) + 1
+    times = moments((first + np.arange(days - 1, len(returns))) * DAY)
     hidden = {"type": "scatter", "mode": "lines", "x": times, "line": {"width": 0},
               "hoverinfo": "skip", "showlegend": False}  # fmt: skip
     return {"data": [

@@ -58,7 +58,7 @@ from trader.risk.stops import daily_atr_series
 from trader.simulation.backtest import Span
 from trader.simulation.costs import FEE_TABLES, Costs
 from trader.simulation.path import from_us, to_us
-from trader.simulation.runs import AccountRun, Execution
+from trader.simulation.runs import AccountRun, Execution, beginning
 from trader.strategies.registry import DUST, StrategySettings
 from trader.strategies.weights import WEIGHTS
 
@@ -249,6 +249,11 @@ class FastRun:
         return [_Closed(profit) for profit in self.profits.tolist()]
 
     @property
+    def began(self) -> int:
+        """When the account had its cash, Unix seconds; see `runs.beginning`."""
+        return beginning(self.times, self.task.span.start, self.market.candles.timeframe)
+
+    @property
     def digest(self) -> str:
         """sha256 over decisions, orders and fills in numbers; see `digest_of_events`."""
         rules = self.market.rules
@@ -277,7 +282,7 @@ class FastRun:
         return AccountRun(
             name, float(self.task.cash), self.times, self.equity, self.invested,
             tuple(portfolio.trades), tuple(portfolio.positions.values()), tuple(executions),
-            int((self.actions > 0).sum()), self._refused(), self.digest,
+            int((self.actions > 0).sum()), self._refused(), self.digest, began=self.began,
         )  # fmt: skip
 
     def _refused(self) -> dict[str, tuple[int, datetime]]:

@@ -13,7 +13,8 @@ from decimal import Decimal
 
 import numpy as np
 
-from trader.domain.candles import FloatArray, IntArray
+from trader import performance
+from trader.domain.candles import FloatArray, IntArray, Timeframe
 from trader.domain.events import (
     EquityMarked,
     Event,
@@ -61,6 +62,8 @@ class AccountRun:
         refusals: risk rule → (how often it said no, when first).
         digest: sha256 over decisions, orders and fills.
         troubles: steps in which something failed and the loop went on, oldest first.
+        began: Unix seconds of the moment at which it had its cash (`beginning`); None if that is
+            not known.
     """
 
     name: str
@@ -75,6 +78,11 @@ class AccountRun:
     refusals: Mapping[str, tuple[int, datetime]]
     digest: str
     troubles: tuple[Troubled, ...] = ()
+    began: int | None = None
+
+    def daily_returns(self) -> FloatArray:
+        """Simple returns of its days; see `performance.daily_returns`."""
+        return performance.daily_returns(self.times, self.equity, self.cash, self.began)
 
     def costs(self, slippage_quote: float) -> CostBreakdown:
         """Gross result, fees, slippage and net result.
@@ -87,12 +95,23 @@ class AccountRun:
         return CostBreakdown(net + fees + slippage_quote, fees, slippage_quote, net)
 
 
+def beginning(times: IntArray, start: datetime, timeframe: Timeframe) -> int:
+    """Unix seconds of the moment at which an account had its cash and time began to count.
+
+    That is the start of the run or, where the history of its market begins later, the opening of
+    the candle at whose close it is first marked.
+    """
+    began = int(start.timestamp())
+    return max(began, int(times[0]) - timeframe.seconds) if len(times) else began
+
+
 def account_run(
     name: str,
     quote: str,
     cash: Decimal,
     events: Iterable[Event],
     start: datetime | None = None,
+    timeframe: Timeframe | None = None,
 ) -> AccountRun:
     """Read a run from its events.
 
@@ -102,6 +121,7 @@ def account_run(
         cash: what it began with.
         events: the journal, oldest first.
         start: marks up to this moment are left out: nothing could have changed yet.
+        timeframe: of the candles; with the start it tells when the account began.
     """
     portfolio = Portfolio(quote, cash=ZERO)
     marks: dict[int, tuple[float, float]] = {}
@@ -132,10 +152,11 @@ def account_run(
     worth = np.array([marks[int(t)] for t in times], dtype=np.float64).reshape(-1, 2)
     equity_array = worth[:, 0].copy()
     invested = np.clip(1 - worth[:, 1] / np.where(equity_array > 0, equity_array, 1), 0, 1)
+    began = None if start is None or timeframe is None else beginning(times, start, timeframe)
     return AccountRun(
         name, float(cash), times, equity_array, invested, tuple(portfolio.trades),
         tuple(portfolio.positions.values()), tuple(executions), decisions, refusals,
-        decisions_digest(kept), tuple(troubles),
+        decisions_digest(kept), tuple(troubles), began,
     )  # fmt: skip
 
 
