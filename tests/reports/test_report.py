@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 
 from tests.reports.sample import START, account, candles, result
-from trader.performance import drawdowns
+from trader.performance import DAY, drawdowns
 from trader.reports.figures import (
+    equity_figure,
+    moments,
     monthly_returns,
+    packed,
     rolling_sharpe_figure,
     shown_candles,
     thinned,
@@ -67,6 +71,18 @@ def test_falls_are_ordered_by_depth_and_one_not_recovered_says_so() -> None:
     assert depths == sorted(depths, reverse=True)
     assert depths[0] == pytest.approx(drawdowns(run.equity).max())
     assert falls[0][2] is None or falls[0][2] > falls[0][1]
+
+
+def test_a_fall_from_the_money_an_account_began_with_is_a_fall() -> None:
+    run = replace(
+        account("x"), cash=100.0, began=0, times=DAY * np.arange(1, 4),
+        equity=np.array([95.0, 96.0, 101.0]),
+    )  # fmt: skip
+    assert worst_falls(run) == [(0, DAY, 3 * DAY, pytest.approx(0.05))]
+    worth, below = equity_figure({"strategy": run}, "USD")["data"]
+    assert worth["y"] == packed(np.array([100.0, 95.0, 96.0, 101.0]))
+    assert below["y"] == packed(-drawdowns(np.array([100.0, 95.0, 96.0, 101.0])))
+    assert below["x"] == moments(DAY * np.arange(4))
 
 
 def test_many_candles_are_shown_in_a_coarser_timeframe() -> None:

@@ -103,19 +103,20 @@ def equity_figure(runs: Mapping[str, AccountRun], quote: str) -> Figure:
     """Worth of each account, and below it how far each is under its peak."""
     data: list[dict[str, Any]] = []
     for key, run in runs.items():
-        rows = thinned(run.equity)
+        times, equity = run.curve()
+        rows = thinned(equity)
         own = key == "strategy"
         line = {"color": COLOURS.get(key, MUTED), "width": 2.2 if own else 1.3}
         common = {"type": "scatter", "mode": "lines", "name": NAMES.get(key, key),
-                  "x": moments(run.times[rows]), "legendgroup": key}  # fmt: skip
+                  "x": moments(times[rows]), "legendgroup": key}  # fmt: skip
         data.append({
-            **common, "y": packed(run.equity[rows]), "line": line,
+            **common, "y": packed(equity[rows]), "line": line,
             "hovertemplate": f"%{{y:,.0f}} {quote}",
         })  # fmt: skip
-        fall = -drawdowns(run.equity)
+        fall = -drawdowns(equity)
         rows = thinned(fall)
         data.append({
-            **common, "x": moments(run.times[rows]), "y": packed(fall[rows]), "yaxis": "y2",
+            **common, "x": moments(times[rows]), "y": packed(fall[rows]), "yaxis": "y2",
             "line": {**line, "width": 1.4 if own else 0.9}, "showlegend": False,
             "fill": "tozeroy" if own else "none", "fillcolor": "rgba(10,108,143,0.14)",
             "hovertemplate": "%{y:.1%}",

@@ -217,16 +217,15 @@ def _table(head: str, rows: list[str], *, long: bool = False) -> str:
 
 def worst_falls(run: AccountRun, most: int = 5) -> list[tuple[int, int, int | None, float]]:
     """(peak, bottom, recovery or None, depth) of the deepest falls; moments in Unix seconds."""
-    under = drawdowns(run.equity)
+    times, equity = run.curve()
+    under = drawdowns(equity)
     edges = np.diff(np.concatenate([[0], (under > 0).astype(np.int8), [0]]))
     falls: list[tuple[int, int, int | None, float]] = []
     starts, ends = np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist()
     for begin, end in zip(starts, ends, strict=True):
         bottom = int(begin + np.argmax(under[begin:end]))
-        back = int(run.times[end]) if end < len(run.times) else None
-        falls.append(
-            (int(run.times[max(begin - 1, 0)]), int(run.times[bottom]), back, float(under[bottom]))
-        )
+        back = int(times[end]) if end < len(times) else None
+        falls.append((int(times[begin - 1]), int(times[bottom]), back, float(under[bottom])))
     falls.sort(key=lambda fall: -fall[3])
     return falls[:most]
 

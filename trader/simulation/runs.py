@@ -80,6 +80,12 @@ class AccountRun:
     troubles: tuple[Troubled, ...] = ()
     began: int | None = None
 
+    def curve(self) -> tuple[IntArray, FloatArray]:
+        """Moments in Unix seconds and worths from the very start: the cash, then every mark."""
+        first = self.times[:1] if self.began is None else np.array([self.began], dtype=np.int64)
+        cash = np.full(len(first), self.cash)
+        return np.concatenate([first, self.times]), np.concatenate([cash, self.equity])
+
     def daily_returns(self) -> FloatArray:
         """Simple returns of its days; see `performance.daily_returns`."""
         return performance.daily_returns(self.times, self.equity, self.cash, self.began)
