@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from trader.simulation.overfitting import probability_of_overfitting
+from trader.simulation.overfitting import BlockSums, probability_of_overfitting
 
 
 def noise(seed: int, days: int = 1000, variants: int = 30) -> np.ndarray:
@@ -32,6 +32,33 @@ def test_variants_that_trade_turns_are_found_out() -> None:
         returns[block, variant] += 0.01
         returns[:, variant] -= 0.001
     assert probability_of_overfitting(returns) > 0.9
+
+
+def test_of_two_equal_ones_beside_a_worse_one_the_chosen_is_above_the_median() -> None:
+    good = np.abs(noise(3, days=40, variants=1))
+    assert probability_of_overfitting(np.hstack([good, good, -good])) == 0
+
+
+def test_where_the_chosen_one_only_equals_all_others_elsewhere_it_counts_half() -> None:
+    """Chosen in the first half the best is as good as the others in the second, where nobody
+    traded: a half. Chosen in the second any may be it: of the three, two are not above the median
+    of the first."""
+    returns = np.zeros((8, 3))
+    returns[:2] = [0.03, 0.02, 0.01], [-0.01, -0.01, -0.01]
+    assert probability_of_overfitting(returns, 2) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_variants_that_are_all_the_same_have_no_probability_and_it_is_said_why() -> None:
+    same = BlockSums(10)
+    for _ in range(3):
+        same.add(noise(1)[:, 0])
+    assert math.isnan(same.probability())
+    assert "nothing to choose" in same.unknown()
+
+
+def test_the_order_of_the_variants_does_not_matter_where_some_are_equal() -> None:
+    returns = noise(4, variants=3)[:, [0, 0, 1, 2]]
+    assert probability_of_overfitting(returns) == probability_of_overfitting(returns[:, ::-1])
 
 
 def test_it_needs_two_variants_and_enough_days() -> None:
