@@ -50,6 +50,8 @@ from trader.simulation.sweep import (
     Space,
     Values,
     combinations,
+    has_neighbours,
+    most_promising,
     read_space,
     read_sweeps,
     smoothed,
@@ -516,7 +518,7 @@ def _tuned(sweep: Sweep, space: Space) -> list[Values]:
     while asked < total:
         # The size of a batch is part of the way: it must not depend on the machine.
         batch = [study.ask() for _ in range(min(8, total - asked))]
-        chosen = [tuple((n, _suggested(t, n, axis)) for n, axis in space.items()) for t in batch]
+        chosen = [_choice(trial, space) for trial in batch]
         fresh = list(dict.fromkeys(v for v in chosen if v not in tried))
         sweep.evaluate([sweep.plan(values) for values in fresh], asked)
         for values in fresh:
@@ -527,6 +529,12 @@ def _tuned(sweep: Sweep, space: Space) -> list[Values]:
         sweep.shown.at(asked)
     sweep.shown.end()
     return list(tried)
+
+
+def _choice(trial: Any, space: Space) -> Values:
+    # Asked for by the alphabet: the way through the space must not depend on how it was written.
+    asked = {name: _suggested(trial, name, space[name]) for name in sorted(space)}
+    return tuple((name, asked[name]) for name in space)
 
 
 def _suggested(trial: Any, name: str, axis: tuple[str, ...] | Range) -> str:
@@ -566,10 +574,11 @@ def _short(settings: RunSettings) -> Span:
 def _document(
     sweep: Sweep, space: Space, tried: Sequence[Values], first: RunSettings
 ) -> dict[str, Any]:
-    rows, tries, pbo = _rows(sweep, tried, first)
+    rows, tries, sums = _rows(sweep, tried, first)
+    pbo = sums.probability()
     scores = [_score(row) for row in rows]
     smooth = smoothed(tried, space, scores, grid=not sweep.wishes.tune)
-    best, plateau = int(np.argmax(scores)), int(np.argmax(smooth))
+    best, plateau = most_promising(tried, scores), most_promising(tried, smooth)
     engines = [row.pop("engine") for row in rows]
     reasons = sorted({why for row in rows if (why := row.pop("why"))})
     return {
@@ -581,11 +590,13 @@ def _document(
         "requested_start": first.requested.start,
         "requested_end": first.requested.end,
         "sweep": {name: _axis(axis) for name, axis in space.items()},
+        "neighbours_in": [name for name, axis in space.items() if has_neighbours(axis)],
         "tuned": sweep.wishes.tune,
         "runs": rows,
         "best": {**rows[best], "neighbourhood_sharpe": smooth[best]},
         "plateau": {**rows[plateau], "neighbourhood_sharpe": smooth[plateau]},
         "pbo": None if math.isnan(pbo) else pbo,
+        "pbo_unknown": sums.unknown(),
         "trials": tries.count,
         "trials_counted": tries.as_dict(),
         "engines": {name: engines.count(name) for name in dict.fromkeys(engines)},
@@ -601,8 +612,8 @@ def _document(
 
 def _rows(
     sweep: Sweep, tried: Iterable[Values], first: RunSettings
-) -> tuple[list[dict[str, Any]], Any, float]:
-    """The rows with their deflated Sharpe ratios, all tries, and the chance of overfitting."""
+) -> tuple[list[dict[str, Any]], Any, BlockSums]:
+    """The rows with their deflated Sharpe ratios, all tries, and what overfitting is told by."""
     rows, sums, tries = [], BlockSums(), None
     for values in tried:
         row, returns = sweep.store.get(sweep.plans[values].key)
@@ -613,7 +624,7 @@ def _rows(
         row["metrics"]["dsr"] = None if math.isnan(deflated) else deflated
         sums.add(returns)
         rows.append(row)
-    return rows, tries, sums.probability()
+    return rows, tries, sums
 
 
 def _axis(axis: tuple[str, ...] | Range) -> list[str] | str:
@@ -684,11 +695,15 @@ def print_sweep(document: Mapping[str, Any], most: int = 12) -> None:
 
 
 def _words(document: Mapping[str, Any]) -> Iterator[str]:
+    from trader.reports.sweep import NO_NEIGHBOURS
+
     plateau = document["plateau"]
     chosen = ", ".join(f"{k.lower()} {v}" for k, v in plateau["values"].items())
     smooth = plateau["neighbourhood_sharpe"]
     where = f"{chosen} (mean Sharpe of it and its neighbours {smooth:.2f})"
-    if smooth > 0:
+    if not document["neighbours_in"]:
+        yield f"best: {chosen} (Sharpe {smooth:.2f}); {NO_NEIGHBOURS}"
+    elif smooth > 0:
         yield f"plateau: {where}: rather this than the peak"
     else:
         yield f"plateau: {where}: no group of neighbours earned anything; none is worth trading"
@@ -696,6 +711,11 @@ def _words(document: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"chance that the best one is below the median elsewhere: {document['pbo']:.0%} "
             f"(50 % is no skill in choosing); {document['trials_counted']['words']}"
+        )
+    else:
+        yield (
+            f"chance that the best one is below the median elsewhere: not known: "
+            f"{document['pbo_unknown']}; {document['trials_counted']['words']}"
         )
     engines = ", ".join(f"{n:,} {name}" for name, n in document["engines"].items())
     again = f"; {document['resumed']:,} known from before" if document["resumed"] else ""

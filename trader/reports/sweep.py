@@ -13,6 +13,7 @@ Row: TypeAlias = Mapping[str, Any]
 _MOST_ROWS = 200
 _MOST_CELLS = 24
 """A tuned range is shown in so many steps at most."""
+NO_NEIGHBOURS = "names have no neighbours, so nothing tells a plateau from luck"
 
 
 def render_sweep(document: Mapping[str, Any]) -> str:
@@ -33,15 +34,9 @@ def _head(document: Mapping[str, Any], title: str) -> str:
 
 
 def _verdict(document: Mapping[str, Any]) -> str:
-    plateau, best = document["plateau"], document["best"]
     cards = [
-        ("Plateau: take this", _named(plateau["values"]),
-         f"Sharpe {_number(plateau['metrics']['sharpe'])}, with its neighbours "
-         f"{_number(plateau['neighbourhood_sharpe'])}"),
-        ("Peak: probably luck", _named(best["values"]),
-         f"Sharpe {_number(best['metrics']['sharpe'])}, with its neighbours "
-         f"{_number(best['neighbourhood_sharpe'])}"),
-        ("Overfitting", _percent(document["pbo"]),
+        *_choices(document),
+        ("Overfitting", _percent(document["pbo"]), document["pbo_unknown"] or
          "chance that the best one is below the median elsewhere; 50 % is no skill in choosing"),
         ("Tries", f"{document['trials']:,}", document["trials_counted"]["words"]),
     ]  # fmt: skip
@@ -52,6 +47,19 @@ def _verdict(document: Mapping[str, Any]) -> str:
     )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in document["notes"])
     return f"<div class=cards>{parts}</div>" + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _choices(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Plateau and peak; where no value has neighbours there is only a best one."""
+    plateau, best = document["plateau"], document["best"]
+    if not document["neighbours_in"]:
+        words = f"Sharpe {_number(best['metrics']['sharpe'])}; {NO_NEIGHBOURS}"
+        return [("Best", _named(best["values"]), words)]
+    return [
+        (title, _named(row["values"]), f"Sharpe {_number(row['metrics']['sharpe'])}, with its "
+         f"neighbours {_number(row['neighbourhood_sharpe'])}")
+        for title, row in (("Plateau: take this", plateau), ("Peak: probably luck", best))
+    ]  # fmt: skip
 
 
 def _maps(document: Mapping[str, Any]) -> Iterator[str]:
@@ -98,7 +106,7 @@ def _map(
     return (
         f"<h2>Sharpe: {html.escape(title)}</h2><div class=wide><table class=map><thead><tr>"
         f"<td></td>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-        "<p class=facts>Mean over all other settings; the plateau is framed.</p>"
+        "<p class=facts>Mean over all other settings; the chosen one is framed.</p>"
     )
 
 

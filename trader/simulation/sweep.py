@@ -87,13 +87,36 @@ def _named(texts: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _listed(name: str, words: str) -> tuple[str, ...]:
-    parts = tuple(v.strip() for v in words.split(",") if v.strip())
-    if not parts or len(set(parts)) < len(parts):
+    """The values in an order of their own, so that it does not matter how they were written."""
+    parts = sorted((v.strip() for v in words.split(",") if v.strip()), key=_rank)
+    if not parts or len({_rank(part)[:2] for part in parts}) < len(parts):
         raise UsageError(
             f"--sweep {name}={words}: something comes twice" if parts else
             f"--sweep {name}={words}: expected values", "Such as STOP_ATR_MULTIPLE=2,3,4."
         )  # fmt: skip
-    return parts
+    return tuple(parts)
+
+
+def number_of(text: str) -> Decimal | None:
+    """The number a value is; None for a name."""
+    try:
+        found = Decimal(text)
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() else None
+
+
+def _rank(text: str) -> tuple[Decimal, str, str]:
+    """Numbers in their order, then names by the alphabet; 2 and 2.0 differ in the last part."""
+    number = number_of(text)
+    return (Decimal("Infinity"), text, text) if number is None else (number, "", text)
+
+
+def has_neighbours(axis: tuple[str, ...] | Range) -> bool:
+    """Whether the values lie on a line: several numbers do, names such as strategies do not."""
+    if isinstance(axis, Range):
+        return True
+    return len(axis) > 1 and all(number_of(value) is not None for value in axis)
 
 
 def _range(name: str, words: str) -> Range:
@@ -123,37 +146,58 @@ def smoothed(
 ) -> list[float]:
     """Each variant's score together with its neighbours': a plateau counts, not a peak.
 
-    In a grid the neighbours are one step away in one name; in a tuned space they are the nearest
-    variants, with each name scaled to its own span.
+    In a grid the neighbours are one step away in one number; in a tuned space they are the
+    nearest variants, with each number scaled to its own span. Values that are names have no
+    neighbours: variants of another strategy say nothing of this one.
     """
     if not grid:
         return _by_nearness(tried, space, scores)
-    place = {
-        n: {v: i for i, v in enumerate(vs)} for n, vs in space.items() if isinstance(vs, tuple)
-    }
-    at = [tuple(place[name][value] for name, value in values) for values in tried]
-    score = dict(zip(at, scores, strict=True))
+    score = dict(zip(tried, scores, strict=True))
+    beside = {name: _beside(axis) for name, axis in space.items() if isinstance(axis, tuple)}
     means = []
-    for here in at:
-        near = [here]
-        for axis, number in enumerate(here):
-            near += [(*here[:axis], number + d, *here[axis + 1 :]) for d in (-1, 1)]
+    for values in tried:
+        near = [values]
+        for axis, (name, value) in enumerate(values):
+            near += [(*values[:axis], (name, v), *values[axis + 1 :]) for v in beside[name][value]]
         found = [score[n] for n in near if n in score]
-        means.append(sum(found) / len(found))
+        means.append(math.fsum(found) / len(found))  # exact: the order of the names is no matter
     return means
+
+
+def _beside(axis: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Value → those one step away."""
+    if not has_neighbours(axis):
+        return dict.fromkeys(axis, ())
+    line = sorted(axis, key=_rank)
+    return {v: tuple(line[max(0, i - 1) : i] + line[i + 1 : i + 2]) for i, v in enumerate(line)}
+
+
+def most_promising(tried: Sequence[Values], scores: Sequence[float]) -> int:
+    """Place of the highest score; of equal ones that of the smallest values, tried when ever."""
+    ranks = [sorted((name, _rank(value)) for name, value in values) for values in tried]
+    return min(range(len(tried)), key=lambda place: (-scores[place], ranks[place]))
 
 
 def _by_nearness(tried: Sequence[Values], space: Space, scores: Sequence[float]) -> list[float]:
-    points = np.array([[_coordinate(space[n], v) for n, v in values] for values in tried])
-    known = np.asarray(scores)
-    means = []
-    for point in points:
-        nearest = np.argsort(np.abs(points - point).sum(axis=1), kind="stable")[: NEAREST + 1]
-        means.append(float(known[nearest].mean()))
+    """The mean over each variant and its nearest, among those of the same names."""
+    alike: dict[Values, list[int]] = {}
+    for place, values in enumerate(tried):
+        names = tuple((n, v) for n, v in values if not has_neighbours(space[n]))
+        alike.setdefault(names, []).append(place)
+    means, known = [0.0] * len(tried), np.asarray(scores)
+    for group in alike.values():
+        points = np.array([_point(space, tried[place]) for place in group])
+        for place, point in zip(group, points, strict=True):
+            near = np.argsort(np.abs(points - point).sum(axis=1), kind="stable")[: NEAREST + 1]
+            means[place] = float(known[group][near].mean())
     return means
+
+
+def _point(space: Space, values: Values) -> list[float]:
+    return [_coordinate(space[n], v) for n, v in values if has_neighbours(space[n])]
 
 
 def _coordinate(axis: tuple[str, ...] | Range, value: str) -> float:
     if isinstance(axis, Range):
         return float((Decimal(value) - axis.low) / (axis.high - axis.low))
-    return axis.index(value) / max(1, len(axis) - 1)
+    return sorted(axis, key=_rank).index(value) / (len(axis) - 1)
