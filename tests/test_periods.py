@@ -4,8 +4,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from trader.domain.account import AccountView
-from trader.domain.events import CashAdjusted, EquityMarked, SessionStarted
+from trader.domain.events import CashAdjusted, EquityMarked, OrderFilled, SessionStarted
 from trader.domain.markets import Pair
+from trader.domain.orders import Fill, Liquidity, Purpose, Side
 from trader.periods import account_figures, account_metrics, first_day, periods
 
 BTC = Pair("BTC", "USD")
@@ -50,6 +51,23 @@ def test_money_paid_in_is_no_profit() -> None:
     metrics = account_metrics(view)
     assert metrics is not None
     assert round(metrics.total_return, 6) == 0.01
+
+
+def test_a_sale_by_hand_is_no_money_paid_in() -> None:
+    view = account((0, 100, 10))
+    at = T0 + timedelta(hours=13)
+    fill = Fill(
+        "T1", "X", "o", BTC, Side.BUY, Decimal(5), Decimal(10), Decimal(50), Decimal(0),
+        Liquidity.TAKER, at,
+    )  # fmt: skip
+    view.apply(OrderFilled(at, fill, Purpose.ENTRY))
+    at = T0 + timedelta(days=1)
+    view.apply(CashAdjusted(at, "BTC", Decimal(-5), "by hand"))
+    view.apply(CashAdjusted(at, "USD", Decimal(49), "by hand"))
+    view.apply(EquityMarked(at, Decimal(99), Decimal(99), ((BTC, Decimal(10)),)))
+    metrics = account_metrics(view)
+    assert metrics is not None
+    assert (view.marks[-1].paid_in, round(metrics.total_return, 6)) == (100, -0.01)
 
 
 def test_before_the_second_mark_there_are_no_figures() -> None:

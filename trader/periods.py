@@ -129,13 +129,8 @@ def _chained(points: Sequence[_Point]) -> np.ndarray[tuple[int], np.dtype[np.flo
 
 def _points(view: AccountView) -> Iterator[_Point]:
     """Each mark split into what was paid in until then and what was earned."""
-    transfers = list(view.transfers)
-    paid, position = ZERO, 0
     for mark in view.marks:
-        while position < len(transfers) and transfers[position].at <= mark.at:
-            paid += transfers[position].amount
-            position += 1
-        yield _Point(mark.at, paid, mark.equity - paid, mark.hold)
+        yield _Point(mark.at, mark.paid_in, mark.equity - mark.paid_in, mark.hold)
 
 
 def _period(

@@ -143,6 +143,51 @@ def test_a_transfer_is_neither_profit_nor_loss():
     assert (held.drawdown, held.day_loss, held.transfers_quote) == (0, 0, 500)
 
 
+def moved(amount, asset="USD", hours=2):
+    return CashAdjusted(AT + timedelta(hours=hours), asset, D(amount), "a trade by hand")
+
+
+HOLDING = [deposit(1000), filled(1, BUY, 4, 100), marked(1000, 1)]
+
+
+@pytest.mark.parametrize("asset", ["BTC", "XRP"])  # told before and after the USD
+def test_a_sale_by_hand_is_a_loss_of_its_fee_and_nothing_else(asset):
+    bought = filled(1, BUY, 4, 100, pair=Pair(asset, "USD"))
+    found = sorted([moved(-4, asset), moved(396)], key=lambda event: event.asset)
+    held = replay("USD", [deposit(1000), bought, marked(1000, 1), *found])
+    assert (held.equity_peak, held.last_equity, held.transfers_quote) == (1000, 996, 1000)
+    assert held.drawdown == held.day_loss == D("0.004")
+
+
+def test_a_sale_by_hand_is_weighed_at_the_newest_price():
+    mark = EquityMarked(AT + timedelta(hours=1), D(1040), D(600), ((BTC, D(110)),))
+    held = replay(
+        "USD", [deposit(1000), filled(1, BUY, 4, 100), mark, moved(-4, "BTC"), moved(430)]
+    )
+    assert (held.equity_peak, held.last_equity) == (1040, 1030)
+
+
+def test_what_comes_beyond_the_worth_of_a_sale_is_paid_in():
+    held = replay("USD", [*HOLDING, moved(-4, "BTC"), moved(900)])
+    assert (held.drawdown, held.equity_peak, held.transfers_quote) == (0, 1500, 1500)
+
+
+def test_coins_moved_away_are_neither_profit_nor_loss():
+    held = replay("USD", [*HOLDING, moved(-4, "BTC"), marked(600, 2)])
+    assert (held.drawdown, held.day_loss, held.transfers_quote) == (0, 0, 600)
+
+
+def test_a_small_deposit_beside_coins_moved_away_is_not_their_price():
+    held = replay("USD", [*HOLDING, moved(-4, "BTC"), moved(100)])
+    assert (held.drawdown, held.transfers_quote, held.last_equity) == (0, 700, 700)
+
+
+def test_money_that_comes_later_than_the_coins_left_is_a_deposit():
+    events = [*HOLDING, moved(-4, "BTC"), marked(600, 2), moved(396, hours=3), marked(996, 3)]
+    held = replay("USD", events)
+    assert (held.drawdown, held.equity_peak, held.transfers_quote) == (0, 996, 996)
+
+
 def test_resuming_measures_drawdown_from_here():
     held = replay("USD", [deposit(1000), marked(800), Resumed(AT, "me")])
     assert (held.drawdown, held.equity_peak) == (0, 800)

@@ -78,12 +78,14 @@ class Mark:
     Attributes:
         hold: what 1 would be worth, had it been put in equal parts into the pairs at the first
             mark and left alone.
+        paid_in: paid in less taken out until then, quote.
     """
 
     at: datetime
     equity: Decimal
     cash: Decimal
     hold: float = 1.0
+    paid_in: Decimal = ZERO
 
 
 @dataclass(slots=True)
@@ -105,7 +107,6 @@ class AccountView:
     orders: dict[str, OrderRecord] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
-    transfers: list[CashAdjusted] = field(default_factory=list)
     prices: dict[Pair, Decimal] = field(default_factory=dict)
     first_prices: dict[Pair, Decimal] = field(default_factory=dict)
     models: dict[Pair, ModelAdopted] = field(default_factory=dict)
@@ -227,13 +228,12 @@ class AccountView:
                 self.session, self.ended = event, None
             case SessionEnded():
                 self.ended = event
-            case CashAdjusted(asset=asset) if asset == self.quote:
-                self.transfers.append(event)
             case EquityMarked(at=at, equity=equity, cash=cash, prices=prices):
                 self.prices.update(prices)
                 for pair, price in prices:
                     self.first_prices.setdefault(pair, price)
-                self.marks.append(Mark(at, equity, cash, self._hold()))
+                paid_in = self.portfolio.transfers_quote
+                self.marks.append(Mark(at, equity, cash, self._hold(), paid_in))
             case EmergencyStopped():
                 self.stopped = event
             case Resumed():

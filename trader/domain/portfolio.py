@@ -2,7 +2,8 @@
 
 Positions grow by fills of our own orders only; what the user trades or transfers by hand shows up
 as a `CashAdjusted` and is otherwise left alone, unless it takes away what a position stands on:
-then the position shrinks. All amounts are exact decimals.
+then the position shrinks, and the money that came for it is no deposit but its price. All amounts
+are exact decimals.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from trader.domain.markets import Pair
 from trader.domain.orders import Fill, Purpose, Side
 
 ZERO = Decimal(0)
+SALE_FROM = Decimal("0.5")
+"""What came for at least this part of the worth of the coins that left is what they sold for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +107,43 @@ class Trade:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Unexplained:
+    """What one comparison with the exchange found that no order of ours explains, in quote.
+
+    A sale by hand is seen as coins that left a position and money that came, in one comparison.
+    Taken for a withdrawal and a deposit it would raise the peak by the deposit and look like a
+    fall of as much. So both are netted: what fees and price cost is a loss, the rest a transfer.
+
+    Attributes:
+        at: when accounts were compared.
+        peak: highest equity before it; likewise `day_start`, `last` and `recovering_to`.
+        came: quote that came, or went (negative).
+        gone: worth at the last known price of what left positions, ≥ 0.
+    """
+
+    at: datetime
+    peak: Decimal
+    day_start: Decimal
+    last: Decimal
+    recovering_to: Decimal | None
+    came: Decimal = ZERO
+    gone: Decimal = ZERO
+
+    @property
+    def transferred(self) -> Decimal:
+        """The part that is neither profit nor loss: paid in, or taken out (negative)."""
+        net = self.came - self.gone
+        sold = self.gone > 0 and self.came >= SALE_FROM * self.gone
+        return max(ZERO, net) if sold else net
+
+
 @dataclass(slots=True)
 class Portfolio:
     """Cash, positions and closed trades of one account in one quote currency.
 
     Attributes:
+        transfers_quote: paid in less taken out: what equity has in excess of it was earned.
         equity_peak: highest marked equity since the start, or since trading was last resumed.
         losing_streak: round trips in a row that lost money.
         trades: closed trades in the order of their ends; the newest `keep_trades` of them. An
@@ -143,6 +178,8 @@ class Portfolio:
     _realised: dict[Pair, Decimal] = field(default_factory=dict)
     _newest: dict[Pair, Trade] = field(default_factory=dict)
     _plans: dict[str, tuple[Decimal | None, Decimal | None]] = field(default_factory=dict)
+    _prices: dict[Pair, Decimal] = field(default_factory=dict, compare=False)
+    _unexplained: _Unexplained | None = field(default=None, compare=False)
     _over: Fading[str] = field(default_factory=Fading, compare=False)
     _old_fills: Fading[str] = field(default_factory=Fading, compare=False)
 
@@ -157,11 +194,13 @@ class Portfolio:
                 self._forget(at)
             case OrderEnded(at=at, order_id=order_id) | OrderRefused(at=at, order_id=order_id):
                 self._over.over(order_id, at)
-            case CashAdjusted(asset=asset, amount=amount) if asset == self.quote:
-                self._transfer(amount)
-            case CashAdjusted(asset=asset, amount=amount):
-                self._outside(asset, amount)
-            case EquityMarked(at=at, equity=equity):
+            case CashAdjusted(at=at, asset=asset, amount=amount) if asset == self.quote:
+                self.cash += amount
+                self._explain(at, came=amount)
+            case CashAdjusted(at=at, asset=asset, amount=amount):
+                self._explain(at, gone=self._outside(asset, amount))
+            case EquityMarked(at=at, equity=equity, prices=prices):
+                self._prices.update(prices)
                 self._mark(at, equity)
             case _:
                 self._limits(event)
@@ -208,42 +247,56 @@ class Portfolio:
             return ZERO
         return max(ZERO, 1 - self.last_equity / self.day_start_equity)
 
-    def _transfer(self, amount: Decimal) -> None:
-        self.cash += amount
-        self.transfers_quote += amount
-        # Money moved in or out is neither profit nor loss: the marks move along.
-        for name in ("equity_peak", "day_start_equity", "last_equity"):
-            setattr(self, name, max(ZERO, getattr(self, name) + amount))
-        if self.recovering_to is not None:
-            self.recovering_to = max(ZERO, self.recovering_to + amount)
+    def _explain(self, at: datetime, *, came: Decimal = ZERO, gone: Decimal = ZERO) -> None:
+        """Move the marks along with what was paid in or taken out, and with nothing else."""
+        found = self._unexplained
+        if found is None or found.at != at:
+            found = _Unexplained(
+                at, self.equity_peak, self.day_start_equity, self.last_equity, self.recovering_to
+            )
+        now = replace(found, came=found.came + came, gone=found.gone + gone)
+        moved = now.transferred
+        self.transfers_quote += moved - found.transferred
+        self.equity_peak = max(ZERO, now.peak + moved)
+        self.day_start_equity = max(ZERO, now.day_start + moved)
+        self.last_equity = max(ZERO, now.last + now.came - now.gone)
+        if now.recovering_to is not None:
+            self.recovering_to = max(ZERO, now.recovering_to + moved)
+        self._unexplained = now
 
     def _limits(self, event: Event) -> None:
         """What limits what may be lost from here on."""
         match event:
             case Resumed():
+                self._unexplained = None
                 # A person has looked and allowed trading again: limits count from here.
                 self.equity_peak = self.last_equity
                 self.losing_streak = 0
                 self.recovering_to = None
             case RiskStateChanged(at=at, state=state, recovering_to=half_way):
                 self.risk_state, self.risk_state_since = state, at
+                self._unexplained = None
                 if half_way is not None:
                     self.equity_peak, self.recovering_to = self.last_equity, half_way
             case StopMoved(pair=pair, stop=stop) if pair in self.positions:
                 held = self.positions[pair]
                 self.positions[pair] = replace(held, stop=max(held.stop or ZERO, stop))
 
-    def _outside(self, asset: str, amount: Decimal) -> None:
+    def _outside(self, asset: str, amount: Decimal) -> Decimal:
+        """Take in coins that came or went beside our orders; worth of what positions lost."""
+        lost = ZERO
         left = self.outside.pop(asset, ZERO) + amount
         for pair in [p for p in self.positions if p.base == asset and left < 0]:
             held = self.positions[pair]
             gone = min(held.quantity, -left)
             left += gone
+            lost += gone * self._prices.get(pair, held.entry_price)
             self._shrink(held, gone)
             if pair not in self.positions:
                 self._realised.pop(pair, None)
         if left:
             self.outside[asset] = left
+        return lost
 
     def _shrink(self, held: Position, quantity: Decimal) -> None:
         if quantity == held.quantity:
@@ -258,6 +311,7 @@ class Portfolio:
         )
 
     def _mark(self, at: datetime, equity: Decimal) -> None:
+        self._unexplained = None
         day = at.date().isoformat()
         if day != self.day:
             self.day = day
@@ -274,6 +328,7 @@ class Portfolio:
         self._seen.add(fill.trade_id)
         self._old_fills.over(fill.trade_id, fill.filled_at)
         self.fees_quote += fill.fee_quote
+        self._prices[fill.pair] = fill.price
         if fill.side is Side.BUY:
             self._bought(fill)
         else:

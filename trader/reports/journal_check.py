@@ -101,6 +101,9 @@ class _Account:
         bought: pairs in which we ever bought.
         excused: a trouble was journalled since the last mark.
         paused_at: since when a drawdown forbids purchases, None if none does.
+        paid: price of the newest fill or mark of each pair.
+        compared: since the last mark, by the moment of comparing accounts: the marks before it,
+            what came in quote, and the worth of what left positions.
     """
 
     cash: Decimal = ZERO
@@ -116,6 +119,8 @@ class _Account:
     excused: bool = False
     paused_at: datetime | None = None
     approvals: dict[tuple[Pair, datetime, Side], Approval] = field(default_factory=dict)
+    paid: dict[Pair, Decimal] = field(default_factory=dict)
+    compared: tuple[datetime, tuple[Decimal, ...], Decimal, Decimal] | None = None
 
 
 class JournalCheck:
@@ -190,8 +195,8 @@ class JournalCheck:
     def _state(self, event: Event) -> None:
         account = self._account
         match event:
-            case CashAdjusted(asset=asset, amount=amount):
-                self._transfer(asset, amount)
+            case CashAdjusted():
+                self._transfer(event)
             case TradeApproved(approval=a):
                 account.approvals[a.pair, a.closed_at, a.side] = a
             case TradeRefused(refusal=r):
@@ -200,6 +205,7 @@ class JournalCheck:
                 account.stopped = True
             case Resumed():
                 account.stopped, account.peak = False, account.equity
+                account.compared = None
             case RiskStateChanged(recovering_to=half_way) if half_way is not None:
                 self._pause_over(event, half_way)
             case RiskStateChanged(state=state, at=at):
@@ -207,14 +213,35 @@ class JournalCheck:
             case Troubled():
                 account.excused = True
 
-    def _transfer(self, asset: str, amount: Decimal) -> None:
-        account = self._account
-        if asset != self._quote:
-            account.held[asset] = account.held.get(asset, ZERO) + amount
-            return
-        account.cash += amount
-        for name in ("peak", "day_start", "equity"):
-            setattr(account, name, max(ZERO, getattr(account, name) + amount))
+    def _transfer(self, event: CashAdjusted) -> None:
+        """Money and coins that moved beside our orders: a sale by hand, or paid in and out."""
+        account, asset = self._account, event.asset
+        came = gone = ZERO
+        if asset == self._quote:
+            came = event.amount
+            account.cash += came
+        else:
+            before = account.held.get(asset, ZERO)
+            account.held[asset] = before + event.amount
+            gone = self._left(asset, before) * self._price(asset)
+        marks: tuple[Decimal, ...] = (account.peak, account.day_start, account.equity)
+        if account.compared is not None and account.compared[0] == event.at:
+            _, marks, earlier, lost = account.compared
+            came, gone = came + earlier, gone + lost
+        account.compared = (event.at, marks, came, gone)
+        paid_in = came - gone
+        if 0 < gone <= 2 * came:
+            paid_in = max(ZERO, paid_in)  # a sale: only what is above the worth was paid in
+        account.peak, account.day_start = (max(ZERO, mark + paid_in) for mark in marks[:2])
+        account.equity = max(ZERO, marks[2] + came - gone)
+
+    def _left(self, asset: str, before: Decimal) -> Decimal:
+        """How much of what we bought has just left; what the user keeps beside goes first."""
+        ours, after = self._account.ours.get(asset, ZERO), self._account.held[asset]
+        return max(ZERO, min(ours, before) - max(ZERO, min(ours, after)))
+
+    def _price(self, asset: str) -> Decimal:
+        return next((p for pair, p in self._account.paid.items() if pair.base == asset), ZERO)
 
     def _pause_over(self, event: RiskStateChanged, half_way: Decimal) -> None:
         account = self._account
@@ -224,7 +251,7 @@ class JournalCheck:
             not days or began is None or (event.at - began).days < days
         ):
             self._blame(f"the pause since {began} was ended too early")
-        account.peak, account.paused_at = account.equity, None
+        account.peak, account.paused_at, account.compared = account.equity, None, None
 
     # -- orders ----------------------------------------------------------------------------
 
@@ -286,6 +313,7 @@ class JournalCheck:
         account, base = self._account, fill.pair.base
         buying = fill.side is Side.BUY
         moved = fill.quantity if buying else -fill.quantity
+        account.paid[fill.pair] = fill.price
         account.cash += (-fill.cost_quote if buying else fill.cost_quote) - fill.fee_quote
         account.held[base] = account.held.get(base, ZERO) + moved
         if own:
@@ -360,6 +388,8 @@ class JournalCheck:
         self._marks += 1
         account = self._account
         account.prices.update(event.prices)
+        account.paid.update(event.prices)
+        account.compared = None
         if event.cash != account.cash:
             self._blame(f"cash is marked {event.cash}, fills and transfers make {account.cash}")
         if event.at.date().isoformat() != account.day:
