@@ -34,6 +34,7 @@ from trader.domain.errors import (
     UsageError,
 )
 from trader.domain.events import (
+    DustLeft,
     EmergencyStopped,
     EquityMarked,
     Event,
@@ -395,6 +396,7 @@ class Trader:
         if not fresh:
             return
         self._audit(now)
+        self._attempt("telling dust", lambda: self._tell_dust(now))
         if any(pair not in self.prices for pair in self.portfolio.positions):
             return
         equity = self.portfolio.equity(self.prices)
@@ -403,6 +405,20 @@ class Trader:
         change = self.risk.change(self.portfolio, now)
         if change is not None:
             self.executor.record(change)
+
+    def _tell_dust(self, now: datetime) -> None:
+        """Journal of which positions too little is left to be sold: they are none any more."""
+        for pair in self.portfolio.open_pairs:
+            position, price = self.portfolio.positions[pair], self.prices.get(pair)
+            if price is None or self.executor.orders.live(pair):
+                continue
+            rules = self.exchange.market_rules(pair)
+            if rules.is_dust(position.quantity, price):
+                reason = (
+                    f"the exchange takes no less than {rules.order_minimum:f} {pair.base} and "
+                    f"{rules.cost_minimum:f} {pair.quote}"
+                )
+                self.executor.record(DustLeft(now, pair, position.quantity, reason))
 
     def _audit(self, now: datetime) -> None:
         fills = self.executor.orders.fill_count
@@ -444,12 +460,12 @@ class Trader:
         """Whether the pair is held and its stop follows the price or its time may be up."""
         limits = self.risk.limits
         moves = limits.trailing_atr_multiple > 0 or limits.max_holding_days > 0
-        return moves and self.portfolio.position(pair) is not None
+        return moves and self.portfolio.open_position(pair) is not None
 
     def _tend_position(self, candles: Candles, market: MarketView, now: datetime) -> None:
         """Raise the stop of what is held of the pair, or sell it when its time is up."""
         pair = market.pair
-        position = self.portfolio.position(pair)
+        position = self.portfolio.open_position(pair)
         if position is None:
             return
         if self.risk.held_too_long(position, now):
@@ -558,7 +574,7 @@ class Trader:
         return bound
 
     def _weight(self, pair: Pair) -> float:
-        position = self.portfolio.position(pair)
+        position = self.portfolio.open_position(pair)
         if position is None:
             return 0.0
         priced = self.portfolio.positions.keys() <= self.prices.keys()
@@ -675,7 +691,11 @@ class Trader:
                 self.portfolio, self.clock.now(), self.stopped.reason if self.stopped else ""
             ),
             "prices": {str(pair): str(price) for pair, price in self.prices.items()},
-            "unprotected": {str(p): why for p, why in self.executor.unprotected.items()},
+            "unprotected": {
+                str(pair): why
+                for pair, why in self.executor.unprotected.items()
+                if self.portfolio.open_position(pair) is not None
+            },
             "holdings": [str(pair) for pair in self.portfolio.positions],
             "quantities": {str(p): str(h.quantity) for p, h in self.portfolio.positions.items()},
             "stopped": None if self.stopped is None else self.stopped.reason,

@@ -18,7 +18,7 @@ from trader.domain.events import RiskStateChanged
 from trader.domain.markets import Pair, to_decimal
 from trader.domain.orders import OrderType, Side
 from trader.domain.portfolio import Portfolio, Position
-from trader.domain.signals import Action, Approval, Refusal, Signal
+from trader.domain.signals import HELD_AT_LIMIT, Action, Approval, Refusal, Signal
 from trader.risk import limits as rules
 from trader.risk import sizing, stops
 from trader.risk.caps import Cap, Purchase, caps_of, raised_stop
@@ -65,6 +65,7 @@ class RiskManager:
     ) -> Approval | Refusal | None:
         """The order a signal leads to, the rule that forbids it, or None if nothing is to be done.
 
+        None means to hold, to sell what is not held, or to reach a weight that is reached.
         A purchase by a strategy that only names a direction opens a position and never adds to
         one; a sale without a target weight closes it.
         """
@@ -72,6 +73,10 @@ class RiskManager:
         if side is None:
             return None
         context = self._context(signal, side, portfolio, market, now)
+        if _only_a_direction(context, signal):
+            return context.refuse(
+                HELD_AT_LIMIT, "held already: who only names a direction adds nothing to it"
+            )
         for rule in rules.rules_for(side):
             refusal = rule(context)
             if refusal is not None:
@@ -89,7 +94,7 @@ class RiskManager:
             return ()
         context = self._context(signal, side, portfolio, market, now)
         found = [r for rule in rules.rules_for(side) if (r := rule(context)) is not None]
-        if found:
+        if found and not _only_a_direction(context, signal):
             return tuple(found)
         verdict = self.review(signal, portfolio, market, now)
         return (verdict,) if isinstance(verdict, Refusal) else ()
@@ -195,7 +200,7 @@ class RiskManager:
         day = rules.day_loss(portfolio, equity, now)
         down = rules.fall(portfolio.equity_peak, equity)
         stopped = bool(emergency) or limits.emergency_stop
-        held = len(portfolio.positions)
+        held = len(portfolio.open_pairs)
         return [
             _row("emergency-stop", int(stopped), 1, stopped),
             _row(
@@ -368,13 +373,18 @@ def _below_its_stop(context: RiskContext, entry: Decimal, stop: Decimal) -> Refu
 
 
 def _side_of(signal: Signal, portfolio: Portfolio) -> Side | None:
-    """The side of the order a signal asks for, None if there is nothing to do."""
-    held = portfolio.position(signal.pair)
+    """The side of the order a signal asks for, None if it asks for none."""
     if signal.action is Action.BUY:
-        return Side.BUY if held is None or signal.target_weight is not None else None
-    if signal.action is Action.SELL and held is not None:
+        return Side.BUY
+    if signal.action is Action.SELL and portfolio.position(signal.pair) is not None:
         return Side.SELL
     return None
+
+
+def _only_a_direction(context: RiskContext, signal: Signal) -> bool:
+    """Whether a purchase would add to a position without saying how much."""
+    buys = context.side is Side.BUY and signal.target_weight is None
+    return buys and context.held is not None
 
 
 def _row(rule: str, used: Decimal | int, limit: Decimal | int, tripped: bool) -> dict[str, Any]:
@@ -417,7 +427,7 @@ def _too_small(purchase: Purchase, quantity: Decimal, words: str) -> Refusal | N
     """Whether the exchange wants more than this."""
     context = purchase.context
     market, cost = context.market.rules, quantity * purchase.entry
-    if quantity < market.order_minimum or cost < market.cost_minimum:
+    if market.is_dust(quantity, purchase.entry):
         return context.refuse(
             "minimum-size",
             f"{words} leaves {quantity:f} {market.pair.base} = {cost:,.2f} {market.pair.quote}; "
@@ -462,7 +472,7 @@ def _plan(
 
 def _sale(context: RiskContext, signal: Signal) -> Approval | Refusal | None:
     """A way out, or part of one: as much as brings the position to the wanted weight."""
-    held = context.held
+    held = context.portfolio.position(context.market.pair)
     if held is None:
         return None
     market = context.market
@@ -476,17 +486,18 @@ def _sale(context: RiskContext, signal: Signal) -> Approval | Refusal | None:
             return None
         return _dust(context, market.rules.quantity_down(held.quantity))
     rest = held.quantity - quantity
-    if kept and (rest < market.rules.order_minimum or rest * market.price < _least(context)):
+    if kept and market.rules.is_dust(rest, market.price):
         # What would be left could never be sold: all goes.
         quantity = market.rules.quantity_down(held.quantity)
-    if quantity < market.rules.order_minimum or quantity * market.price < _least(context):
+    if market.rules.is_dust(quantity, market.price):
         return _dust(context, quantity)
     return _selling_plan(context, quantity, None, signal.reasons[:1])
 
 
 def _manual_sale(context: RiskContext, order: ManualOrder) -> Approval | Refusal:
     market = context.market
-    held = context.held.quantity if context.held else ZERO
+    position = context.portfolio.position(market.pair)
+    held = position.quantity if position else ZERO
     quantity = market.rules.quantity_down(order.quantity)
     if quantity > held:
         return context.refuse(
@@ -495,13 +506,9 @@ def _manual_sale(context: RiskContext, order: ManualOrder) -> Approval | Refusal
         )
     limit = None if order.price is None else market.rules.price_nearest(order.price)
     price = market.price if limit is None else limit
-    if quantity < market.rules.order_minimum or quantity * price < _least(context):
+    if market.rules.is_dust(quantity, price):
         return _dust(context, quantity)
     return _selling_plan(context, quantity, limit, _rounding(order, quantity, limit))
-
-
-def _least(context: RiskContext) -> Decimal:
-    return context.market.rules.cost_minimum
 
 
 def _dust(context: RiskContext, quantity: Decimal) -> Refusal:

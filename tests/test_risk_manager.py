@@ -161,7 +161,9 @@ def test_at_its_weight_there_is_nothing_to_do():
 
 def test_a_direction_alone_opens_a_position_but_never_adds_to_one():
     assert verdict(wish=signal(weight=None)).quantity == D("5.00")
-    assert verdict(holding(account()), wish=signal(weight=None)) is None
+    found = verdict(holding(account()), wish=signal(weight=None))
+    assert found.holds
+    assert found.reason.startswith("held already")
 
 
 def test_hold_leads_to_nothing():

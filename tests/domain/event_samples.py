@@ -50,6 +50,7 @@ _EVENTS: tuple[ev.Event, ...] = (
     ev.EmergencyStopped(T0, "asked by the user", True, "command line"),
     ev.Resumed(T0, "command line"),
     ev.StopMoved(T0, BTC, Decimal(95), "follows the highest close"),
+    ev.DustLeft(T0, BTC, Decimal("0.00005"), "the exchange takes no order so small"),
     ev.RiskStateChanged(T0, "trading", "the pause is over", Decimal(9_500)),
     ev.ModelAdopted(T0, BTC, "20240301-abc", "better than the one before"),
     ev.ForecastMade(

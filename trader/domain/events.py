@@ -260,6 +260,19 @@ class StopMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class DustLeft:
+    """What is left of a position is too little to be sold: it ends, and the rest waits.
+
+    It takes no place, has no stop, and is sold along with what is bought of the pair next.
+    """
+
+    at: datetime
+    pair: Pair
+    quantity: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelAdopted:
     """From now on this model speaks for the pair; empty `model_id` means the plain trend rule."""
 
@@ -427,7 +440,7 @@ Event = Union[  # noqa: UP007 - get_args reads the members
     SessionStarted, SessionEnded, CashAdjusted, SignalMade, TradeRefused, TradeApproved,
     OrderIntended, OrderAccepted, OrderRefused, OrderUnclear, CancelIntended, OrderFilled,
     OrderEnded, EquityMarked, Reconciled, EmergencyStopped, Resumed, RiskStateChanged,
-    StopMoved, AmendIntended, OrderAmended,
+    StopMoved, DustLeft, AmendIntended, OrderAmended,
     ModelAdopted, ForecastMade, ForecastScored, ModelDoubted, ModelTrusted, ModelCompared,
     HealthChanged, Troubled,
 ]  # fmt: skip

@@ -137,6 +137,11 @@ class MarketRules:
         step = max(self.lot, unit_of(self.base_decimals))
         return _on_grid(quantity, step, ROUND_DOWN)
 
+    def is_dust(self, quantity: Decimal, price: Decimal) -> bool:
+        """Whether so little is held that no order selling it is taken at that price."""
+        whole = self.quantity_down(quantity)
+        return whole < self.order_minimum or whole * price < self.cost_minimum
+
     def booked_cost(self, amount: Decimal) -> Decimal:
         """A cost or fee in the decimals of the pair, half to even."""
         return amount.quantize(unit_of(self.cost_decimals), ROUND_HALF_EVEN)

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from trader.domain.events import (
     CashAdjusted,
+    DustLeft,
     EquityMarked,
     Event,
     OrderEnded,
@@ -43,6 +44,7 @@ class Position:
         cost_quote: what was paid for it, fees included.
         stop: protective stop price, None if there is none.
         take_profit: target price, None if there is none.
+        dust: too little to be sold: no position to any rule, but not forgotten either.
     """
 
     pair: Pair
@@ -53,6 +55,7 @@ class Position:
     stop: Decimal | None = None
     take_profit: Decimal | None = None
     entry_fees: Decimal = ZERO
+    dust: bool = False
 
     def unrealised(self, price: Decimal) -> Decimal:
         """Profit if sold at the price, before the fee of selling."""
@@ -209,6 +212,16 @@ class Portfolio:
         """What is held of the pair, None if nothing."""
         return self.positions.get(pair)
 
+    def open_position(self, pair: Pair) -> Position | None:
+        """What is held of the pair and can be sold, None if nothing."""
+        held = self.positions.get(pair)
+        return None if held is None or held.dust else held
+
+    @property
+    def open_pairs(self) -> tuple[Pair, ...]:
+        """The pairs of which more than dust is held."""
+        return tuple(pair for pair, held in self.positions.items() if not held.dust)
+
     def holdings(self) -> dict[str, Decimal]:
         """Asset → what the account should hold of it: cash, positions and what is not ours."""
         held = {self.quote: self.cash, **self.outside}
@@ -281,6 +294,10 @@ class Portfolio:
             case StopMoved(pair=pair, stop=stop) if pair in self.positions:
                 held = self.positions[pair]
                 self.positions[pair] = replace(held, stop=max(held.stop or ZERO, stop))
+            case DustLeft(at=at, pair=pair) if pair in self.positions:
+                self.positions[pair] = replace(self.positions[pair], dust=True)
+                if pair in self._realised:
+                    self._end_round_trip(pair, at)
 
     def _outside(self, asset: str, amount: Decimal) -> Decimal:
         """Take in coins that came or went beside our orders; worth of what positions lost."""
@@ -344,6 +361,9 @@ class Portfolio:
                 fill.filled_at, stop, target, fill.fee_quote,
             )  # fmt: skip
             return
+        if held.dust:
+            # A new position, with the plan of its own order; what was left over joins it.
+            held = replace(held, opened_at=fill.filled_at, stop=None, take_profit=None, dust=False)
         quantity = held.quantity + fill.quantity
         entry = (held.entry_price * held.quantity + fill.price * fill.quantity) / quantity
         self.positions[fill.pair] = replace(

@@ -22,6 +22,7 @@ from decimal import Decimal
 from trader.domain.events import (
     AmendIntended,
     CashAdjusted,
+    DustLeft,
     EmergencyStopped,
     EquityMarked,
     Event,
@@ -99,6 +100,7 @@ class _Account:
         held: base assets, whoever they came from.
         ours: base assets that came from our own fills.
         bought: pairs in which we ever bought.
+        dust: of these, the ones of which too little to be sold is left.
         excused: a trouble was journalled since the last mark.
         paused_at: since when a drawdown forbids purchases, None if none does.
         paid: price of the newest fill or mark of each pair.
@@ -110,6 +112,7 @@ class _Account:
     held: dict[str, Decimal] = field(default_factory=dict)
     ours: dict[str, Decimal] = field(default_factory=dict)
     bought: set[Pair] = field(default_factory=set)
+    dust: set[Pair] = field(default_factory=set)
     peak: Decimal = ZERO
     day: str = ""
     day_start: Decimal = ZERO
@@ -212,6 +215,14 @@ class JournalCheck:
                 account.paused_at = at if state == "reduce only" else None
             case Troubled():
                 account.excused = True
+            case DustLeft():
+                self._left_over(event)
+
+    def _left_over(self, event: DustLeft) -> None:
+        value = self._exposed(event.pair)
+        if value > self._dust:
+            self._blame(f"{event.quantity} {event.pair} worth {value} is called dust")
+        self._account.dust.add(event.pair)
 
     def _transfer(self, event: CashAdjusted) -> None:
         """Money and coins that moved beside our orders: a sale by hand, or paid in and out."""
@@ -320,6 +331,7 @@ class JournalCheck:
             account.ours[base] = account.ours.get(base, ZERO) + moved
         if buying:
             account.bought.add(fill.pair)
+            account.dust.discard(fill.pair)
 
     def _fits(self, event: OrderFilled, order: _Order) -> None:
         fill, request = event.fill, order.intent.request
@@ -378,7 +390,7 @@ class JournalCheck:
 
     def _pairs_taken(self, pair: Pair) -> set[Pair]:
         account = self._account
-        held = {p for p in account.bought if account.ours.get(p.base, ZERO) > 0}
+        held = {p for p in account.bought - account.dust if account.ours.get(p.base, ZERO) > 0}
         requests = [order.intent.request for order in self._live.values()]
         return held | {r.pair for r in requests if r.side is Side.BUY} | {pair}
 

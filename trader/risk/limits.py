@@ -150,7 +150,7 @@ class RiskContext:
     Attributes:
         closed_at: close of the candle, or moment of the manual order, it is about.
         probability: calibrated chance of a rise where a model speaks for itself, else None.
-        held: what is held of the pair.
+        held: the position in the pair; None for none, and where only dust is held.
         equity: worth of the account now, quote; a held pair without a price counts at its entry
             (a purchase in such a state is refused by `prices_known`).
     """
@@ -169,7 +169,7 @@ class RiskContext:
 
     def __post_init__(self) -> None:
         """Reckon what nearly every rule asks for, once."""
-        object.__setattr__(self, "held", self.portfolio.position(self.market.pair))
+        object.__setattr__(self, "held", self.portfolio.open_position(self.market.pair))
         worth = sum(map(self.value_of, self.portfolio.positions), ZERO)
         object.__setattr__(self, "equity", self.portfolio.cash + worth)
 
@@ -247,7 +247,7 @@ def fresh_data(context: RiskContext) -> Refusal | None:
 
 def prices_known(context: RiskContext) -> Refusal | None:
     """Every held pair has a price, so that the worth of the account is known."""
-    missing = [str(p) for p in context.portfolio.positions if context.market.price_of(p) is None]
+    missing = [str(p) for p in context.portfolio.open_pairs if context.market.price_of(p) is None]
     if not missing:
         return None
     return context.refuse("stale-data", f"no price of {', '.join(missing)}, which is held")
@@ -302,7 +302,7 @@ def pending_order(context: RiskContext) -> Refusal | None:
 
 def open_positions(context: RiskContext) -> Refusal | None:
     """One more position is allowed, or it is none."""
-    taken = set(context.portfolio.positions) | set(context.market.pending)
+    taken = set(context.portfolio.open_pairs) | set(context.market.pending)
     limit = context.limits.max_open_positions
     if context.market.pair in taken or len(taken) < limit:
         return None

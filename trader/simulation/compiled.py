@@ -879,6 +879,8 @@ def _at_close(t, a, k, moment, close, equity, invested):  # type: ignore[no-unty
     worth = _equity(t, a, close)
     if float(a.cash) * t.cash_mul + float(a.qty) * float(close) > _LARGEST:
         a.status = TOO_LARGE
+    if a.qty > 0 and (a.qty < t.order_min or a.qty * close < t.cost_min):
+        a.status = UNUSUAL  # dust: a position no more
     _mark(t, a, moment, worth)
     equity[k] = _in_quote(worth, t.scale * t.lot_scale)
     if a.qty == 0:

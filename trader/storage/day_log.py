@@ -112,6 +112,10 @@ def _describe_state(event: ev.Event) -> _Line:
             return "INFO", "stop_moved", {
                 "pair": event.pair, "stop": event.stop, "reason": event.reason
             }  # fmt: skip
+        case ev.DustLeft():
+            return "INFO", "dust_left", {
+                "pair": event.pair, "quantity": event.quantity, "reason": event.reason
+            }  # fmt: skip
         case ev.RiskStateChanged():
             level = "INFO" if event.state == "trading" else "WARNING"
             return level, "risk_state", {"state": event.state, "reason": event.reason}
