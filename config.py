@@ -509,7 +509,7 @@ SETTINGS: tuple[Setting, ...] = (
             "following trends."),
     Setting("MAX_DAILY_LOSS", RISK, _fraction("0", "1"), "0.03",
             "Fraction of the day's first equity after whose loss no new position is opened "
-            "until the next day (UTC)."),
+            "that day (UTC); closing with it, the day after neither."),
     Setting("MAX_DRAWDOWN", RISK, _fraction("0", "1"), "0.20",
             "Fall from the highest equity after which no new position is opened."),
     Setting("DRAWDOWN_PAUSE_DAYS", RISK, _integer(0, 3650, "days"), "30",

@@ -17,7 +17,7 @@ from trader.domain.errors import UsageError
 from trader.domain.events import RiskStateChanged
 from trader.domain.markets import Pair, to_decimal
 from trader.domain.orders import OrderType, Side
-from trader.domain.portfolio import Portfolio, Position
+from trader.domain.portfolio import Portfolio, Position, fall
 from trader.domain.signals import HELD_AT_LIMIT, Action, Approval, Refusal, Signal
 from trader.risk import limits as rules
 from trader.risk import sizing, stops
@@ -160,7 +160,7 @@ class RiskManager:
         if state.value == before or state is RiskState.STOPPED:
             return None
         until = rules.drawdown_pause_until(portfolio, self.limits)
-        deep = rules.fall(portfolio.equity_peak, portfolio.last_equity) >= self.limits.max_drawdown
+        deep = fall(portfolio.equity_peak, portfolio.last_equity) >= self.limits.max_drawdown
         if deep and until is not None and now >= until:
             half_way = (portfolio.equity_peak + portfolio.last_equity) / 2
             words = (
@@ -197,8 +197,8 @@ class RiskManager:
         known = {p: (prices or {}).get(p, h.entry_price) for p, h in portfolio.positions.items()}
         equity = portfolio.equity(known) if prices else portfolio.last_equity
         exposed = portfolio.exposure(known) / equity if equity > 0 else ZERO
-        day = rules.day_loss(portfolio, equity, now)
-        down = rules.fall(portfolio.equity_peak, equity)
+        day = rules.day_loss(portfolio, equity, limits, now).fraction
+        down = fall(portfolio.equity_peak, equity)
         stopped = bool(emergency) or limits.emergency_stop
         held = len(portfolio.open_pairs)
         return [

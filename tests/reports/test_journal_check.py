@@ -25,7 +25,7 @@ from trader.domain.signals import Action
 from trader.reports.journal_check import check_journal
 
 D = Decimal
-LIMITS = RiskLimits(stop_atr_multiple=D(1), max_open_positions=1, max_daily_loss=D("0.02"))
+LIMITS = RiskLimits(stop_atr_multiple=D(1), max_open_positions=1, max_daily_loss=D("0.04"))
 
 
 def walk(seed, count):

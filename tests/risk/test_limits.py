@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
@@ -82,7 +81,7 @@ def test_a_day_may_lose_less_than_its_limit():
     assert rule_of(verdict(account(equity="970.01"), limits)) == ""
     refusal = verdict(account(equity=970), limits)
     assert refusal.rule == "daily-loss"
-    assert refusal.reason == "3.00 % lost since 00:00 UTC, limit 3.00 %"
+    assert refusal.reason == "3.00 % lost since 2024-03-01 00:00 UTC, limit 3.00 %"
 
 
 def test_an_open_loss_counts_for_the_day_before_it_is_marked():
@@ -92,15 +91,67 @@ def test_an_open_loss_counts_for_the_day_before_it_is_marked():
     assert rule_of(verdict(portfolio, limits, price=D("90.0"))) == "daily-loss"
 
 
-def test_a_new_day_begins_with_the_last_equity():
-    limits = limited(max_daily_loss=D("0.03"))
-    portfolio = account(equity=960)
-    tomorrow = (NOW + timedelta(days=1)).replace(hour=0)
-    assert rule_of(verdict(portfolio, limits, now=tomorrow, data_closed_at=tomorrow)) == ""
-    portfolio.cash = D("931.2")
-    assert (
-        rule_of(verdict(portfolio, limits, now=tomorrow, data_closed_at=tomorrow)) == "daily-loss"
+MIDNIGHT = (NOW + timedelta(days=1)).replace(hour=0)
+DAY_LIMIT = limited(max_daily_loss=D("0.03"))
+
+
+def asked(portfolio, now):
+    return verdict(portfolio, DAY_LIMIT, now=now, data_closed_at=now)
+
+
+def mark(portfolio, equity, at):
+    portfolio.cash = D(equity)
+    portfolio.apply(EquityMarked(at, D(equity), D(equity), ()))
+    return portfolio
+
+
+def test_a_day_lasts_until_the_mark_that_closes_it():
+    assert rule_of(asked(account(equity=970), MIDNIGHT)) == "daily-loss"
+
+
+def test_the_last_candle_of_a_day_belongs_to_it():
+    # 2 % by 20:00 and as much again by midnight: a day of 4.5 %.
+    portfolio = mark(account(equity=980), 955, MIDNIGHT + 5 * SECOND)
+    refusal = asked(portfolio, MIDNIGHT + 6 * SECOND)
+    assert (refusal.rule, refusal.reason) == (
+        "daily-loss",
+        "4.50 % lost from 2024-03-01 00:00 to 2024-03-02 00:00 UTC, limit 3.00 %; nothing is "
+        "bought on 2024-03-02",
     )
+
+
+def test_a_day_of_too_great_a_loss_forbids_the_day_after_and_no_more():
+    portfolio = mark(account(equity=980), 955, MIDNIGHT)
+    last = mark(portfolio, 955, MIDNIGHT + 23 * HOUR)
+    assert rule_of(asked(last, MIDNIGHT + 23 * HOUR)) == "daily-loss"
+    over = mark(portfolio, 955, MIDNIGHT + 24 * HOUR)
+    assert rule_of(asked(over, MIDNIGHT + 24 * HOUR)) == ""
+
+
+def test_a_loss_made_good_by_the_close_forbids_nothing():
+    portfolio = mark(account(equity=960), 980, MIDNIGHT)
+    assert rule_of(asked(portfolio, MIDNIGHT)) == ""
+
+
+def test_with_daily_candles_a_day_of_too_great_a_loss_forbids_the_next_purchase():
+    portfolio = mark(account(), 950, MIDNIGHT)
+    refusal = asked(portfolio, MIDNIGHT + 23 * HOUR)
+    assert refusal.reason.startswith("5.00 % lost from 2024-03-01 00:00 to 2024-03-02 00:00 UTC")
+
+
+def test_a_day_that_closed_well_begins_at_its_close():
+    portfolio = mark(account(equity=980), 975, MIDNIGHT)
+    assert rule_of(asked(mark(portfolio, 950, MIDNIGHT + HOUR), MIDNIGHT + HOUR)) == ""
+    refusal = asked(mark(portfolio, 940, MIDNIGHT + 2 * HOUR), MIDNIGHT + 2 * HOUR)
+    assert refusal.reason == "3.59 % lost since 2024-03-02 00:00 UTC, limit 3.00 %"
+
+
+def test_a_gap_over_midnight_counts_for_the_day_it_ends_in_and_is_told_so():
+    portfolio = mark(account(equity=990), 958, MIDNIGHT + 7 * HOUR)
+    refusal = asked(portfolio, MIDNIGHT + 7 * HOUR)
+    assert refusal.reason.startswith("4.20 % lost from 2024-03-01 00:00 to 2024-03-02 07:00")
+    later = asked(mark(portfolio, 940, MIDNIGHT + 8 * HOUR), MIDNIGHT + 8 * HOUR)
+    assert later.reason == "5.05 % lost since 2024-03-01 12:00 UTC, limit 3.00 %"
 
 
 def test_equity_may_fall_less_than_the_drawdown_limit():
@@ -490,11 +541,10 @@ def test_the_worst_limit_makes_the_state(equity, streak, emergency, state):
     assert RiskManager(RiskLimits()).state(portfolio, NOW, emergency) is state
 
 
-def test_a_day_mark_at_midnight_opens_the_new_day():
-    portfolio = account(equity=960)
-    midnight = (NOW + timedelta(days=1)).replace(hour=0)
-    portfolio.apply(EquityMarked(midnight, Decimal(950), Decimal(950), ()))
-    assert portfolio.day_start_equity == 960
+def test_a_mark_at_midnight_closes_the_day_and_opens_the_new_one():
+    portfolio = mark(account(equity=960), 950, MIDNIGHT)
+    assert portfolio.day_start_equity == 950
+    assert portfolio.day_before.loss == D("0.05")
 
 
 def test_the_limits_of_the_settings_are_all_taken_over():

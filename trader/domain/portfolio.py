@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from trader.domain.events import (
@@ -33,6 +33,30 @@ from trader.domain.orders import Fill, Purpose, Side
 ZERO = Decimal(0)
 SALE_FROM = Decimal("0.5")
 """What came for at least this part of the worth of the coins that left is what they sold for."""
+
+
+CLOSES_WITHIN = timedelta(minutes=5)
+"""The first mark of a UTC day, made so soon after midnight, is the close of the day before."""
+
+
+def fall(peak: Decimal, equity: Decimal) -> Decimal:
+    """How far equity is below its peak, as a fraction ≥ 0; 0 while there is no peak."""
+    return max(ZERO, 1 - equity / peak) if peak > 0 else ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class DayEnded:
+    """A UTC day as its closing mark left it.
+
+    Attributes:
+        began_at: moment of the mark it began with.
+        closed_at: moment of the mark that closed it.
+        loss: from the one to the other, as a fraction ≥ 0.
+    """
+
+    began_at: datetime
+    closed_at: datetime
+    loss: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +172,9 @@ class Portfolio:
     Attributes:
         transfers_quote: paid in less taken out: what equity has in excess of it was earned.
         equity_peak: highest marked equity since the start, or since trading was last resumed.
+        day: the UTC day of the newest mark; its loss counts from `day_start_equity`, marked at
+            `day_start_at`.
+        day_before: how the day before that ended, None while there was none.
         losing_streak: round trips in a row that lost money.
         trades: closed trades in the order of their ends; the newest `keep_trades` of them. An
             order that is still being filled has its trade here already, and it grows.
@@ -169,7 +196,10 @@ class Portfolio:
     equity_peak: Decimal = ZERO
     day: str = ""
     day_start_equity: Decimal = ZERO
+    day_start_at: datetime | None = None
+    day_before: DayEnded | None = None
     last_equity: Decimal = ZERO
+    last_marked_at: datetime | None = None
     losing_streak: int = 0
     last_loss_at: datetime | None = None
     trades_ended: int = 0
@@ -249,16 +279,12 @@ class Portfolio:
     @property
     def drawdown(self) -> Decimal:
         """Fall of the last marked equity from its peak, as a fraction ≥ 0."""
-        if self.equity_peak <= 0:
-            return ZERO
-        return max(ZERO, 1 - self.last_equity / self.equity_peak)
+        return fall(self.equity_peak, self.last_equity)
 
     @property
     def day_loss(self) -> Decimal:
         """Loss since the start of the UTC day as a fraction of its first equity, ≥ 0."""
-        if self.day_start_equity <= 0:
-            return ZERO
-        return max(ZERO, 1 - self.last_equity / self.day_start_equity)
+        return fall(self.day_start_equity, self.last_equity)
 
     def _explain(self, at: datetime, *, came: Decimal = ZERO, gone: Decimal = ZERO) -> None:
         """Move the marks along with what was paid in or taken out, and with nothing else."""
@@ -331,13 +357,31 @@ class Portfolio:
         self._unexplained = None
         day = at.date().isoformat()
         if day != self.day:
-            self.day = day
-            # The day begins with what the last one ended with, so that a gap over midnight counts.
-            self.day_start_equity = self.last_equity or equity
-        self.last_equity = equity
+            self._begin_day(day, at, equity)
+        self.last_equity, self.last_marked_at = equity, at
         self.equity_peak = max(self.equity_peak, equity)
         if self.recovering_to is not None and equity >= self.recovering_to:
             self.recovering_to = None
+
+    def _begin_day(self, day: str, at: datetime, equity: Decimal) -> None:
+        """End one day and begin the next, at the first mark of the new one.
+
+        A candle that closes at midnight belongs to the day that ends with it. A mark that comes
+        later is of both: then the new day begins with the mark before, so that a loss in the gap
+        over midnight counts.
+        """
+        closes = False
+        if self.day_start_at is not None:
+            loss = fall(self.day_start_equity, equity)
+            self.day_before = DayEnded(self.day_start_at, at, loss)
+            midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+            closes = at - midnight <= CLOSES_WITHIN
+        self.day = day
+        if closes:
+            self.day_start_equity, self.day_start_at = equity, at
+        else:
+            self.day_start_equity = self.last_equity or equity
+            self.day_start_at = self.last_marked_at or at
 
     def _fill(self, fill: Fill, purpose: Purpose) -> None:
         if fill.trade_id in self._seen:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 
 from trader.domain.events import (
@@ -48,6 +48,7 @@ from trader.risk.limits import RiskLimits
 # The rules weigh at the live price, a mark at the candle's close: they may differ by so much.
 _SLACK = Decimal("0.002")
 _CLOCK_SLACK = timedelta(seconds=5)
+_MIDNIGHT_UNTIL = time(0, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class _Account:
     peak: Decimal = ZERO
     day: str = ""
     day_start: Decimal = ZERO
+    day_before: tuple[Decimal, Decimal] = (ZERO, ZERO)
     equity: Decimal = ZERO
     prices: dict[Pair, Decimal] = field(default_factory=dict)
     stopped: bool = False
@@ -405,8 +407,12 @@ class JournalCheck:
         if event.cash != account.cash:
             self._blame(f"cash is marked {event.cash}, fills and transfers make {account.cash}")
         if event.at.date().isoformat() != account.day:
-            account.day = event.at.date().isoformat()
+            at_midnight = event.at.time() <= _MIDNIGHT_UNTIL
+            account.day_before = (account.day_start, event.equity if account.day else ZERO)
             account.day_start = account.equity or event.equity
+            if account.day and at_midnight:
+                account.day_start = event.equity
+            account.day = event.at.date().isoformat()
         account.equity = event.equity
         account.peak = max(account.peak, event.equity)
         self._holdings(event)
@@ -444,8 +450,13 @@ _LimitRule = Callable[[JournalCheck, Approval, RiskLimits], str]
 
 def _loss_of_day(check: JournalCheck, plan: Approval, limits: RiskLimits) -> str:
     account = check._account
-    floor = account.day_start * (1 - limits.max_daily_loss - _SLACK)
-    return f"after a loss to {account.equity} today" if account.equity < floor else ""
+    left = 1 - limits.max_daily_loss - _SLACK
+    if account.equity < account.day_start * left:
+        return f"after a loss to {account.equity} today"
+    if plan.closed_at.date().isoformat() != account.day:
+        return ""
+    began, closed = account.day_before
+    return f"after a day from {began} to {closed}" if closed and closed < began * left else ""
 
 
 def _depth(check: JournalCheck, plan: Approval, limits: RiskLimits) -> str:

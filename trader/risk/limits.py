@@ -19,10 +19,11 @@ from typing import TypeAlias
 from trader.domain.candles import Timeframe
 from trader.domain.markets import FeeRates, MarketRules, Pair
 from trader.domain.orders import OrderType, Side
-from trader.domain.portfolio import Portfolio, Position
+from trader.domain.portfolio import Portfolio, Position, fall
 from trader.domain.signals import Refusal
 
 ZERO = Decimal(0)
+_MINUTE = "%Y-%m-%d %H:%M"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class RiskLimits:
         max_correlated_exposure: largest value of a position and what moves with it.
         stop_atr_multiple: distance of the stop in daily average true ranges.
         risk_reward: distance of the target in stop distances; 0 sets none.
-        max_daily_loss: loss since the start of the UTC day, realised and open.
+        max_daily_loss: loss of a UTC day, realised and open; one that closes with it forbids the
+            day after as well.
         max_drawdown: fall from the highest equity.
         drawdown_pause_days: pause after that fall; then purchases are smaller until half of the
             fall is made good. 0 waits for a person.
@@ -254,13 +256,18 @@ def prices_known(context: RiskContext) -> Refusal | None:
 
 
 def daily_loss(context: RiskContext) -> Refusal | None:
-    """Not too much was lost since the start of the UTC day."""
-    portfolio, equity, limits = context.portfolio, context.equity, context.limits
-    if not lost_too_much_today(portfolio, equity, limits, context.now):
+    """Not too much was lost in this UTC day, or in the one before by its close."""
+    limits = context.limits
+    found = day_loss(context.portfolio, context.equity, limits, context.now)
+    if found.fraction < limits.max_daily_loss:
         return None
-    used, limit = day_loss(portfolio, equity, context.now), limits.max_daily_loss
+    since = "" if found.since is None else f" since {found.since:{_MINUTE}} UTC"
+    if found.since is not None and found.until is not None:
+        since = f" from {found.since:{_MINUTE}} to {found.until:{_MINUTE}} UTC"
+    after = f"; nothing is bought on {context.now:%Y-%m-%d}" if found.until else ""
     return context.refuse(
-        "daily-loss", f"{_percent(used)} lost since 00:00 UTC, limit {_percent(limit)}"
+        "daily-loss",
+        f"{_percent(found.fraction)} lost{since}, limit {_percent(limits.max_daily_loss)}{after}",
     )
 
 
@@ -348,15 +355,36 @@ def rules_for(side: Side) -> tuple[Rule, ...]:
     return ALWAYS + RISK_ADDING if side is Side.BUY else ALWAYS
 
 
-def fall(peak: Decimal, equity: Decimal) -> Decimal:
-    """How far equity is below its peak, as a fraction ≥ 0; 0 while there is no peak."""
-    return max(ZERO, 1 - equity / peak) if peak > 0 else ZERO
+@dataclass(frozen=True, slots=True)
+class DayLoss:
+    """What a UTC day has lost, realised and open.
+
+    Attributes:
+        fraction: of the equity it began with, ≥ 0.
+        since: the mark it began with, None before the first.
+        until: the mark that closed it, None while it lasts.
+    """
+
+    fraction: Decimal
+    since: datetime | None = None
+    until: datetime | None = None
 
 
-def day_loss(portfolio: Portfolio, equity: Decimal, now: datetime) -> Decimal:
-    """Loss since the start of now's UTC day, realised and open, as a fraction ≥ 0."""
-    same_day = portfolio.day == now.date().isoformat()
-    return fall(portfolio.day_start_equity if same_day else portfolio.last_equity, equity)
+def day_loss(portfolio: Portfolio, equity: Decimal, limits: RiskLimits, now: datetime) -> DayLoss:
+    """The loss that is held against the limit of a day.
+
+    That of the day that lasts; a day lasts until the mark that closes it. Or that of the day
+    before, where that one has lost too much by its close: a loss in its last candle, or in its
+    only one, would else forbid nothing.
+    """
+    today, before = now.date(), portfolio.day_before
+    if portfolio.day not in (today.isoformat(), (today - timedelta(days=1)).isoformat()):
+        return DayLoss(fall(portfolio.last_equity, equity), portfolio.last_marked_at)
+    found = DayLoss(fall(portfolio.day_start_equity, equity), portfolio.day_start_at)
+    blocks = portfolio.day == today.isoformat() and before is not None
+    if blocks and before is not None and before.loss >= max(limits.max_daily_loss, found.fraction):
+        return DayLoss(before.loss, before.began_at, before.closed_at)
+    return found
 
 
 def too_deep(portfolio: Portfolio, equity: Decimal, limits: RiskLimits, now: datetime) -> bool:
@@ -370,8 +398,8 @@ def too_deep(portfolio: Portfolio, equity: Decimal, limits: RiskLimits, now: dat
 def lost_too_much_today(
     portfolio: Portfolio, equity: Decimal, limits: RiskLimits, now: datetime
 ) -> bool:
-    """Whether more was lost since the start of the UTC day than a day may lose."""
-    return day_loss(portfolio, equity, now) >= limits.max_daily_loss
+    """Whether more was lost than a day may lose: in this one, or in the one before."""
+    return day_loss(portfolio, equity, limits, now).fraction >= limits.max_daily_loss
 
 
 def pausing(portfolio: Portfolio, limits: RiskLimits, now: datetime) -> bool:

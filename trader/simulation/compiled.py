@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from trader.risk import limits, sizing
+from trader.domain import portfolio
+from trader.risk import sizing
 
 # How a run ended.
 DONE, UNSURE, UNUSUAL, LOG_FULL, TOO_LARGE = range(5)
@@ -85,6 +86,7 @@ _REAL = [
     "volatility_target",
     "recovery_share",
 ]
+CLOSES_WITHIN_S = int(portfolio.CLOSES_WITHIN.total_seconds())
 _LARGEST = 9.0e18
 _ULP = 2.0**-52
 """Twice what one operation in float64 may be wrong by, relative to its result."""
@@ -107,6 +109,7 @@ _MONEY = [
     "peak",
     "day",
     "day_start",
+    "lost",
     "last",
     "streak",
     "last_loss",
@@ -147,9 +150,10 @@ ACCOUNT = np.dtype([(n, np.int64) for n in _MONEY] + [(n, np.float64) for n in _
 `exch` is the exchange's own balance, `pend_*` an order that waits for the market, `plan_*` the
 protection of a purchase on its way. `reduced_since` is the moment (Unix seconds) from which a
 drawdown forbids purchases, `recovery` the worth up to which they are smaller after one; 0 for
-neither. `net` is what the open position has brought so far less what it cost, `parted` whether
-some of it was sold. `doubt` is how far float64 may be off the exact `cost`. What follows `status`
-is of `compiled_path` alone, where a purchase waits.
+neither. `lost` tells whether the day before closed with too great a loss. `net` is what the open
+position has brought so far less what it cost, `parted` whether some of it was sold. `doubt` is how
+far float64 may be off the exact `cost`. What follows `status` is of `compiled_path` alone, where a
+purchase waits.
 """
 
 
@@ -169,7 +173,7 @@ affordable_quantity = _floats(sizing.affordable_quantity)
 volatility_weight = _floats(sizing.volatility_weight)
 paid = _floats(sizing.RoundTrip.paid)
 received = _floats(sizing.RoundTrip.received)
-fall = _floats(limits.fall)
+fall = _floats(portfolio.fall)
 
 
 # -- whole numbers: rounding as `trader.domain.markets` and `trader.simulation.costs` do ---------
@@ -412,12 +416,25 @@ def _audit(t, a):  # type: ignore[no-untyped-def]
 
 
 @inner
+def _begin_day(t, a, day, moment, equity):  # type: ignore[no-untyped-def]
+    """`Portfolio._begin_day`, and whether the day that ends has lost too much."""
+    first = a.day < 0
+    a.lost = 0
+    if not first and not t.plain and _limit_hit(a, a.day_start, equity, t.daily_limit):
+        a.lost = 1
+    if first or moment - day * 86400 > CLOSES_WITHIN_S:
+        a.day_start = a.last if a.last != 0 else equity
+    else:
+        a.day_start = equity
+    a.day = day
+
+
+@inner
 def _mark(t, a, moment, equity):  # type: ignore[no-untyped-def]
     """`Portfolio._mark`, and what `RiskManager.change` makes of a drawdown."""
     day = moment // 86400
     if day != a.day:
-        a.day = day
-        a.day_start = a.last if a.last != 0 else equity
+        _begin_day(t, a, day, moment, equity)
     a.last = equity
     a.peak = max(a.peak, equity)
     if a.recovery > 0 and equity >= a.recovery:
@@ -578,7 +595,7 @@ def _forbidden(t, a, moment, equity):  # type: ignore[no-untyped-def]
     paused = a.reduced_since == 0 or t.pause_s == 0 or moment < a.reduced_since + t.pause_s
     if paused and _limit_hit(a, a.peak, equity, t.drawdown_limit):
         return DRAWDOWN
-    if _limit_hit(a, a.day_start, equity, t.daily_limit):
+    if a.lost == 1 or _limit_hit(a, a.day_start, equity, t.daily_limit):
         return DAILY_LOSS
     if a.streak >= t.streak_limit and moment * 1_000_000 < a.last_loss + t.cool_us:
         return LOSING_STREAK
