@@ -21,7 +21,9 @@ from trader.domain.errors import (
     ExchangeError,
     NonceError,
     OrderNotFound,
+    OrderRejected,
     OutcomeUnknown,
+    UnexpectedAnswer,
     UsageError,
 )
 from trader.domain.markets import (
@@ -33,10 +35,11 @@ from trader.domain.markets import (
     PublicTrade,
     Ticker,
 )
-from trader.domain.orders import Fill, Order, OrderRequest, OrderType
+from trader.domain.orders import Fill, Order, OrderRequest, OrderType, Side
 from trader.domain.timeframes import KRAKEN_MINUTES, Timeframe
 from trader.exchanges import kraken_answers as answers
 from trader.exchanges.kraken_calls import KrakenCalls, Retries
+from trader.exchanges.kraken_deadline import Deadline
 from trader.exchanges.kraken_limits import Tier, TradingBudget
 from trader.exchanges.kraken_names import KrakenNames, KrakenPair
 from trader.exchanges.kraken_nonces import MemoryNonces, NonceSource
@@ -58,6 +61,8 @@ FORBIDDEN_PERMISSION = "withdraw-funds"
 _IDS_KEPT = 2_000
 """Own ids of so many orders are held in memory."""
 
+_LOOKS_S = (0.0, 2.0)
+"""Pauses before the looks for a market order, which may show a moment late."""
 _UNKNOWN_HINT = "Look the order up by its id; do not send it again."
 
 
@@ -83,7 +88,7 @@ class KrakenClient:
         retries: how reads are repeated.
         tier: limits of the account; None for an exchange without limits.
         deadline_s: seconds from `now` within which Kraken must have accepted an order; a delayed
-            request cannot execute later. None sends no deadline.
+            request cannot execute later, and by the exchange's own clock. None sends none.
         handler: answers in this process instead of the network.
         metadata_s: age at which tick sizes and minima are read again.
         sleep: how to wait between attempts.
@@ -109,7 +114,8 @@ class KrakenClient:
     ) -> None:
         self.name = "kraken"
         self._now = now
-        self._deadline_s = deadline_s
+        self._sleep = sleep
+        self._deadline = Deadline(deadline_s, now, self._time_now)
         self._metadata_s = metadata_s
         self._in_process = handler is not None
         self._calls = KrakenCalls(
@@ -141,6 +147,10 @@ class KrakenClient:
     def server_time(self) -> datetime:
         """The exchange's clock."""
         return self._calls.public("Time", {}, answers.server_time)
+
+    def _time_now(self) -> datetime:
+        """The exchange's clock, asked for once: an order waits for it."""
+        return self._calls.public("Time", {}, answers.server_time, repeat=False)
 
     def system_status(self) -> str:
         """`online`, `maintenance`, `cancel_only` or `post_only`."""
@@ -301,6 +311,7 @@ class KrakenClient:
     def fills(self, since: datetime) -> tuple[Fill, ...]:
         """Every single fill at or after that moment, oldest first; nothing is merged."""
         names = self._names()
+        since = self._deadline.earlier(since)
         rows = self._pages(
             "TradesHistory",
             "trades",
@@ -321,7 +332,8 @@ class KrakenClient:
         """Send an order once.
 
         An answer that only says the order was not looked at (a nonce overtaken) is followed by a
-        look-up of the order's id before it is sent again.
+        look-up of the order's id before it is sent again. A purchase at the market is not: if a
+        gateway delivered it twice, the lists may not show yet that the first has filled.
         """
         row = self._row(request.pair)
         if self._trading_budget is not None:
@@ -336,27 +348,50 @@ class KrakenClient:
     def _place(self, request: OrderRequest, row: KrakenPair, now: datetime) -> str:
         for _ in range(3):
             try:
-                return self._calls.change(
-                    "AddOrder", self._order_form(request, row), answers.new_order_id
-                )
-            except NonceError:
-                found = self._look_up(request.order_id, now)
+                return self._add(request, row)
+            except NonceError as fault:
+                found = self._look_up(request, now)
                 if found is not None:
                     return found
+                if request.type is OrderType.MARKET and request.side is Side.BUY:
+                    raise OutcomeUnknown(fault.message, fault.hint) from fault
         raise NonceError(
             "Kraken refused the nonce three times in a row",
             "Another program uses this key: give each program a key of its own.",
         )
 
-    def _look_up(self, order_id: str, now: datetime) -> str | None:
+    def _add(self, request: OrderRequest, row: KrakenPair) -> str:
+        def send() -> str:
+            form = self._order_form(request, row)
+            return self._calls.change("AddOrder", form, answers.new_order_id)
+
+        return self._in_time(send)
+
+    def _in_time(self, send: Callable[[], T]) -> T:
+        """Send; once more, by Kraken's clock, where only the deadline was too far away."""
         try:
-            found = self.find_order(order_id, now - timedelta(hours=1))
+            return send()
+        except (OrderRejected, OutcomeUnknown) as fault:
+            if not self._deadline.was_refused(fault) or isinstance(fault, OutcomeUnknown):
+                raise
+        return send()
+
+    def _look_up(self, request: OrderRequest, now: datetime) -> str | None:
+        # An order that rests cannot be doubled: the exchange takes its id once.
+        pauses = _LOOKS_S if request.type is OrderType.MARKET else (0.0,)
+        try:
+            for pause_s in pauses:
+                if pause_s:
+                    self._sleep(pause_s)
+                found = self.find_order(request.order_id, now - timedelta(hours=1))
+                if found is not None:
+                    return found.exchange_id
         except ExchangeError as fault:
             raise OutcomeUnknown(
-                f"Kraken did not say whether order {order_id} exists: {fault.message}",
+                f"Kraken did not say whether order {request.order_id} exists: {fault.message}",
                 _UNKNOWN_HINT,
             ) from fault
-        return found.exchange_id if found else None
+        return None
 
     def validate(self, request: OrderRequest) -> str:
         """Let Kraken check an order without placing it; the order in Kraken's words."""
@@ -369,9 +404,12 @@ class KrakenClient:
         if request.price is not None:
             resting = request.type in (OrderType.LIMIT, OrderType.ICEBERG)
             form["limit_price" if resting else "trigger_price"] = _plain(request.price)
-        if self._deadline_s is not None:
-            form["deadline"] = self._deadline()
-        self._changed("AmendOrder", form, lambda result: str(result["amend_id"]))
+
+        def send() -> None:
+            dated = form | self._deadline.field()
+            self._changed("AmendOrder", dated, lambda result: str(result["amend_id"]))
+
+        self._in_time(send)
         if self._trading_budget is not None:
             self._trading_budget.amended(exchange_id)
 
@@ -414,26 +452,22 @@ class KrakenClient:
         }
         if request.price is not None:
             form["price"] = _plain(request.price)
-        if self._deadline_s is not None:
-            form["deadline"] = self._deadline()
-        return form
-
-    def _deadline(self) -> str:
-        """The moment after which Kraken is not to carry out what is sent now."""
-        ends = self._now() + timedelta(seconds=self._deadline_s or 0)
-        return ends.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return form | self._deadline.field()
 
     # ── orders, page by page ───────────────────────────────────────────────────────────────
 
     def _open(self, filters: dict[str, Any]) -> tuple[Order, ...]:
         names = self._names()
+        # Asked for one of ours, what cannot be read is a fault; among all it may be another's.
+        read = answers.orders if filters else answers.readable_orders
         found = self._calls.private(
-            "OpenOrders", filters, lambda result: answers.orders(result["open"], names)
+            "OpenOrders", filters, lambda result: read(result["open"], names)
         )
         return self._remembered(sorted(found, key=lambda o: (o.opened_at, o.exchange_id)))
 
     def _closed(self, since: datetime, filters: dict[str, Any]) -> tuple[Order, ...]:
         names = self._names()
+        since = self._deadline.earlier(since)
         rows = self._pages(
             "ClosedOrders", "closed", {"start": _start(since), "closetime": "close", **filters}
         )
@@ -462,6 +496,10 @@ class KrakenClient:
             found, count = self._calls.private(
                 call, {**form, "ofs": seen}, lambda result: answers.page(result, key)
             )
+            if found and found.keys() <= rows.keys():
+                raise UnexpectedAnswer(
+                    f"Kraken's answer to {call} repeats itself from entry {seen} on of {count}"
+                )
             rows.update(found)
             seen += len(found)
             if not found or (seen >= count if count is not None else len(found) < PAGE):

@@ -30,6 +30,7 @@ from trader.execution.entries import Entries
 from trader.execution.exits import Exit, Exits
 from trader.execution.protection import StopGuard
 from trader.execution.sizes import being_sold
+from trader.execution.turns import Turns
 from trader.ports import Clock, Exchange, Journal
 
 _HURRY = timedelta(seconds=5)
@@ -103,20 +104,29 @@ class TradingExecutor:
         Raises:
             ExchangeError: if the exchange could not be read; call again.
         """
-        self._desk.resolve_doubts(now)
+        turns = self._begin(now)
         self._desk.sync(now)
         if self._audit.due and not self._desk.any_in_doubt():
-            self.audit(now)  # put off while there was a doubt
-        self._exits.watch_targets(now)
-        self._exits.advance_all(now)
-        self._entries.tend_all(now)
+            turns.take(self.audit, now)  # put off while there was a doubt
+        turns.take(self._exits.watch_targets, now)
+        turns.take(self._exits.advance_all, now)
+        turns.take(self._entries.tend_all, now)
         self._desk.stirred = False
-        self._guard.guard_all(now)
+        turns.take(self._guard.guard_all, now)
+        turns.end()
+
+    def _begin(self, now: datetime) -> Turns:
+        """Ask about what had no clear answer: every order has its turn."""
+        turns = Turns()
+        self._desk.set_clock(now)
+        for order in self.orders.live():
+            turns.take(self._desk.resolve, order, now)
+        return turns
 
     @property
     def rests(self) -> bool:
         """Whether there is nothing left to do but to wait for orders on their way, if any."""
-        return not (self._desk.stirred or self._audit.due or self._guard.tries_again)
+        return not (self._desk.stirred or self._audit.due)
 
     def next_look(self, now: datetime) -> datetime | None:
         """When `settle` should run again at the latest for orders on their way, None if idle."""
@@ -127,9 +137,13 @@ class TradingExecutor:
             order.request.type is OrderType.MARKET and order.intended_at > fresh for order in live
         )
         moments += [order.amending.at + doubt for order in live if order.amending]
-        if filling or self._exits:
-            moments.append(now + (timedelta(seconds=1) if filling else _HURRY))
+        if filling:
+            moments.append(now + timedelta(seconds=1))
+        elif self._exits:
+            moments.append(now + _HURRY)
         moments += self._entries.looks(now)
+        tries = (self._exits.next_try(now), self._guard.next_try(now), self._audit.next_look)
+        moments += [moment for moment in tries if moment is not None]
         return max(min(moments), now) if moments else None
 
     def watched_targets(self) -> dict[Pair, Decimal]:
@@ -229,14 +243,24 @@ class TradingExecutor:
 
         Returns:
             True when no entry waits and, with `flatten`, nothing is held.
+
+        Raises:
+            ExchangeError: the first fault, when every pair has had its turn.
         """
-        self._entries.give_up_all(reason, now)
+        turns = Turns()
+        turns.take(self._entries.give_up_all, reason, now)
         if flatten:
             for pair in tuple(self.portfolio.positions):
-                self._exits.ensure(pair, Exit(None, Purpose.FLATTEN, now, reason), now)
-                self._guard.guard(pair, now)  # a sale that is refused must not leave it bare
+                plan = Exit(None, Purpose.FLATTEN, now, reason)
+                turns.take(self._exits.ensure, pair, plan, now)
+                turns.take(self._guard.guard, pair, now)  # a refused sale must not leave it bare
+        turns.end()
         waiting = any(o.request.side is Side.BUY for o in self.orders.live())
         return not waiting and not (flatten and (self._exits or self._exits.anything_saleable()))
+
+    def call_off_flattening(self) -> None:
+        """Keep what an emergency stop that has been lifted has not sold."""
+        self._exits.call_off(Purpose.FLATTEN)
 
     # -- accounts --------------------------------------------------------------------------
 
@@ -255,7 +279,7 @@ class TradingExecutor:
         notes: list[str] = list(self.oddities)
         before = frozenset(self.portfolio.trades)
         known = self.orders.fill_count
-        self._desk.resolve_doubts(now)
+        turns = self._begin(now)
         self._desk.sync(now, thorough=thorough)
         missed = self.orders.fill_count - known
         if missed:
@@ -276,7 +300,8 @@ class TradingExecutor:
             for o in self.orders.live()
             if o.in_doubt
         ]
-        self._guard.guard_all(now)
+        turns.take(self._guard.guard_all, now)
+        turns.end()
         outcome = Reconciled(now, len(self.orders.live()), self.orders.fill_count, tuple(notes))
         self.record(outcome)
         return outcome

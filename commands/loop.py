@@ -124,17 +124,24 @@ class Loop:
     def _wait_until(self, until: datetime) -> None:
         trader = self.parts.trader
         speed = self.parts.venue.speed
+        look = self._next_look(until)
         while not self.ending and trader.clock.now() < until:
             now = trader.clock.now()
-            look = trader.executor.next_look(now) or until
             wake = min(until, now + timedelta(seconds=SLICE_S * speed))
             trader.clock.sleep_until(max(wake, now + timedelta(milliseconds=10)))
             changed = trader.stop_changed()
             if changed or self.parts.venue.pace == "scaled" or look <= trader.clock.now():
                 self._settle()
+                look = self._next_look(until)
             if changed:
                 trader.beat()
             self._hear()
+
+    def _next_look(self, until: datetime) -> datetime:
+        """When orders on their way are to be looked after, once a second at most."""
+        now = self.parts.trader.clock.now()
+        look = self.parts.trader.executor.next_look(now)
+        return until if look is None else max(look, now + timedelta(seconds=1))
 
     def _settle(self) -> None:
         try:

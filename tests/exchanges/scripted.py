@@ -31,6 +31,7 @@ class Scripted:
         self.answers: dict[str, Any] = {
             "Assets": recorded("public/Assets.json"),
             "AssetPairs": recorded("api-AssetPairs-main-2026-01-12.json"),
+            "Time": refused("EService:Unavailable"),  # this machine's clock counts then
             **answers,
         }
         self.requests: list[tuple[str, dict[str, str]]] = []

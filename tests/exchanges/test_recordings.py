@@ -373,8 +373,6 @@ def test_the_client_reads_the_recorded_answer(recording: Recording) -> None:
         answers[recording.method] = [answers[recording.method],
                                      {"error": [], "result": {key: {}, "count": 0}}]  # fmt: skip
     answers.setdefault("QueryOrders", {"error": [], "result": {}})
-    if recording.method == "Assets":
-        answers["AssetPairs"] = {"error": [], "result": {}}
     found = recording.read(client_of(Scripted(**answers))) if recording.read else None
     assert found is None or found != ()
 

@@ -116,6 +116,15 @@ class MarketRules:
         """Decimals of a quantity."""
         return _decimals(self.lot)
 
+    def takes(self, *, buy: bool, limit: bool, post_only: bool = False) -> bool:
+        """Whether the market's mode allows such an order now."""
+        return {
+            "online": True,
+            "reduce_only": not buy,
+            "limit_only": limit,
+            "post_only": limit and post_only,
+        }.get(self.status, False)
+
     def price_down(self, price: Decimal) -> Decimal:
         """The next price on the tick grid at or below."""
         return _on_grid(price, self.tick, ROUND_FLOOR)

@@ -217,6 +217,14 @@ class OrderBookkeeping:
             case OrderRefused(reason=reason):
                 order.refusal = reason
 
+    def wait_anew(self, now: datetime) -> None:
+        """Let waits that began after `now`, by a clock that was set back since, begin at `now`."""
+        for order in self._live.values():
+            order.changed_at = min(order.changed_at, now)
+            order.intended_at = min(order.intended_at, now)
+            if order.amending is not None and order.amending.at > now:
+                order.amending = replace(order.amending, at=now)
+
     def get(self, order_id: str) -> TrackedOrder | None:
         """The order with our id."""
         return self._orders.get(order_id)

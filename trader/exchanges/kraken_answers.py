@@ -221,7 +221,10 @@ def _exact(number: Any) -> Decimal:
 
 
 def balances(result: Any, names: KrakenNames) -> dict[str, Balance]:
-    """`BalanceEx`, or `Balance` (then nothing is known to be held); zeros are left out."""
+    """`BalanceEx`, or `Balance` (then nothing is known to be held); zeros are left out.
+
+    What earns rewards by itself (`XBT.F`) is traded as the asset itself and counts with it.
+    """
     found: dict[str, Balance] = {}
     for asset_id, row in result.items():
         asset = names.asset(asset_id)
@@ -231,7 +234,8 @@ def balances(result: Any, names: KrakenNames) -> dict[str, Balance]:
             total += amount(row.get("credit") or 0) - amount(row.get("credit_used") or 0)
         held = amount(row.get("hold_trade") or 0) if whole else Decimal(0)
         if total or held:
-            found[asset] = Balance(asset, total, held)
+            before = found.get(asset, Balance(asset, Decimal(0), Decimal(0)))
+            found[asset] = Balance(asset, before.total + total, before.held + held)
     return found
 
 
@@ -257,6 +261,22 @@ def new_order_id(result: Any) -> str:
 def orders(result: Any, names: KrakenNames) -> tuple[Order, ...]:
     """A map of order id → order object."""
     return tuple(order(txid, row, names) for txid, row in result.items())
+
+
+def readable_orders(result: Any, names: KrakenNames) -> tuple[Order, ...]:
+    """As `orders`, without those of somebody else that nobody has described.
+
+    Ours all bear an id of ours. One kind of order more that the owner places by hand must not keep
+    the program from its own.
+    """
+    found = []
+    for txid, row in result.items():
+        try:
+            found.append(order(txid, row, names))
+        except (KeyError, TypeError, ValueError, ArithmeticError):
+            if not isinstance(row, Mapping) or row.get("cl_ord_id"):
+                raise
+    return tuple(found)
 
 
 def order(txid: str, row: Any, names: KrakenNames) -> Order:

@@ -180,7 +180,9 @@ class KrakenCalls:
         """Give the connections back."""
         self._api.close()
 
-    def public(self, call: str, params: dict[str, Any], parse: Callable[[Any], T]) -> T:
+    def public(
+        self, call: str, params: dict[str, Any], parse: Callable[[Any], T], *, repeat: bool = True
+    ) -> T:
         """Read what everybody may see, and parse it."""
 
         def once() -> T:
@@ -189,7 +191,7 @@ class KrakenCalls:
             reply = self._read_reply(call, lambda: self._api.query_public(call, dict(params)))
             return self._result_of_read(call, reply, parse)
 
-        return self._repeated(once)
+        return self._repeated(once) if repeat else once()
 
     def private(self, call: str, form: dict[str, Any], parse: Callable[[Any], T]) -> T:
         """Read from the account, and parse it."""

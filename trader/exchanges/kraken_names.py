@@ -62,7 +62,7 @@ class KrakenNames:
         pairs: the result of `AssetPairs`.
 
     Raises:
-        UnexpectedAnswer: if a row lacks what every pair has.
+        UnexpectedAnswer: if no pair can be read.
     """
 
     def __init__(self, assets: Mapping[str, Any], pairs: Mapping[str, Any]) -> None:
@@ -72,27 +72,32 @@ class KrakenNames:
             self._add_asset(asset_id, row)
         self._by_name: dict[str, KrakenPair] = {}
         self._by_pair: dict[Pair, KrakenPair] = {}
+        self._unreadable: dict[str, str] = {}
         for pair_id, row in pairs.items():
             self._add_pair(pair_id, row)
+        if not self._by_pair:
+            faults = "; ".join(list(self._unreadable.values())[:3])
+            raise UnexpectedAnswer(f"Kraken lists no pair that can be read {faults}".rstrip())
         self._asset_ids = {common: asset_id for asset_id, common in self._common.items()}
 
     def _add_asset(self, asset_id: str, row: Any) -> None:
         try:
-            altname = str(row["altname"])
-            self._decimals[asset_id] = int(row["decimals"])
-        except (KeyError, TypeError, ValueError) as fault:
-            raise UnexpectedAnswer(f"asset '{asset_id}' of Kraken: no altname or decimals") from (
-                fault
-            )
+            altname, decimals = str(row["altname"]), int(row["decimals"])
+        except (KeyError, TypeError, ValueError):
+            return  # what is not told of it is taken from the pairs
+        self._decimals[asset_id] = decimals
         self._common[asset_id] = COMMON_NAME.get(altname, altname)
 
     def _add_pair(self, pair_id: str, row: Any) -> None:
+        """Know a pair; one that cannot be read is an error when it is wanted, not before."""
         try:
             found = self._read_pair(pair_id, row)
         except (KeyError, TypeError, ValueError, InvalidOperation, AttributeError) as fault:
-            raise UnexpectedAnswer(
+            name = row.get("wsname") if isinstance(row, Mapping) else pair_id
+            self._unreadable[_common_form(str(name))] = (
                 f"pair '{pair_id}' of Kraken: {type(fault).__name__} in its rules"
-            ) from fault
+            )
+            return
         if found is None:
             return
         self._by_pair.setdefault(found.pair, found)
@@ -139,8 +144,11 @@ class KrakenNames:
 
         Raises:
             UnknownPair: if Kraken does not list it.
+            UnexpectedAnswer: if what Kraken says of it cannot be read.
         """
         found = self._by_pair.get(pair)
+        if found is None and str(pair) in self._unreadable:
+            raise UnexpectedAnswer(self._unreadable[str(pair)])
         if found is None:
             raise UnknownPair(f"Kraken has no market {pair}", self._suggestion(pair))
         return found
@@ -150,15 +158,16 @@ class KrakenNames:
         return self._by_name.get(name.upper())
 
     def asset(self, asset_id: str) -> str:
-        """The common name of an asset: `XXBT` → `BTC`; `.F` and the like stay: `XBT.F` → `BTC.F`.
+        """The common name of an asset: `XXBT` → `BTC`; `.S` and the like stay: `XBT.S` → `BTC.S`.
 
-        An asset that is not listed keeps its name, so that no balance disappears.
+        `.F` earns rewards by itself and is traded as the asset itself: `XBT.F` → `BTC`. An asset
+        that is not listed keeps its name, so that no balance disappears.
         """
         if asset_id in self._common:
             return self._common[asset_id]
         stem, dot, suffix = asset_id.partition(".")
         common = self._common.get(stem) or COMMON_NAME.get(stem, stem)
-        return f"{common}{dot}{suffix}"
+        return common if suffix == "F" else f"{common}{dot}{suffix}"
 
     def asset_id(self, asset: str) -> str:
         """Kraken's id of an asset by its common name: `BTC` → `XXBT`.
@@ -176,6 +185,11 @@ class KrakenNames:
         near = near or [p for p in self._by_pair if p.quote == pair.quote]
         near.sort(key=lambda p: (p.quote not in _MAIN_QUOTES, str(p)))
         return f"It has for example {', '.join(map(str, near[:6]))}." if near else ""
+
+
+def _common_form(name: str) -> str:
+    """`XBT/USD` → `BTC/USD`."""
+    return "/".join(COMMON_NAME.get(part, part) for part in name.split("/"))
 
 
 def _amount(value: Any) -> Decimal:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 
 from trader.domain.errors import (
     ExchangeError,
     OrderNotFound,
+    OrderRejected,
     OutcomeUnknown,
     UnexpectedAnswer,
     Unreachable,
@@ -46,9 +48,23 @@ from trader.ports import Clock, Exchange, Journal
 ZERO = Decimal(0)
 ZERO_S = timedelta(0)
 _LONGEST_PASS = timedelta(minutes=10)
+_SET_BACK = timedelta(seconds=60)
+"""The clock was set back by more than answers may have taken."""
 _MOVES_NOTHING = (EquityMarked, RiskStateChanged, SignalMade, TradeRefused)
 """Events after which orders, positions and stops are as they were."""
 _NO_CLEAR_ANSWER = (OutcomeUnknown, Unreachable, UnexpectedAnswer)
+
+
+class Change(Enum):
+    """What came of asking for other terms of an open order."""
+
+    MADE = "made"
+    UNCERTAIN = "uncertain"
+    """No clear answer: the exchange has to be asked which terms it has."""
+    NOT_NOW = "not now"
+    """Refused for a reason that is not the order's (busy, limits, key): it lives on as it was."""
+    IMPOSSIBLE = "impossible"
+    """It is over, or the exchange does not make this change."""
 
 
 class OrderDesk:
@@ -144,24 +160,29 @@ class OrderDesk:
 
     # -- asking ----------------------------------------------------------------------------
 
-    def resolve_doubts(self, now: datetime) -> None:
-        """Ask about every order and change that had no clear answer; what is seen is believed."""
-        for order in self.orders.live():
-            if not order.in_doubt:
-                self._resolve_amend(order, now)
-                continue
-            if order.exchange_id:
-                self._resolve_accepted(order, now)
-                continue
-            found = self.exchange.find_order(order.order_id, order.intended_at - self._overlap)
-            if found is not None:
-                self.record(OrderAccepted(now, order.order_id, found.exchange_id))
-            elif now - order.changed_at >= self.doubt:
-                why = f"the exchange has never heard of it after {self.doubt.seconds} s"
-                self.record(OrderRefused(now, order.order_id, "never_arrived", why))
-            elif order.state is OrderState.INTENDED:
-                # A crash came between the intent and the answer: it may still turn up.
-                self.record(OrderUnclear(now, order.order_id, DIED_SENDING))
+    def set_clock(self, now: datetime) -> None:
+        """Begin a look at this moment; waits that began later, by a clock set back, begin anew."""
+        if self._last_at is not None and now < self._last_at - _SET_BACK:
+            self._last_at = now
+            self.orders.wait_anew(now)
+
+    def resolve(self, order: TrackedOrder, now: datetime) -> None:
+        """Ask about an order or change that had no clear answer; what is seen is believed."""
+        if not order.in_doubt:
+            self._resolve_amend(order, now)
+            return
+        if order.exchange_id:
+            self._resolve_accepted(order, now)
+            return
+        found = self.exchange.find_order(order.order_id, order.intended_at - self._overlap)
+        if found is not None:
+            self.record(OrderAccepted(now, order.order_id, found.exchange_id))
+        elif now - order.changed_at >= self.doubt:
+            why = f"the exchange has never heard of it after {self.doubt.seconds} s"
+            self.record(OrderRefused(now, order.order_id, "never_arrived", why))
+        elif order.state is OrderState.INTENDED:
+            # A crash came between the intent and the answer: it may still turn up.
+            self.record(OrderUnclear(now, order.order_id, DIED_SENDING))
 
     def _resolve_accepted(self, order: TrackedOrder, now: datetime) -> None:
         """An order the exchange once took: open still, over, or gone together with its account."""
@@ -214,7 +235,8 @@ class OrderDesk:
         if moved or thorough:
             self._take_fills(self._fills_since(), now)
         settled = [self._bring_up_to_date(o, open_now.get(o.exchange_id), now) for o in moved]
-        if all(settled):
+        if all(settled) and (moved or thorough):
+            # Only where fills were read: what lists show later than they should is found then.
             self._complete_until = now
         return all(settled)
 
@@ -328,13 +350,8 @@ class OrderDesk:
 
     def amend(
         self, order: TrackedOrder, remaining: Decimal, price: Decimal, now: datetime
-    ) -> bool | None:
-        """Change a live order in place: it lives on all the while.
-
-        Returns:
-            True if it was changed, False while that is not certain, None if it can't be: it is
-            over, or the exchange refuses.
-        """
+    ) -> tuple[Change, str]:
+        """Change a live order in place: it lives on all the while; what came of it, and why."""
         request = replace(order.request, quantity=order.filled + remaining, price=price)
         wish = AmendIntended(
             self.moment(now), order.order_id, request.quantity, price,
@@ -343,18 +360,19 @@ class OrderDesk:
         self.record(wish)
         try:
             self.exchange.amend(order.exchange_id, request, now)
-        except OrderNotFound:
+        except OrderNotFound as fault:
             self.sync(now)  # over already: this look tells how
-            return None
+            return Change.IMPOSSIBLE, fault.message
         except _NO_CLEAR_ANSWER as fault:
             self.record(OrderUnclear(self.moment(now), order.order_id, fault.message))
-            return False
+            return Change.UNCERTAIN, fault.message
         except ExchangeError as fault:
             old = order.request
             self.record(OrderAmended(
                 now, order.order_id, old.quantity, old.price or ZERO, fault.message
             ))  # fmt: skip
-            return None
+            about_it = isinstance(fault, OrderRejected)
+            return Change.IMPOSSIBLE if about_it else Change.NOT_NOW, fault.message
         self.record(OrderAmended(now, order.order_id, request.quantity, price))
         self.sync(now)
-        return True
+        return Change.MADE, ""

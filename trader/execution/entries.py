@@ -19,6 +19,7 @@ from trader.domain.signals import GIVEN_UP, Approval, Refusal
 from trader.execution.desk import OrderDesk
 from trader.execution.exits import Exits
 from trader.execution.sizes import ZERO
+from trader.execution.turns import Turns
 from trader.risk.entries import LOOK_EVERY, Move, next_step
 
 
@@ -66,9 +67,15 @@ class Entries:
         return self._send(plan, purpose, plan.quantity, plan.limit_price, now)
 
     def tend_all(self, now: datetime) -> None:
-        """Follow the market with every purchase that waits."""
+        """Follow the market with every purchase that waits, whatever is wrong with another.
+
+        Raises:
+            ExchangeError: if the exchange could not be read; call again.
+        """
+        turns = Turns()
         for plan in tuple(self._patient.values()):
-            self._tend(plan, now)
+            turns.take(self._tend, plan, now)
+        turns.end()
 
     def expire(self, pair: Pair, closed_at: datetime, now: datetime) -> None:
         """Give up what was decided on an older candle of the pair and still waits."""
@@ -80,12 +87,18 @@ class Entries:
                 self._desk.cancel(order, "a newer candle has closed", now)
 
     def give_up_all(self, reason: str, now: datetime) -> None:
-        """Cancel everything that waits to buy."""
+        """Cancel everything that waits to buy, whatever is wrong with one of them.
+
+        Raises:
+            ExchangeError: if a cancel was refused; call again.
+        """
+        turns = Turns()
         for plan in tuple(self._patient.values()):
-            self._give_up(plan, reason, now)
+            turns.take(self._give_up, plan, reason, now)
         for order in self._desk.orders.live():
             if order.request.side is Side.BUY:
-                self._desk.cancel(order, reason, now)
+                turns.take(self._desk.cancel, order, reason, now)
+        turns.end()
 
     # -- one purchase ----------------------------------------------------------------------
 

@@ -6,13 +6,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from trader.domain.errors import (
+    BelowMinimum,
+    ExchangeError,
+    InsufficientFunds,
+    OrderRejected,
+    OutcomeUnknown,
+    UnexpectedAnswer,
+    UnknownPair,
+)
 from trader.domain.events import OrderIntended
 from trader.domain.markets import Pair
 from trader.domain.order_life import TrackedOrder
 from trader.domain.orders import OrderRequest, OrderType, Purpose, Side, make_order_id
 from trader.domain.portfolio import Position
-from trader.execution.desk import OrderDesk
+from trader.execution.desk import Change, OrderDesk
 from trader.execution.sizes import ZERO, StopTerms, being_sold, saleable, wanted_stop
+from trader.execution.turns import LONGEST_PAUSE, Turns, pause_after
+
+_PATIENCE = 3
+"""So often a sale is tried for which the exchange says there are no funds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,8 @@ class Exits:
     def __init__(self, desk: OrderDesk) -> None:
         self._desk = desk
         self._pending: dict[Pair, Exit] = {}
+        self._refused: dict[Pair, tuple[int, datetime]] = {}
+        self._too_small: dict[Pair, Decimal] = {}
 
     def __contains__(self, pair: Pair) -> bool:
         return pair in self._pending
@@ -56,20 +71,42 @@ class Exits:
         self._pending.setdefault(pair, plan)
         self.advance(pair, now)
 
+    def call_off(self, purpose: Purpose) -> None:
+        """Forget the sales of one purpose that have not been sent."""
+        for pair in [p for p, plan in self._pending.items() if plan.purpose is purpose]:
+            del self._pending[pair]
+
+    def next_try(self, now: datetime) -> datetime | None:
+        """When a sale that was refused for now is to be tried again, None where none was."""
+        waiting = [pair for pair in self._pending if pair in self._refused]
+        return min((self._waits_until(pair, now) for pair in waiting), default=None)
+
     def advance_all(self, now: datetime) -> None:
-        """A step of every sale on its way."""
+        """A step of every sale on its way, whatever is wrong with another.
+
+        Raises:
+            ExchangeError: if the exchange could not be read; call again.
+        """
+        turns = Turns()
         for pair in tuple(self._pending):
-            self.advance(pair, now)
+            turns.take(self.advance, pair, now)
+        turns.end()
 
     def advance(self, pair: Pair, now: datetime) -> TrackedOrder | None:
         """One step of a sale: clear the way, confirm that it is clear, then sell.
 
         The stop is cancelled and its end confirmed first, or made smaller where only a part is
         sold; what it sold meanwhile is not sold again. Kraken has no one-cancels-other, so this
-        order of things is what keeps stop and exit from both filling.
+        order of things is what keeps stop and exit from both filling. Where the market takes no
+        orders the stop stays.
         """
         plan = self._pending.get(pair)
-        if plan is None or not self._clear_the_way(pair, plan, now):
+        if plan is None or now < self._waits_until(pair, now):
+            return None
+        if not self._takes_sales(pair, plan):
+            self._pause(pair, now)
+            return None
+        if not self._clear_the_way(pair, plan, now):
             return None
         position = self._desk.portfolio.position(pair)
         quantity = ZERO if position is None else self.saleable(position, plan.quantity)
@@ -77,14 +114,53 @@ class Exits:
             del self._pending[pair]
             return None
         order, fault = self._desk.send(self._intent(pair, plan, quantity, now))
-        if fault is None or not fault.retryable:
-            del self._pending[pair]
+        self._note(order, fault, now)
         self._desk.sync(now)
         return order
 
+    def _note(self, order: TrackedOrder, fault: ExchangeError | None, now: datetime) -> None:
+        """Keep a sale that was refused for now, to be tried again after a pause that grows."""
+        pair = order.pair
+        if fault is None:
+            self._refused.pop(pair, None)
+            del self._pending[pair]
+            return
+        failures = self._pause(pair, now)
+        if isinstance(fault, BelowMinimum):
+            self._too_small[pair] = order.request.quantity
+        # What a cancelled stop sets free may take a moment to be booked.
+        for_good = isinstance(fault, OrderRejected) and not (
+            isinstance(fault, InsufficientFunds) and failures < _PATIENCE
+        )
+        if for_good or isinstance(fault, OutcomeUnknown | UnexpectedAnswer):
+            del self._pending[pair]
+
+    def _takes_sales(self, pair: Pair, plan: Exit) -> bool:
+        """Whether the market's mode allows it: if not, the stop must not be cancelled for it."""
+        try:
+            rules = self._desk.exchange.market_rules(pair)
+        except UnknownPair:
+            return True  # delisted: the sale is given up where it finds nothing to sell
+        return rules.takes(buy=False, limit=plan.limit_price is not None)
+
+    def _pause(self, pair: Pair, now: datetime) -> int:
+        failures = self._refused.get(pair, (0, now))[0] + 1
+        self._refused[pair] = (failures, now + pause_after(failures))
+        return failures
+
+    def _waits_until(self, pair: Pair, now: datetime) -> datetime:
+        """When the next try is due; a clock that was set back makes it due at once."""
+        _, again_at = self._refused.get(pair, (0, now))
+        return again_at if again_at - now <= LONGEST_PAUSE else now
+
     def saleable(self, position: Position, wanted: Decimal | None = None) -> Decimal:
         """Base of a position that the exchange would let us sell."""
-        return saleable(self._desk.exchange.market_rules(position.pair), position, wanted)
+        try:
+            rules = self._desk.exchange.market_rules(position.pair)
+        except UnknownPair:
+            return ZERO  # delisted
+        part = saleable(rules, position, wanted)
+        return part if part > self._too_small.get(position.pair, ZERO) else ZERO
 
     def anything_saleable(self) -> bool:
         """Whether a position is large enough to be sold."""
@@ -106,21 +182,31 @@ class Exits:
         }
 
     def watch_targets(self, now: datetime) -> None:
-        """Plan the sale of every position whose target the market has reached."""
+        """Plan the sale of every position whose target the market has reached.
+
+        Raises:
+            ExchangeError: if a price could not be read; call again.
+        """
+        turns = Turns()
         for pair, target in self.watched_targets().items():
-            price = self._desk.exchange.ticker(pair).last
-            if price >= target:
-                decided_for = self._desk.orders.entry_decided_for(pair) or now
-                self._pending[pair] = Exit(
-                    None, Purpose.TARGET, decided_for, f"target {target} reached at {price}",
-                    expected=target,
-                )  # fmt: skip
+            turns.take(self._watch_target, pair, target, now)
+        turns.end()
+
+    def _watch_target(self, pair: Pair, target: Decimal, now: datetime) -> None:
+        price = self._desk.exchange.ticker(pair).last
+        if price >= target:
+            decided_for = self._desk.orders.entry_decided_for(pair) or now
+            self._pending[pair] = Exit(
+                None, Purpose.TARGET, decided_for, f"target {target} reached at {price}",
+                expected=target,
+            )  # fmt: skip
 
     def _sells_for(self, position: Position, price: Decimal) -> bool:
         """Whether the exchange takes an order that sells all of it at that price."""
-        minimum = self._desk.exchange.market_rules(position.pair).cost_minimum
         quantity = self.saleable(position)
-        return quantity > 0 and quantity * price >= minimum
+        if not quantity:
+            return False
+        return quantity * price >= self._desk.exchange.market_rules(position.pair).cost_minimum
 
     # -- the way ---------------------------------------------------------------------------
 
@@ -144,29 +230,34 @@ class Exits:
                 return False
             if selling:
                 return False
-            smaller = self._made_smaller(order, plan, now)
-            if smaller is None:
-                smaller = self._desk.cancel(order, f"to sell: {plan.reason}", now)
-            if not smaller:
+            change = self._made_smaller(order, plan, now)
+            if change is Change.MADE:
+                continue
+            if change is not Change.IMPOSSIBLE:
+                return False
+            if not self._desk.cancel(order, f"to sell: {plan.reason}", now):
                 return False
         return True
 
-    def _made_smaller(self, order: TrackedOrder, plan: Exit, now: datetime) -> bool | None:
+    def _made_smaller(self, order: TrackedOrder, plan: Exit, now: datetime) -> Change:
         """Let the stop go on guarding what a sale of a part leaves.
 
         Returns:
-            True if it does, False while that is not certain, None if it has to be cancelled.
+            `IMPOSSIBLE` where it has to be cancelled.
         """
         desk, pair = self._desk, order.pair
         position = desk.portfolio.position(pair)
         if plan.quantity is None or position is None:
-            return None
+            return Change.IMPOSSIBLE
         if desk.orders.live(pair, Purpose.STOP) != (order,) or not order.is_settled:
-            return None
+            return Change.IMPOSSIBLE
         sold = being_sold(desk.orders, pair) + self.saleable(position, plan.quantity)
         wanted = wanted_stop(desk.exchange.market_rules(pair), position, sold)
         if not isinstance(wanted, StopTerms):
-            return None
+            return Change.IMPOSSIBLE
         if order.has_terms(wanted.quantity, wanted.price):
-            return True
-        return desk.amend(order, wanted.quantity, wanted.price, now)
+            return Change.MADE
+        change, _ = desk.amend(order, wanted.quantity, wanted.price, now)
+        if change is Change.NOT_NOW:
+            self._pause(pair, now)
+        return change

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from trader.domain.errors import ExchangeError, InsufficientFunds
+from trader.domain.errors import InsufficientFunds, OrderRejected, UnknownPair
 from trader.domain.events import OrderIntended, Troubled
 from trader.domain.markets import Pair
 from trader.domain.order_life import TrackedOrder
@@ -16,10 +16,13 @@ from trader.domain.orders import (
     Side,
     make_order_id,
 )
-from trader.execution.desk import OrderDesk
+from trader.execution.desk import Change, OrderDesk
 from trader.execution.exits import Exit, Exits
 from trader.execution.sizes import NoStop, StopTerms, being_sold, wanted_stop
+from trader.execution.turns import LONGEST_PAUSE, Turns, pause_after
 
+_TOLD_AT = 3
+"""So many refusals in a row are told to a person."""
 _NO_LONGER_FITS = "its size or price no longer fits"
 
 
@@ -34,21 +37,26 @@ class StopGuard:
         self.unprotected: dict[Pair, str] = {}
         self._desk = desk
         self._exits = exits
-        self._failures: dict[Pair, tuple[int, datetime]] = {}
+        self._refused: dict[Pair, tuple[int, datetime]] = {}
 
-    @property
-    def tries_again(self) -> bool:
-        """Whether a stop that was refused is to be placed again later."""
-        return bool(self._failures)
+    def next_try(self, now: datetime) -> datetime | None:
+        """When a stop that was refused is to be tried again, None where none was."""
+        return min((self._waits_until(pair, now) for pair in self._refused), default=None)
 
     def guard_all(self, now: datetime) -> None:
-        """See to every pair that is held or has a stop."""
+        """See to every pair that is held or has a stop, whatever is wrong with another.
+
+        Raises:
+            ExchangeError: if the exchange could not be read; call again.
+        """
         held = self._desk.portfolio.positions
         stopped = (order.pair for order in self._desk.orders.live(None, Purpose.STOP))
+        turns = Turns()
         for pair in sorted({*held, *stopped}):
-            self.guard(pair, now)
+            turns.take(self.guard, pair, now)
         for pair in [p for p in self.unprotected if p not in held]:
             self._protected(pair)
+        turns.end()
 
     def guard(self, pair: Pair, now: datetime) -> None:
         """Bring the stop of one pair to what is held of it.
@@ -56,6 +64,12 @@ class StopGuard:
         Raises:
             ExchangeError: if the exchange could not be read; call again.
         """
+        try:
+            self._guard(pair, now)
+        except UnknownPair as fault:  # delisted: no use in asking again and again
+            self.unprotected[pair] = fault.message
+
+    def _guard(self, pair: Pair, now: datetime) -> None:
         desk = self._desk
         if any(order.in_doubt for order in desk.orders.live(pair)):
             stops = desk.orders.live(pair, Purpose.STOP)
@@ -64,36 +78,46 @@ class StopGuard:
             return
         covered = False
         for stop in desk.orders.live(pair, Purpose.STOP):
-            fits = None if covered else self._made_to_fit(pair, stop, now)
-            if fits is False:
+            change = Change.IMPOSSIBLE if covered else self._made_to_fit(pair, stop, now)
+            if change in (Change.UNCERTAIN, Change.NOT_NOW):
                 return
-            if fits:
+            if change is Change.MADE:
                 covered = True
                 self._protected(pair)
+                self._tell_what_is_for_sale(pair)
             elif not desk.cancel(stop, _NO_LONGER_FITS, now):
                 return
         wanted = None if covered else self._wanted(pair)
-        if wanted is not None:
+        if isinstance(wanted, StopTerms):
             self._place(pair, wanted, now)
 
-    def _made_to_fit(self, pair: Pair, stop: TrackedOrder, now: datetime) -> bool | None:
-        """Let a stop have the terms that are wanted.
-
-        Returns:
-            True if it lives and has them, False while that is not certain, None if it has to be
-            cancelled, or is over.
-        """
+    def _made_to_fit(self, pair: Pair, stop: TrackedOrder, now: datetime) -> Change:
+        """Let a stop have the terms that are wanted; `IMPOSSIBLE` where it has to be cancelled."""
         wanted = self._wanted(pair)
+        terms = wanted.terms if isinstance(wanted, NoStop) else wanted
         # Where it is not known which terms it has, a cancel is certain whatever they are.
-        if wanted is None or not stop.is_settled:
-            return None
-        if stop.has_terms(wanted.quantity, wanted.price):
-            return True
-        changed = self._desk.amend(stop, wanted.quantity, wanted.price, now)
-        return None if changed and stop.state.is_final else changed  # it may fill at once
+        if terms is None or not stop.is_settled:
+            return Change.IMPOSSIBLE
+        if stop.has_terms(terms.quantity, terms.price):
+            return Change.MADE
+        if isinstance(wanted, NoStop):
+            return Change.IMPOSSIBLE
+        if now < self._waits_until(pair, now):
+            return Change.NOT_NOW
+        change, why = self._desk.amend(stop, terms.quantity, terms.price, now)
+        if change is Change.NOT_NOW:
+            # It guards on as it is: to cancel it for a better one that may be refused as well
+            # would leave the position bare.
+            self._failed(pair, now)
+            self.unprotected[pair] = (
+                f"its stop stays at {stop.remaining} for {stop.request.price}: {why}"
+            )
+        if change is Change.MADE and stop.state.is_final:
+            return Change.IMPOSSIBLE  # it filled at once
+        return change
 
-    def _wanted(self, pair: Pair) -> StopTerms | None:
-        """The terms the pair's stop should have, None if it should have none."""
+    def _wanted(self, pair: Pair) -> StopTerms | NoStop | None:
+        """The stop the pair should have, None where nothing is held."""
         desk = self._desk
         position = desk.portfolio.position(pair)
         if position is None:
@@ -102,24 +126,37 @@ class StopGuard:
         found = wanted_stop(rules, position, being_sold(desk.orders, pair))
         if isinstance(found, NoStop):
             self.unprotected[pair] = found.reason
-            return None
         return found
 
     def _protected(self, pair: Pair) -> None:
         self.unprotected.pop(pair, None)
-        self._failures.pop(pair, None)
+        self._refused.pop(pair, None)
+
+    def _tell_what_is_for_sale(self, pair: Pair) -> None:
+        """What an order waits to sell has no stop: the exchange lends it to one order only."""
+        sold = being_sold(self._desk.orders, pair)
+        if sold:
+            self.unprotected[pair] = (
+                f"{sold} {pair.base} wait for sale in another order and have no stop"
+            )
+
+    # -- placing ---------------------------------------------------------------------------
 
     def _place(self, pair: Pair, terms: StopTerms, now: datetime) -> None:
-        _, again_at = self._failures.get(pair, (0, now))
-        if now < again_at:
+        if now < self._waits_until(pair, now):
             return
         order, fault = self._desk.send(self._intent(pair, terms, now))
         if fault is None:
             self._protected(pair)
+            self._tell_what_is_for_sale(pair)
             return
         self.unprotected[pair] = f"the stop could not be placed: {fault.message}"
-        if order.state is OrderState.REJECTED:
-            self._refused(pair, fault, now)
+        failures = self._failed(pair, now)
+        if order.state is OrderState.REJECTED and isinstance(fault, OrderRejected):
+            self._give_up_if_hopeless(pair, fault, failures, now)
+        elif failures == _TOLD_AT:
+            message = f"{pair} has no stop after {failures} tries: {fault.message}"
+            self._desk.record(Troubled(now, "unprotected", message))
 
     def _intent(self, pair: Pair, terms: StopTerms, now: datetime) -> OrderIntended:
         orders = self._desk.orders
@@ -134,20 +171,31 @@ class StopGuard:
             expected=terms.price,
         )  # fmt: skip
 
-    def _refused(self, pair: Pair, fault: ExchangeError, now: datetime) -> None:
-        """Try again after a pause; without hope, sell what cannot be guarded and tell someone."""
-        failures = self._failures.get(pair, (0, now))[0] + 1
-        self._failures[pair] = (failures, now + _pause(failures))
-        patience = 3 if fault.retryable or isinstance(fault, InsufficientFunds) else 1
+    def _waits_until(self, pair: Pair, now: datetime) -> datetime:
+        """When the next try is due; a clock that was set back makes it due at once."""
+        _, again_at = self._refused.get(pair, (0, now))
+        return again_at if again_at - now <= LONGEST_PAUSE else now
+
+    def _failed(self, pair: Pair, now: datetime) -> int:
+        """Count a refusal; how many there were in a row."""
+        failures = self._refused.get(pair, (0, now))[0] + 1
+        self._refused[pair] = (failures, now + pause_after(failures))
+        return failures
+
+    def _give_up_if_hopeless(
+        self, pair: Pair, fault: OrderRejected, failures: int, now: datetime
+    ) -> None:
+        """Sell what cannot be guarded, and tell someone.
+
+        Only where the exchange refuses this very stop. What it refuses for now (busy, limits, the
+        key) says nothing about the stop, and a sale would be refused as well: that is tried again.
+        """
+        patience = 3 if isinstance(fault, InsufficientFunds) else 1
         if failures < patience:
             return
-        message = f"{pair} has no stop ({fault.message}): the position is closed"
-        self._desk.record(Troubled(now, "unprotected", message))
+        if failures == patience:
+            message = f"{pair} has no stop ({fault.message}): the position is sold"
+            self._desk.record(Troubled(now, "unprotected", message))
         decided_for = self._desk.orders.entry_decided_for(pair) or now
         plan = Exit(None, Purpose.EXIT, decided_for, "its stop could not be placed")
         self._exits.ensure(pair, plan, now)
-
-
-def _pause(failures: int) -> timedelta:
-    """How long to wait before the next try: 1, 2, 4 … up to 60 seconds."""
-    return timedelta(seconds=min(60, 2 ** (failures - 1)))

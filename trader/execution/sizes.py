@@ -23,9 +23,14 @@ class StopTerms:
 
 @dataclass(frozen=True, slots=True)
 class NoStop:
-    """Why a position can have no stop of its own just now."""
+    """Why a position can have no new stop of its own just now.
+
+    Attributes:
+        terms: of a stop too small to be placed; one that is live with these terms is left alone.
+    """
 
     reason: str
+    terms: StopTerms | None = None
 
 
 def being_sold(orders: OrderBookkeeping, pair: Pair) -> Decimal:
@@ -70,5 +75,6 @@ def wanted_stop(rules: MarketRules, position: Position, sold: Decimal) -> StopTe
     if quantity <= 0:
         return NoStop("an order selling all of it is on its way")
     if quantity < rules.order_minimum or quantity * price < rules.cost_minimum:
-        return NoStop(f"{quantity} {position.pair.base} is below the exchange's minimum")
+        reason = f"{quantity} {position.pair.base} is below the exchange's minimum"
+        return NoStop(reason, StopTerms(quantity, price))
     return StopTerms(quantity, price)

@@ -203,13 +203,11 @@ class RiskState(StrEnum):
 def market_status(context: RiskContext) -> Refusal | None:
     """The market takes such an order now."""
     status, kind = context.market.rules.status, context.order_type
-    forbidden = {
-        "online": False,
-        "reduce_only": context.side is Side.BUY,
-        "limit_only": kind is not OrderType.LIMIT,
-        "post_only": not (kind is OrderType.LIMIT and context.post_only),
-    }.get(status, True)
-    if not forbidden:
+    if context.market.rules.takes(
+        buy=context.side is Side.BUY,
+        limit=kind is OrderType.LIMIT,
+        post_only=context.post_only,
+    ):
         return None
     return context.refuse(
         "market-status", f"the market is in mode {status}: no {kind} {context.side} order"

@@ -147,6 +147,13 @@ class TradingMethods:
         if mode == "cancel_only" or (mode == "post_only" and not spec.post_only):
             raise Refused(f"EService:Market in {mode} mode")
 
+    def _changes_taken(self) -> None:
+        """In `cancel_only` nothing but cancels is taken."""
+        if self._public.status == "maintenance":
+            raise Refused("EService:Unavailable")
+        if self._public.status == "cancel_only":
+            raise Refused("EService:Market in cancel_only mode")
+
     def _named_market(self, form: Form) -> Market:
         if "pair" not in form:
             raise invalid("pair")
@@ -156,6 +163,7 @@ class TradingMethods:
 
     def amend(self, form: Form, key: ApiKey) -> dict[str, Any]:
         """Change an open order in place: same id, queue place kept where possible."""
+        self._changes_taken()
         record = self._open_record(form)
         market = self._exchange.markets[record.spec.pair]
         self._count(market, Action.AMEND, record=record)
