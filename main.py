@@ -61,6 +61,7 @@ from trader.learning.tracking import Tracker
 from trader.learning.trend import trend_in, volatility_of
 from trader.ports import AlertChannel, Clock, Exchange, ModelSource
 from trader.risk.correlation import DAYS, correlations
+from trader.risk.limits import PENDING
 from trader.risk.stops import daily_atr, daily_atr_of
 from trader.simulation.costs import table_rates
 from trader.storage.account_lock import AccountLock
@@ -335,6 +336,7 @@ class Trader:
         request = self.stop_request()
         if request is None:
             if self._past.stopped:
+                self.executor.call_off_flattening()
                 self.executor.record(Resumed(now, "the stop was lifted"))
                 self._past.stopped = False
             self.stopped = None
@@ -448,13 +450,21 @@ class Trader:
         self.executor.record(SignalMade(now, signal, snapshot.price, snapshot.digest))
         self._past.decided[pair] = signal.closed_at
         if not (signal.action is Action.BUY and self.executor.waits(pair)):
-            self.executor.expire_entries(pair, signal.closed_at, now)
+            self._expire_entries(pair, signal.closed_at, now)
         verdict = None
         if market is not None:
             self._tend_position(candles, market, now)
             verdict = self.risk.review(signal, self.portfolio, market, now)
+        if isinstance(verdict, Refusal) and verdict.rule != PENDING:
+            # What has been forbidden since must not be bought by a purchase that still waits.
+            self._expire_entries(pair, signal.closed_at, now)
         order = self.executor.carry_out(verdict, now)
         return PairReport(pair, signal.closed_at, snapshot.price, signal, verdict, order)
+
+    def _expire_entries(self, pair: Pair, closed_at: datetime, now: datetime) -> None:
+        """Cancel older purchases of the pair; a cancel that fails must not cost the decision."""
+        what = f"{pair}, cancelling an older purchase"
+        self._attempt(what, lambda: self.executor.expire_entries(pair, closed_at, now))
 
     def _ends_positions(self, pair: Pair) -> bool:
         """Whether the pair is held and its stop follows the price or its time may be up."""
@@ -571,6 +581,8 @@ class Trader:
             if order.request.side is Side.BUY:
                 price = order.request.price or self.prices.get(order.pair, ZERO)
                 bound[order.pair] = bound.get(order.pair, ZERO) + order.remaining * price
+        for pair, cost in self.executor.waiting_cost().items():
+            bound.setdefault(pair, cost)  # between two orders of one purchase
         return bound
 
     def _weight(self, pair: Pair) -> float:

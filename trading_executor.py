@@ -154,6 +154,10 @@ class TradingExecutor:
         """Whether a purchase of the pair waits for its price."""
         return self._entries.waits(pair)
 
+    def waiting_cost(self) -> dict[Pair, Decimal]:
+        """Pair → quote that its waiting purchase is still to spend, at the planned price."""
+        return self._entries.waiting_cost()
+
     # -- decisions -------------------------------------------------------------------------
 
     def carry_out(

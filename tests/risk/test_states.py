@@ -66,7 +66,8 @@ def names_in(*modules):
     """The names that refusals and caps bear in the sources."""
     text = "".join(Path(m.__file__).read_text() for m in modules)
     found = re.findall(r'(?:refuse|Cap|_by_weight)\(\s*"([a-z-]+)"', text)
-    return set(found)
+    named = re.findall(r"refuse\(\s*([A-Z_]+)\b", text)
+    return {*found, *(getattr(limits, name) for name in named)}
 
 
 def test_every_rule_and_every_cap_is_documented():

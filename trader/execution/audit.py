@@ -13,6 +13,7 @@ from trader.execution.sizes import ZERO
 
 _SURE_AFTER = timedelta(seconds=30)
 """A difference is believed when it is still there after this time."""
+_FAR_BACK = timedelta(days=2)
 _BOOKED_AFTER = timedelta(seconds=60)
 """So long after a fill of ours the exchange's balances may still be without it."""
 _CENT = Decimal("0.01")
@@ -67,9 +68,8 @@ class AccountAudit:
             return []
         found = self._differences(balances)
         if self._begun and not all(map(self._is_rounding, found.items())):
-            sure = self._is_sure(found, now)
-            self.due = not sure
-            if not sure:
+            self.due = not self._is_sure(found, now)
+            if self.due:
                 return [f"{words}: looked at again before it is believed"
                         for words in _in_words(found)]  # fmt: skip
         self._suspected, self._since = {}, None
@@ -79,6 +79,8 @@ class AccountAudit:
         """Whether a difference has stood long enough, and no fill of ours can explain it."""
         if found != self._suspected or self._since is None or now < self._since:
             self._suspected, self._since = found, now
+            # It may be a fill of long ago that the exchange did not show when it was asked.
+            self._desk.take_fills(now - _FAR_BACK, now)
         filled_at = self._desk.orders.newest_fill_at
         settled = filled_at is None or abs(now - filled_at) >= _BOOKED_AFTER
         return settled and now - self._since >= _SURE_AFTER

@@ -233,7 +233,7 @@ class OrderDesk:
             or open_now[order.exchange_id].filled_quantity != order.filled
         ]
         if moved or thorough:
-            self._take_fills(self._fills_since(), now)
+            self.take_fills(self._fills_since(), now)
         settled = [self._bring_up_to_date(o, open_now.get(o.exchange_id), now) for o in moved]
         if all(settled) and (moved or thorough):
             # Only where fills were read: what lists show later than they should is found then.
@@ -254,7 +254,8 @@ class OrderDesk:
         known = self._complete_until or self.orders.newest_fill_at or self.orders.first_intended_at
         return None if known is None else known - self._overlap
 
-    def _take_fills(self, since: datetime | None, now: datetime) -> None:
+    def take_fills(self, since: datetime | None, now: datetime) -> None:
+        """Book fills of ours since a moment that are not known yet; None: there can be none."""
         if since is None:
             return
         for fill in self.exchange.fills(since):
@@ -289,7 +290,7 @@ class OrderDesk:
                     self.record(OrderUnclear(now, order.order_id, fault.message))
                 return False
         if seen.filled_quantity != order.filled:
-            self._take_fills(order.intended_at - self._overlap, now)
+            self.take_fills(order.intended_at - self._overlap, now)
         complete = seen.filled_quantity == order.filled
         if complete and seen.state.is_final:
             if order.amending is not None and seen.price is not None:

@@ -54,6 +54,15 @@ class Entries:
         """Whether a purchase of the pair waits for its price."""
         return pair in self._patient
 
+    def waiting_cost(self) -> dict[Pair, Decimal]:
+        """Pair → quote that its waiting purchase is still to spend, at the planned price."""
+        found = {}
+        for pair, plan in self._patient.items():
+            left = self._left(plan, self._orders_of(plan))
+            if left:
+                found[pair] = left * (plan.limit_price or plan.entry)
+        return found
+
     def looks(self, now: datetime) -> list[datetime]:
         """When each waiting purchase is to be looked at again at the latest."""
         return [

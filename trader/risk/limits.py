@@ -297,12 +297,16 @@ def losing_streak(context: RiskContext) -> Refusal | None:
     )
 
 
+PENDING = "pending-order"
+"""The rule that lets a purchase of before go on in place of a new one."""
+
+
 def pending_order(context: RiskContext) -> Refusal | None:
     """No purchase of the pair is under way already."""
     bound = context.market.pending.get(context.market.pair)
     if bound is None:
         return None
-    return context.refuse("pending-order", f"a purchase of {_money(bound)} is under way already")
+    return context.refuse(PENDING, f"a purchase of {_money(bound)} is under way already")
 
 
 def open_positions(context: RiskContext) -> Refusal | None:

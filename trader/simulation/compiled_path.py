@@ -28,6 +28,7 @@ from trader.simulation.compiled import (
     HOLD,
     MADE,
     NO_REFUSAL,
+    PENDING,
     SELL,
     STOP,
     TAKEN,
@@ -463,6 +464,8 @@ def run(  # type: ignore[no-untyped-def]  # noqa: C901 - one loop, for speed
                     t, a, log, profits, at, target, atr[q], atr_n[q], atr_d[q], vol[q], price,
                     trades, maker, taker,
                 )  # fmt: skip
+            elif no != PENDING and a.waits_since > 0:
+                _give_up(a, refusal)
         if no != NO_REFUSAL:
             refusal[k] = no
     return t.moments
