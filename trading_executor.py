@@ -65,9 +65,9 @@ class TradingExecutor:
         desk = OrderDesk(exchange, journal, portfolio, doubt=doubt, overlap=overlap, clock=clock)
         self._desk = desk
         self._exits = Exits(desk)
-        self._guard = StopGuard(desk, self._exits)
         self._entries = Entries(desk, self._exits)
         self._audit = AccountAudit(desk)
+        self._guard = StopGuard(desk, self._exits, self._audit)
         self.exchange = exchange
         self.journal = journal
         self.portfolio = portfolio

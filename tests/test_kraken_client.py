@@ -65,6 +65,44 @@ def limit_order(**changes: Any) -> OrderRequest:
     return OrderRequest(**(fields | changes))
 
 
+# ── what nobody expects of a paged or mixed answer ─────────────────────────────────────────
+
+
+def test_pages_that_repeat_themselves_end_in_an_error() -> None:
+    page = ok({"closed": own_order("O1", status="closed"), "count": 10**40})
+    with pytest.raises(UnexpectedAnswer, match="repeats itself from entry 1"):
+        client(Scripted(ClosedOrders=page)).closed_orders(EARLY)
+
+
+def test_an_order_of_the_owners_that_nobody_has_described_hides_no_other() -> None:
+    rows = own_order("O1", status="open")
+    strange = {**rows["O1"], "cl_ord_id": None}
+    strange["descr"] = {**strange["descr"], "ordertype": "moon-shot"}
+    script = Scripted(OpenOrders=ok({"open": {"O2": strange, **rows}}))
+    assert [order.exchange_id for order in client(script).open_orders()] == ["O1"]
+
+
+def test_an_order_of_ours_that_cannot_be_read_is_an_error() -> None:
+    rows = own_order("O1", status="open")
+    rows["O1"]["descr"]["ordertype"] = "moon-shot"
+    with pytest.raises(UnexpectedAnswer):
+        client(Scripted(OpenOrders=ok({"open": rows}))).open_orders()
+
+
+def test_a_list_of_pairs_that_is_empty_is_refused() -> None:
+    with pytest.raises(UnexpectedAnswer, match="no pair"):
+        client(Scripted(AssetPairs=ok({}))).market_rules(BTC)
+
+
+def test_a_pair_that_cannot_be_read_hides_no_other() -> None:
+    pairs = recorded("api-AssetPairs-main-2026-01-12.json")
+    pairs["result"]["XETHZUSD"].pop("lot_decimals")
+    exchange = client(Scripted(AssetPairs=pairs))
+    assert exchange.market_rules(BTC).pair == BTC
+    with pytest.raises(UnexpectedAnswer, match="XETHZUSD"):
+        exchange.market_rules(Pair("ETH", "USD"))
+
+
 # ── public answers ─────────────────────────────────────────────────────────────────────────
 
 
@@ -457,6 +495,19 @@ def test_an_overtaken_nonce_is_looked_up_and_then_sent_again() -> None:
     assert client(script).place(limit_order(), NOW) == "OUF4EM-FRGI2-MQMWZD"
     first, second = script.calls("AddOrder")
     assert int(first["nonce"]) < int(second["nonce"])
+
+
+def test_a_market_purchase_whose_nonce_was_overtaken_is_in_doubt_and_not_sent_again() -> None:
+    script = Scripted(
+        AddOrder=[refused("EAPI:Invalid nonce"), recorded("api-doc-AddOrder.json")],
+        OpenOrders=ok({"open": {}}),
+        ClosedOrders=ok({"closed": {}, "count": 0}),
+        TradesHistory=NO_TRADES,
+    )
+    with pytest.raises(OutcomeUnknown, match="Invalid nonce"):
+        client(script).place(limit_order(type=OrderType.MARKET, price=None), NOW)
+    assert len(script.calls("AddOrder")) == 1
+    assert len(script.calls("ClosedOrders")) == 2  # looked for twice: it may show late
 
 
 def test_an_overtaken_nonce_whose_order_lives_is_not_sent_again() -> None:

@@ -1,5 +1,6 @@
 """The loop body on a sandbox exchange: what is decided, when, and what a fault does."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from market_analyzer import MarketAnalyzer
 from risk_manager import RiskLimits, RiskManager
 from tests.trading_box import BTC, CALM, ETH, HOUR, START, Box, hours
 from trader.domain.candles import Candles
-from trader.domain.errors import Unreachable
+from trader.domain.errors import ExchangeBusy, OrderRejected, RateLimited, Unreachable
 from trader.domain.events import (
     EmergencyStopped,
     EquityMarked,
@@ -470,3 +471,74 @@ def test_the_doubt_outlives_a_restart_and_is_not_told_twice():
     floor.run(2)
     assert len(floor.events(ModelDoubted)) == 1
     assert "doubted" in floor.events(SignalMade)[-1].signal.reasons[0]
+
+
+# -- purchases that wait ---------------------------------------------------------------------
+
+PATIENT = replace(LIMITS, entry_patience_minutes=150)
+
+
+def waiting(monkeypatch, limits, **options):
+    """A floor whose purchases wait at 95, where a market around 100 does not come."""
+
+    def at_95(self, plan, context):
+        found = usual(self, plan, context)
+        if found.patience is None or found.pair != BTC:
+            return found
+        patience = replace(found.patience, follow_to=Decimal(95))
+        return replace(found, limit_price=Decimal(95), patience=patience)
+
+    usual = RiskManager._patient
+    monkeypatch.setattr(RiskManager, "_patient", at_95)
+    return Floor(limits=limits, **options)
+
+
+def test_a_purchase_that_waits_is_given_up_when_a_limit_forbids_it_since(monkeypatch):
+    crash = [*CALM[:2], (50, 51, 49, 50), *[(50, 51, 49, 50)] * 45]
+    script = {(BTC, hour): Action.BUY for hour in range(1, 8)}
+    limits = replace(PATIENT, max_drawdown=Decimal("0.09"))
+    floor = waiting(monkeypatch, limits, script=script, eth=crash)
+    floor.box.buy("20", stop="96", pair=ETH)
+    floor.run(2)
+    assert floor.trader.executor.waits(BTC)
+    floor.run(2)
+    assert not floor.trader.executor.waits(BTC)
+    assert floor.box.position is None
+    refused = [e.refusal.rule for e in floor.events(TradeRefused) if e.refusal.pair == BTC]
+    assert refused[:2] == ["entry-given-up", "drawdown"]
+
+
+def test_a_purchase_between_two_of_its_orders_still_takes_its_place(monkeypatch):
+    both = {(BTC, 1): Action.BUY, (ETH, 1): Action.BUY}
+    limits = replace(PATIENT, max_open_positions=1, max_correlated_exposure=Decimal(1))
+    floor = Floor(script=both, eth=CALM, limits=limits)
+    floor.run(1)
+    floor.box.exchange.breaks.append(("place", OrderRejected("EOrder:Post only order"), True))
+    (report,) = floor.run(1)
+    verdicts = {r.pair: r.verdict for r in report.pairs}
+    assert verdicts[ETH].rule == "max-open-positions"
+
+
+def test_a_sale_that_was_decided_is_made_although_cancelling_an_older_purchase_failed():
+    floor = Floor(script={(BTC, 1): Action.SELL})
+    floor.trader.debug = False
+    floor.box.buy("2", stop="96")
+    floor.box.buy("1", limit="50")
+    floor.run(1)
+    floor.box.exchange.breaks.append(("cancel", RateLimited("slowly", "", 5.0), True))
+    floor.run(2)
+    assert floor.box.position is None
+
+
+def test_a_stop_that_is_lifted_leaves_what_it_has_not_sold():
+    floor = Floor(script=BUY_AT_1)
+    floor.run(2)
+    held = floor.box.position.quantity
+    floor.stop = StopRequest("drill", flatten=True, who="test", at="")
+    floor.box.exchange.breaks.append(("place", ExchangeBusy("maintenance"), True))
+    floor.trader.settle()
+    floor.stop = None
+    floor.trader.settle()
+    floor.run(1)
+    assert floor.box.position.quantity == held
+    assert len(floor.box.stops()) == 1

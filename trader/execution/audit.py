@@ -67,7 +67,7 @@ class AccountAudit:
         if self.due:
             return []
         found = self._differences(balances)
-        if self._begun and not all(map(self._is_rounding, found.items())):
+        if self._begun and not all(self.explains(*each) for each in found.items()):
             self.due = not self._is_sure(found, now)
             if self.due:
                 return [f"{words}: looked at again before it is believed"
@@ -97,8 +97,8 @@ class AccountAudit:
                 found[asset] = amount
         return found
 
-    def _is_rounding(self, difference: tuple[str, Decimal]) -> bool:
-        asset, amount = difference
+    def explains(self, asset: str, amount: Decimal) -> bool:
+        """Whether the exchange's rounding of amounts explains a difference."""
         quote = self._desk.portfolio.quote
         return asset == quote and abs(amount) < _WHOLE_MONEY.get(quote, _CENT)
 
@@ -109,7 +109,7 @@ class AccountAudit:
             if first:
                 at_quote = asset == self._desk.portfolio.quote
                 reason = "first deposit" if at_quote else "held before the first start"
-            elif self._is_rounding((asset, amount)):
+            elif self.explains(asset, amount):
                 reason = ROUNDING
             else:
                 reason = "a transfer or a trade by hand"

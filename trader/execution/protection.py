@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from trader.domain.errors import InsufficientFunds, OrderRejected, UnknownPair
@@ -16,6 +17,7 @@ from trader.domain.orders import (
     Side,
     make_order_id,
 )
+from trader.execution.audit import AccountAudit
 from trader.execution.desk import Change, OrderDesk
 from trader.execution.exits import Exit, Exits
 from trader.execution.sizes import NoStop, StopTerms, being_sold, wanted_stop
@@ -26,6 +28,15 @@ _TOLD_AT = 3
 _NO_LONGER_FITS = "its size or price no longer fits"
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """So many times in a row a stop with these terms was refused, the next try not before then."""
+
+    times: int
+    again_at: datetime
+    terms: StopTerms
+
+
 class StopGuard:
     """Places, changes and removes protective stops as positions change.
 
@@ -33,11 +44,12 @@ class StopGuard:
         unprotected: held pairs without a live stop of their size, with the reason.
     """
 
-    def __init__(self, desk: OrderDesk, exits: Exits) -> None:
+    def __init__(self, desk: OrderDesk, exits: Exits, audit: AccountAudit) -> None:
         self.unprotected: dict[Pair, str] = {}
         self._desk = desk
         self._exits = exits
-        self._refused: dict[Pair, tuple[int, datetime]] = {}
+        self._audit = audit
+        self._refused: dict[Pair, _Refused] = {}
 
     def next_try(self, now: datetime) -> datetime | None:
         """When a stop that was refused is to be tried again, None where none was."""
@@ -102,13 +114,13 @@ class StopGuard:
             return Change.MADE
         if isinstance(wanted, NoStop):
             return Change.IMPOSSIBLE
-        if now < self._waits_until(pair, now):
+        if now < self._waits_until(pair, now, terms):
             return Change.NOT_NOW
         change, why = self._desk.amend(stop, terms.quantity, terms.price, now)
         if change is Change.NOT_NOW:
             # It guards on as it is: to cancel it for a better one that may be refused as well
             # would leave the position bare.
-            self._failed(pair, now)
+            self._failed(pair, terms, now)
             self.unprotected[pair] = (
                 f"its stop stays at {stop.remaining} for {stop.request.price}: {why}"
             )
@@ -143,7 +155,7 @@ class StopGuard:
     # -- placing ---------------------------------------------------------------------------
 
     def _place(self, pair: Pair, terms: StopTerms, now: datetime) -> None:
-        if now < self._waits_until(pair, now):
+        if now < self._waits_until(pair, now, terms):
             return
         order, fault = self._desk.send(self._intent(pair, terms, now))
         if fault is None:
@@ -151,7 +163,7 @@ class StopGuard:
             self._tell_what_is_for_sale(pair)
             return
         self.unprotected[pair] = f"the stop could not be placed: {fault.message}"
-        failures = self._failed(pair, now)
+        failures = self._failed(pair, terms, now)
         if order.state is OrderState.REJECTED and isinstance(fault, OrderRejected):
             self._give_up_if_hopeless(pair, fault, failures, now)
         elif failures == _TOLD_AT:
@@ -171,16 +183,19 @@ class StopGuard:
             expected=terms.price,
         )  # fmt: skip
 
-    def _waits_until(self, pair: Pair, now: datetime) -> datetime:
-        """When the next try is due; a clock that was set back makes it due at once."""
-        _, again_at = self._refused.get(pair, (0, now))
-        return again_at if again_at - now <= LONGEST_PAUSE else now
+    def _waits_until(self, pair: Pair, now: datetime, terms: StopTerms | None = None) -> datetime:
+        """When the next try is due: at once for other terms, or where the clock was set back."""
+        refused = self._refused.get(pair)
+        if refused is None or (terms is not None and terms != refused.terms):
+            return now
+        return refused.again_at if refused.again_at - now <= LONGEST_PAUSE else now
 
-    def _failed(self, pair: Pair, now: datetime) -> int:
+    def _failed(self, pair: Pair, terms: StopTerms, now: datetime) -> int:
         """Count a refusal; how many there were in a row."""
-        failures = self._refused.get(pair, (0, now))[0] + 1
-        self._refused[pair] = (failures, now + pause_after(failures))
-        return failures
+        before = self._refused.get(pair)
+        times = 1 + (before.times if before is not None and before.terms == terms else 0)
+        self._refused[pair] = _Refused(times, now + pause_after(times), terms)
+        return times
 
     def _give_up_if_hopeless(
         self, pair: Pair, fault: OrderRejected, failures: int, now: datetime
@@ -190,9 +205,12 @@ class StopGuard:
         Only where the exchange refuses this very stop. What it refuses for now (busy, limits, the
         key) says nothing about the stop, and a sale would be refused as well: that is tried again.
         """
-        patience = 3 if isinstance(fault, InsufficientFunds) else 1
-        if failures < patience:
-            return
+        patience = 1
+        if isinstance(fault, InsufficientFunds):
+            # Perhaps it is not there any more: accounts are compared before each further try.
+            patience, compared, self._audit.due = 3, not self._audit.due, True
+            if not compared or failures < patience:
+                return
         if failures == patience:
             message = f"{pair} has no stop ({fault.message}): the position is sold"
             self._desk.record(Troubled(now, "unprotected", message))
