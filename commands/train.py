@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trader.learning.evaluation import Part
     from trader.learning.judging import Breakdown
     from trader.learning.learner import Progress
+    from trader.learning.licence import Licence
     from trader.learning.model import HorizonCard
     from trader.learning.training import TrainingResult
     from trader.storage.history import HistoryStore
@@ -212,8 +213,18 @@ def _document(result: TrainingResult, config: Config, seconds: float) -> dict[st
             "needed": list(result.licence.needed),
         },
         "earlier_models": [m.id for m in result.earlier],
+        "notes": _notes(result, config),
         "seconds": round(seconds, 1),
     }
+
+
+def _notes(result: TrainingResult, config: Config) -> list[str]:
+    """What the strategy in use will not be able to do with this model."""
+    from trader.strategies.ensemble import NAME, untimed
+
+    card = result.model.card
+    timing = untimed(card.timeframe, (horizon.hours for horizon in card.horizons))
+    return [f"{NAME}: {timing}"] if timing and config.strategy == NAME else []
 
 
 def _horizon(card: HorizonCard, parts: Breakdown | None) -> dict[str, Any]:
@@ -248,22 +259,30 @@ def _show(result: TrainingResult, config: Config, seconds: float) -> None:
     for horizon in card.horizons:
         if voices := horizon.voices_in_words():
             console.print(f"{horizon.hours:g} h: the vote is {voices}", soft_wrap=True)
+    for note in _notes(result, config):
+        console.print(f"note: {note}", soft_wrap=True)
     sharpe = ", ".join(f"{name} {value:.2f}" for name, value in result.sharpe.items())
     if sharpe:
         console.print(f"Sharpe after costs, out of sample: {sharpe}")
-    verdict = "granted" if result.licence.granted else "refused"
-    console.print(f"licence to trade real money: {verdict}")
-    for reason in result.licence.reasons:
-        console.print(f"  · {reason}", soft_wrap=True)
-    if result.licence.needed:
-        console.print("what it would take, all of it:")
-    for need in result.licence.needed:
-        console.print(f"  · {need}", soft_wrap=True)
+    for line in _verdict(result.licence):
+        console.print(line, soft_wrap=True)
     console.print(
         f"saved under {config.models_dir}, with {len(result.earlier)} earlier ones for replays; "
         f"{seconds:.0f} s",
         soft_wrap=True,
     )
+
+
+def _verdict(licence: Licence) -> list[str]:
+    """Whether the model may trade real money, why, and what it would take."""
+    found = "granted" if licence.granted else "refused"
+    needed = ["what it would take, all of it:"] if licence.needed else []
+    return [
+        f"licence to trade real money: {found}",
+        *(f"  · {reason}" for reason in licence.reasons),
+        *needed,
+        *(f"  · {need}" for need in licence.needed),
+    ]
 
 
 def _tested(result: TrainingResult) -> str:

@@ -51,6 +51,7 @@ from trader.storage.journal import MemoryJournal
 from trader.storage.sentiment_log import SentimentHistory
 from trader.storage.stop_switch import StopRequest
 from trader.storage.trials import Trial, TrialLedger
+from trader.strategies import ensemble
 from trader.strategies.registry import StrategySettings, find_strategy
 from trading_executor import TradingExecutor
 
@@ -627,6 +628,16 @@ def _against(returns: FloatArray, other: AccountRun) -> dict[str, dict[str, floa
     return bootstrap.differences(returns, theirs, bootstrap.FIGURES, seed=0)
 
 
+def _timing_notes(settings: RunSettings) -> list[str]:
+    """That the ensemble's timing rule rested, where the candles leave it no forecast."""
+    if settings.strategy != ensemble.NAME:
+        return []
+    from trader.learning.dataset import horizons_for
+
+    timing = ensemble.untimed(settings.timeframe, horizons_for(settings.timeframe))
+    return [f"{ensemble.NAME}: {timing}"] if timing else []
+
+
 def coverage_notes(settings: RunSettings) -> list[str]:
     """That less was traded than was asked for, and why; nothing where it was all of it."""
     span, asked = settings.span, settings.requested
@@ -649,7 +660,7 @@ def _notes(
     window: Mapping[Pair, Candles],
     document: Mapping[str, Any],
 ) -> tuple[str, ...]:
-    notes = coverage_notes(settings)
+    notes = [*coverage_notes(settings), *_timing_notes(settings)]
     if run.troubles:
         first_fault = run.troubles[0]
         notes.append(

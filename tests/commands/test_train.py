@@ -12,6 +12,11 @@ from tests.learning.trained import BTC, FOUR_HOURS, leaning
 from tests.market_making import candles_of
 from trader.storage.history import HistoryStore
 
+UNTIMED = (
+    "timing is off: it asks for a forecast over 6 h, and with 4h candles there are only those "
+    "over 4 h and 24 h"
+)
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -36,6 +41,7 @@ def test_train_prints_scores_and_a_verdict_and_saves_the_model(home, capsys):
     assert [h["hours"] for h in document["horizons"]] == [4.0, 24.0]
     assert document["horizons"][0]["scores"]["auc"] > 0.55
     assert sum(document["horizons"][0]["voices"].values()) == pytest.approx(1.0)
+    assert document["notes"] == [f"ensemble: {UNTIMED}"]
     assert document["licence"]["granted"] is False
     assert document["licence"]["reasons"]
     folder = home / "models_dir" / "BTC-USD" / document["model"]["id"]
@@ -59,6 +65,7 @@ def test_people_read_a_table_and_the_licence(home, capsys):
     assert shown.out.startswith("PAPER  model ")
     assert "licence to trade real money: refused" in shown.out
     assert re.search(r"4 h: the vote is \w+ \w+ \d+%, \w+ \w+ \d+%, \w+ \w+ \d+%", shown.out)
+    assert f"note: ensemble: {UNTIMED}" in shown.out
     assert "PAPER  training on BTC/USD 4h" in shown.err
 
 

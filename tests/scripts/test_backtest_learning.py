@@ -53,6 +53,8 @@ def test_forecasts_are_out_of_sample_scored_and_do_not_depend_on_what_comes_late
     assert {"n", "base_rate", "auc", "brier", "brier_skill", "log_loss_skill", "ece",
             "ece_noise_95"} <= set(document["calibration"])  # fmt: skip
     assert document["licence"]["granted"] in (True, False)
+    # 6 h is no whole number of 4h candles.
+    assert any("timing is off" in note for note in document["notes"])
     assert all(f["label_known_at"] > f["time"] for f in forecasts)
     # The last day's outcomes lie beyond the history that was loaded.
     assert {f["label"] for f in forecasts[-5:]} == {""}

@@ -8,6 +8,7 @@ from ai_trader import AITrader
 from tests.market_making import START, Timeframe, candles_of, random_walk, snapshot_of
 from trader.domain.errors import ModelError, UsageError
 from trader.domain.signals import Action
+from trader.learning.dataset import horizons_for
 from trader.learning.forecast import Forecast, Outlook
 from trader.learning.trend import trend_of
 from trader.strategies.ensemble import in_sleeve
@@ -139,6 +140,16 @@ def test_ensemble_says_in_plain_words_that_no_forecast_beats_the_costs():
     signal = decide("ensemble", snapshot_of(FALLING), outlook=outlook(forecast(0.004)))
     assert (signal.action, signal.target_weight) == (Action.HOLD, 0.0)
     assert any("no forecast beats the costs" in reason for reason in signal.reasons)
+
+
+def test_ensemble_says_that_nothing_is_timed_where_the_candles_make_no_forecast_over_six_hours():
+    four_hours = candles_of(random_walk(24 * 60, drift=0.004, sigma=0.008), Timeframe(4 * 3600))
+    said = Outlook({h: forecast(-0.01, 0.4, h) for h in horizons_for(four_hours.timeframe)}, "m1")
+    timing = "timing is off: it asks for a forecast over 6 h, and with 4h candles there are only "
+    reasons = decide("ensemble", snapshot_of(four_hours), outlook=said).reasons
+    assert f"{timing}those over 4 h and 24 h" in reasons
+    hourly = decide("ensemble", snapshot_of(RISING), outlook=outlook(forecast(0.0))).reasons
+    assert not any("timing is off" in reason for reason in hourly)
 
 
 def test_ensemble_does_not_follow_entries_that_have_not_paid_before():

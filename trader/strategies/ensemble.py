@@ -2,7 +2,7 @@
 
 1. Base: the trend rule's weight.
 2. Timing: a change the base wants waits up to four days while the short forecast expects
-   clearly better prices.
+   clearly better prices. Only with candles that make up six hours: `untimed` says where not.
 3. Sleeve: when the main forecast beats the costs by a margin, and such entries have paid out of
    sample before, the larger of the two weights is held until the forecast turns negative.
 
@@ -12,10 +12,12 @@ Without a model that may speak it is the trend rule, and says so.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from trader.domain.signals import Signal, Snapshot
+from trader.domain.timeframes import Timeframe
 from trader.learning.forecast import Forecast, Outlook
 from trader.learning.papertrade import ENTRY_MARGIN
 from trader.learning.trend import candles_in, trend_in
@@ -51,17 +53,18 @@ def ensemble(situation: Situation) -> Signal:
     sleeve, sleeve_text = _sleeve(situation, outlook.main)
     if sleeve > core.weight:
         return _by_model(situation, core, outlook.main, sleeve, sleeve_text)
+    timing = untimed(situation.snapshot.timeframe, outlook.forecasts)
+    reasons = (*core.reasons, sleeve_text, *([timing] if timing else []))
     patience = _patience(situation, core, outlook)
     if patience:
-        reasons = (patience, *core.reasons, sleeve_text)
+        reasons = (patience, *reasons)
         weight = situation.held_weight / situation.settings.share
         return towards(
             situation, weight, core.agreement, reasons, name=NAME, model_id=outlook.model_id
         )
     return towards(
-        situation, core.weight, core.agreement, (*core.reasons, sleeve_text), name=NAME,
-        model_id=outlook.model_id,
-    )  # fmt: skip
+        situation, core.weight, core.agreement, reasons, name=NAME, model_id=outlook.model_id
+    )
 
 
 def _by_model(
@@ -97,6 +100,22 @@ def in_sleeve(main: Forecast, needed: float, threshold: float) -> bool:
     """
     entered = np.flatnonzero((main.recent > needed) & (main.recent_probability >= threshold))
     return len(entered) > 0 and not bool((main.recent[entered[-1] :] < LEAVE_BELOW).any())
+
+
+def untimed(timeframe: Timeframe, horizons: Iterable[float]) -> str:
+    """That no change is timed, and why; empty where the forecast that times them is there.
+
+    Args:
+        timeframe: of the candles that are decided on.
+        horizons: hours over which there are forecasts.
+    """
+    hours = sorted(horizons)
+    if TIMING_HOURS in hours:
+        return ""
+    return (
+        f"timing is off: it asks for a forecast over {TIMING_HOURS:g} h, and with {timeframe} "
+        f"candles there are only those over {' and '.join(f'{h:g} h' for h in hours)}"
+    )
 
 
 def _patience(situation: Situation, core: CoreView, outlook: Outlook) -> str:
