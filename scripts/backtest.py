@@ -175,11 +175,11 @@ def command(
     if tune and not sweeps:
         raise UsageError("--tune needs to know what", "Add --sweep STOP_ATR_MULTIPLE=1..6.")
     _refuse_the_idle(sweeps=bool(sweeps), verify=verify, out=out)
+    _see_to_the_history(words, _swept_timeframes(sweeps, tuned=bool(tune)), quiet=as_json)
     if sweeps:
         wishes = {"jobs": jobs, "tune": tune, "cluster": cluster, "engine": engine}
         _sweep(sweeps, wishes, words, out, progress, as_json=as_json)
         return
-    _see_to_the_history(words, quiet=as_json)
     settings = Builder(words)(())
     if verify:
         _verify(settings, progress, as_json=as_json)
@@ -229,17 +229,31 @@ def _refuse_the_idle(*, sweeps: bool, verify: bool, out: Path | None) -> None:
         )
 
 
-def _see_to_the_history(words: dict[str, Any], *, quiet: bool) -> None:
-    """Offer what is missing, and refuse what is too full of holes to mean anything."""
+def _swept_timeframes(texts: tuple[str, ...], *, tuned: bool) -> tuple[str, ...]:
+    from trader.simulation.sweep import space_of
+
+    axis = space_of(texts, tuned=tuned).get("TIMEFRAME", ())
+    return axis if isinstance(axis, tuple) else ()
+
+
+def _see_to_the_history(words: dict[str, Any], swept: tuple[str, ...], *, quiet: bool) -> None:
+    """Offer what is missing, and refuse what is too full of holes to mean anything.
+
+    Args:
+        words: the options.
+        swept: the timeframes to be tried; empty for the one of the options or settings.
+        quiet: whether to say and ask nothing.
+    """
     from commands.history_offer import complete
     from trader.storage.history import HistoryStore
 
     config = load_config()
     named = words["timeframe"]
-    timeframe = config.timeframe if named is None else Timeframe.parse(named)
+    given = config.timeframe if named is None else Timeframe.parse(named)
     start, end = _asked(words)
     store = HistoryStore(config.data_dir, words["exchange"])
-    complete(config, store, parse_pairs(words["pairs"]), timeframe, start, end, quiet=quiet)
+    for timeframe in [Timeframe.parse(text) for text in swept] or [given]:
+        complete(config, store, parse_pairs(words["pairs"]), timeframe, start, end, quiet=quiet)
 
 
 def _enter(settings: RunSettings, out: Path) -> None:

@@ -673,6 +673,13 @@ def _notes(
             f"from {first:%Y-%m-%d} on the drawdown limit of {settings.config.max_drawdown:.0%} "
             f"forbade {count:,} purchases (MAX_DRAWDOWN)"
         )
+    notes += history_notes(settings, window)
+    return (*notes, *too_good(document), *_too_large(settings, run, window))
+
+
+def history_notes(settings: RunSettings, window: Mapping[Pair, Candles]) -> list[str]:
+    """What to know of the time that was traded, whatever was traded in it."""
+    notes = []
     if _tables_change(settings):
         notes.append("Kraken changed its fees within this time; each trade paid those of its day")
     for pair, candles in window.items():
@@ -682,7 +689,7 @@ def _notes(
                 f"{pair}: {sum(gap.candles for gap in gaps):,} candles are absent in "
                 f"{len(gaps):,} runs; nothing was decided or filled in them"
             )
-    return (*notes, *too_good(document), *_too_large(settings, run, window))
+    return notes
 
 
 def too_good(document: Mapping[str, Any]) -> list[str]:

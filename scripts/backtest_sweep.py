@@ -32,6 +32,7 @@ from scripts.backtest_run import (
     coverage_notes,
     demand_decisions,
     figures,
+    history_notes,
     limits_of,
     models_of,
     series_of,
@@ -52,9 +53,9 @@ from trader.simulation.sweep import (
     combinations,
     has_neighbours,
     most_promising,
-    read_space,
     read_sweeps,
     smoothed,
+    space_of,
 )
 from trader.storage.companions import companions_of
 from trader.storage.sweeps import SweepStore
@@ -468,7 +469,7 @@ def sweep(
         TraderError: if one combination makes no sense.
     """
     began = time.perf_counter()
-    space: Space = read_space(texts) if wishes.tune else read_sweeps(texts)
+    space = space_of(texts, tuned=bool(wishes.tune))
     first = build(_corner(space))
     store = SweepStore(first.config.data_dir / "sweeps.db")
     try:
@@ -602,12 +603,20 @@ def _document(
         "engines": {name: engines.count(name) for name in dict.fromkeys(engines)},
         "notes": [
             *coverage_notes(first),
+            *_history_notes(first),
             *sweep.notes,
             *(f"step by step, because {why}" for why in reasons),
         ],
         "resumed": sweep.resumed,
         "seconds": {},
     }
+
+
+def _history_notes(settings: RunSettings) -> list[str]:
+    span = settings.span
+    histories = load_histories(settings.store, settings.pairs, settings.timeframe, span)
+    window = {pair: c.between(span.start, span.end) for pair, c in histories.items()}
+    return history_notes(settings, window)
 
 
 def _rows(

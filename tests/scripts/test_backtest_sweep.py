@@ -5,6 +5,7 @@ import csv
 import json
 import pickle
 import shutil
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,36 @@ def test_what_the_compiled_engine_does_not_cover_runs_step_by_step_and_is_said(
     two = ["--pair", "BTC/USD,ETH/USD"]
     found = document(capsys, *two, "--sweep", "STOP_ATR_MULTIPLE=2", "--jobs", "1")
     assert found["engines"] == {"step by step": 1}
-    assert found["notes"] == ["step by step, because several pairs share one account"]
+    assert "step by step, because several pairs share one account" in found["notes"]
     assert run(*BASE, *two, "--sweep", "STOP_ATR_MULTIPLE=2", "--engine", "compiled") == 2
     assert "several pairs" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_sweep_notes_of_its_history_what_a_plain_backtest_notes(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept = document(capsys, "--sweep", "STOP_ATR_MULTIPLE=2", "--jobs", "1")["notes"]
+    plain = document(capsys)["notes"]
+    gap = "BTC/USD: 1 candles are absent in 1 runs; nothing was decided or filled in them"
+    assert gap in swept
+    assert gap in plain
+
+
+@pytest.mark.parametrize("timeframe", [["--timeframe", "1h"], ["--sweep", "TIMEFRAME=1h,4h"]])
+def test_a_history_full_of_holes_is_refused_to_a_sweep_as_to_a_backtest(
+    home: Path, capsys: pytest.CaptureFixture[str], timeframe: list[str]
+) -> None:
+    store, whole = HistoryStore(home / "data"), history(24 * 90, 3)
+    days = [datetime(2021, month, day, tzinfo=UTC) for month, day in ((1, 5), (2, 20))]
+    store.append(Pair("SOL", "USD"), whole.between(None, days[0]), "one")
+    store.append(Pair("SOL", "USD"), whole.between(days[1], None), "two")
+    asked = ["--pair", "SOL/USD", "--strategy", "sma-cross"]
+    assert run(*asked, "--timeframe", "1h") == 1
+    plain = capsys.readouterr().err
+    assert "more than a tenth" in plain
+    assert run(*asked, *timeframe, "--sweep", "STOP_ATR_MULTIPLE=2,3") == 1
+    assert capsys.readouterr().err == plain
 
 
 @pytest.mark.slow

@@ -37,7 +37,16 @@ class Range:
 Space: TypeAlias = Mapping[str, tuple[str, ...] | Range]
 
 
-def read_sweeps(texts: Sequence[str], *, tuned: bool = False) -> dict[str, tuple[str, ...]]:
+def space_of(texts: Sequence[str], *, tuned: bool) -> Space:
+    """What each `--sweep` names, to be tuned over or tried as a whole grid.
+
+    Raises:
+        UsageError: as `read_space` and `read_sweeps`.
+    """
+    return read_space(texts) if tuned else read_sweeps(texts)
+
+
+def read_sweeps(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """`NAME=V1,V2` of each `--sweep`, names in capitals as in the settings.
 
     Raises:
