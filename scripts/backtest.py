@@ -25,6 +25,7 @@ from commands.common import guarded, parse_amount, parse_end, parse_time, print_
 from config import SETTINGS, Config, load_config, load_indicators, parse_pairs
 from trader.domain.candles import Timeframe
 from trader.domain.errors import HistoryError, UsageError
+from trader.domain.markets import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -411,8 +412,25 @@ def _settings(
         asked=asked,
         strategy=words["strategy"] or config.strategy,
         costs=costs,
-        cash=words["cash"],
+        cash=_bookable(words["cash"], pairs[0]),
         finest_path=words["path"] == "finest",
+    )
+
+
+def _bookable(cash: Decimal, pair: Pair) -> Decimal:
+    """The cash, if the exchange can book it to the last digit.
+
+    Raises:
+        UsageError: if it cannot: what it rounds off would look like a loss.
+    """
+    from trader.exchanges.markets import market
+
+    decimals = market(pair).rules.quote_decimals
+    if cash == round(cash, decimals):
+        return cash
+    raise UsageError(
+        f"--cash {cash:f}: {pair.quote} is booked in {decimals} decimals at the exchange",
+        f"Give no finer amount, such as --cash {max(round(cash, decimals), unit_of(decimals)):f}.",
     )
 
 

@@ -462,3 +462,21 @@ def test_the_summary_says_paper_and_shows_the_yardsticks(
     out = capsys.readouterr().out
     assert "PAPER" in out.splitlines()[0]
     assert "buy and hold" in out
+
+
+@pytest.mark.parametrize(("cash", "instead"), [("1.00005", "1.0000"), ("0.00001", "0.0001")])
+def test_cash_finer_than_the_exchange_books_is_misuse_and_no_loss(
+    home: Path, capsys: pytest.CaptureFixture[str], cash: str, instead: str
+) -> None:
+    assert run("--pair", "BTC/USD", *DAYS, "--strategy", "trend", "--cash", cash) == 2
+    told = capsys.readouterr().err
+    assert f"--cash {cash}: USD is booked in 4 decimals" in told
+    assert f"such as --cash {instead}." in told
+
+
+@pytest.mark.slow
+def test_cash_as_fine_as_the_exchange_books_is_all_there_where_nothing_was_traded(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = result(capsys, "--pair", "BTC/USD", *DAYS, "--strategy", "trend", "--cash", "1.0001")
+    assert (found["metrics"]["trades"], found["metrics"]["total_return"]) == (0, 0.0)
