@@ -673,8 +673,24 @@ def _notes(
             f"from {first:%Y-%m-%d} on the drawdown limit of {settings.config.max_drawdown:.0%} "
             f"forbade {count:,} purchases (MAX_DRAWDOWN)"
         )
+    notes += _idle(run)
     notes += history_notes(settings, window)
     return (*notes, *too_good(document), *_too_large(settings, run, window))
+
+
+def _idle(run: AccountRun) -> list[str]:
+    """Why nothing was traded; nothing where something was."""
+    if run.executions:
+        return []
+    refused = sorted(run.refusals.items(), key=lambda item: (-item[1][0], item[0]))
+    if refused:
+        why = "what was wished for was refused: " + ", ".join(
+            f"{rule} {count:,} times" for rule, (count, _) in refused
+        )
+    else:
+        why = "the strategy asked for nothing"
+        why += f"; its last words: {run.last_words}" if run.last_words else ""
+    return [f"nothing was traded in {run.decisions:,} decisions, so there are no ratios; {why}"]
 
 
 def history_notes(settings: RunSettings, window: Mapping[Pair, Candles]) -> list[str]:

@@ -54,7 +54,21 @@ def test_figures_of_a_few_days_are_right() -> None:
     returns = np.array([[0.1, -0.5, 0.2]])
     assert total_return_of(returns)[0] == pytest.approx(1.1 * 0.5 * 1.2 - 1)
     assert max_drawdown_of(returns)[0] == pytest.approx(0.5)
-    assert sharpe_of(np.zeros((1, 40)))[0] == 0
+
+
+def test_where_nothing_moved_there_is_no_sharpe_ratio_no_range_and_no_difference() -> None:
+    still = np.zeros(400)
+    assert np.isnan(sharpe_of(still[None, :])[0])
+    assert set(intervals(still, bootstrap.FIGURES, seed=1)) == {"total_return", "max_drawdown"}
+    lead = bootstrap.differences(still, DAYS, bootstrap.FIGURES, seed=1)
+    assert set(lead) == {"total_return", "max_drawdown"}
+
+
+def test_a_draw_of_nothing_but_still_days_has_a_ratio_of_nothing() -> None:
+    """One day of 400 earned something: more than one draw in twenty misses it."""
+    once = np.zeros(400)
+    once[200] = 0.01
+    assert intervals(once, {"sharpe": sharpe_of}, seed=1)["sharpe"][0] == 0
 
 
 def test_a_difference_of_a_series_with_itself_is_nothing_in_every_draw():

@@ -51,7 +51,8 @@ def intervals(
         coverage: share of values between the two ends.
 
     Returns:
-        name → (low, high); empty with fewer than 30 days.
+        name → (low, high); empty with fewer than 30 days. A figure that the series itself does
+        not have, has no range either.
     """
     if len(returns) < 30:
         return {}
@@ -60,9 +61,21 @@ def intervals(
     tail = (1 - coverage) / 2
     result = {}
     for name, figure in figures.items():
-        low, high = np.nanquantile(figure(drawn), [tail, 1 - tail])
+        if np.isnan(_of(figure, returns)):
+            continue
+        low, high = np.quantile(_of_draws(figure, drawn), [tail, 1 - tail])
         result[name] = (float(low), float(high))
     return result
+
+
+def _of(figure: Callable[[FloatArray], FloatArray], returns: FloatArray) -> float:
+    return float(figure(returns[None, :])[0])
+
+
+def _of_draws(figure: Callable[[FloatArray], FloatArray], drawn: FloatArray) -> FloatArray:
+    """The figure of each draw; 0 for a draw of nothing but still days."""
+    found: FloatArray = np.nan_to_num(figure(drawn), nan=0.0)
+    return found
 
 
 def differences(
@@ -91,16 +104,19 @@ def differences(
     Returns:
         name → {value, low, high, better}: the difference, its range, and the share of the drawn
         pairs in which the first is better (a fall better when it is less deep), ties as half;
-        empty with fewer than 30 days or different lengths.
+        empty with fewer than 30 days or different lengths. A figure that one of both does not
+        have, has no difference.
     """
     if len(returns) < 30 or len(returns) != len(others):
         return {}
     rows = stationary_rows(len(returns), samples, mean_block, np.random.default_rng(seed))
     tail, result = (1 - coverage) / 2, {}
     for name, figure in figures.items():
-        value = float(figure(returns[None, :])[0] - figure(others[None, :])[0])
-        drawn = figure(returns[rows]) - figure(others[rows])
-        low, high = np.nanquantile(drawn, [tail, 1 - tail])
+        value = _of(figure, returns) - _of(figure, others)
+        if np.isnan(value):
+            continue
+        drawn = _of_draws(figure, returns[rows]) - _of_draws(figure, others[rows])
+        low, high = np.quantile(drawn, [tail, 1 - tail])
         gain = -drawn if name == "max_drawdown" else drawn
         better = float(np.mean(gain > 0) + np.mean(gain == 0) / 2)
         result[name] = {"value": value, "low": float(low), "high": float(high), "better": better}
@@ -108,10 +124,10 @@ def differences(
 
 
 def sharpe_of(returns: npt.NDArray[np.float64]) -> FloatArray:
-    """Annualised Sharpe ratio of each row of daily returns; 0 where nothing moved."""
+    """Annualised Sharpe ratio of each row of daily returns; NaN where nothing moved."""
     spread = returns.std(axis=-1, ddof=1)
     flat = spread < 1e-12
-    ratio: FloatArray = np.where(flat, 0.0, returns.mean(axis=-1) / np.where(flat, 1.0, spread))
+    ratio: FloatArray = np.where(flat, np.nan, returns.mean(axis=-1) / np.where(flat, 1.0, spread))
     scaled: FloatArray = ratio * np.sqrt(365.0)
     return scaled
 

@@ -480,3 +480,19 @@ def test_cash_as_fine_as_the_exchange_books_is_all_there_where_nothing_was_trade
 ) -> None:
     found = result(capsys, "--pair", "BTC/USD", *DAYS, "--strategy", "trend", "--cash", "1.0001")
     assert (found["metrics"]["trades"], found["metrics"]["total_return"]) == (0, 0.0)
+
+
+@pytest.mark.slow
+def test_where_nothing_was_traded_there_is_no_range_of_a_ratio_and_it_is_said_why(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    month = ["--start", "2021-02-01", "--end", "2021-03-15", "--strategy", "buy-and-hold"]
+    found = result(capsys, "--pair", "BTC/USD", *month, "--cash", "1")
+    assert (found["metrics"]["trades"], found["metrics"]["sharpe"]) == (0, None)
+    assert "total_return" in found["intervals"]
+    assert "sharpe" not in found["intervals"]
+    assert "sharpe" not in found["differences"]["trend"]
+    (why,) = [note for note in found["notes"] if note.startswith("nothing was traded in")]
+    assert "was refused: minimum-size" in why
+    assert run("--pair", "BTC/USD", *month, "--cash", "1") == 0
+    assert "Sharpe –: the account's worth never swung" in capsys.readouterr().out

@@ -65,6 +65,8 @@ def _verdict(result: BacktestResult) -> str:
             f"Sharpe {shown(m.get('sharpe'), '.2f')}, with 90 % certainty between "
             f"{shown(low, '.2f')} and {shown(high, '.2f')} (stationary bootstrap)"
         )
+    elif m.get("sharpe") is None:
+        parts.append(f"Sharpe {shown(None, '')}: the account's worth never swung")
     even = result.document.get("break_even_hit_rate")
     if even is not None:
         parts.append(

@@ -64,6 +64,7 @@ class AccountRun:
         troubles: steps in which something failed and the loop went on, oldest first.
         began: Unix seconds of the moment at which it had its cash (`beginning`); None if that is
             not known.
+        last_words: the reasons of its last decision.
     """
 
     name: str
@@ -79,6 +80,7 @@ class AccountRun:
     digest: str
     troubles: tuple[Troubled, ...] = ()
     began: int | None = None
+    last_words: str = ""
 
     def curve(self) -> tuple[IntArray, FloatArray]:
         """Moments in Unix seconds and worths from the very start: the cash, then every mark."""
@@ -135,7 +137,7 @@ def account_run(
     reasons: dict[str, str] = {}
     refusals: dict[str, tuple[int, datetime]] = {}
     troubles: list[Troubled] = []
-    decisions = 0
+    decisions, last_words = 0, ""
     kept = []
     for event in events:
         kept.append(event)
@@ -147,8 +149,8 @@ def account_run(
                 reasons[request.order_id] = reason
             case OrderFilled(fill=fill, purpose=purpose):
                 executions.append(Execution(fill, purpose, reasons.get(fill.order_id, "")))
-            case SignalMade():
-                decisions += 1
+            case SignalMade(signal=signal):
+                decisions, last_words = decisions + 1, "; ".join(signal.reasons)
             case Troubled():
                 troubles.append(event)
             case TradeRefused(at=at, refusal=refusal):
@@ -162,7 +164,7 @@ def account_run(
     return AccountRun(
         name, float(cash), times, equity_array, invested, tuple(portfolio.trades),
         tuple(portfolio.positions.values()), tuple(executions), decisions, refusals,
-        decisions_digest(kept), tuple(troubles), began,
+        decisions_digest(kept), tuple(troubles), began, last_words,
     )  # fmt: skip
 
 
