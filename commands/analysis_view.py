@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from decimal import Decimal
 
 from rich.console import Console
 from rich.text import Text
 
 from commands.analysis import Answer
+from trader.domain.candles import Candles
 from trader.domain.signals import Approval
 from trader.indicators.crossmarket import LEADER
 from trader.indicators.registry import INDICATORS, Unit
@@ -59,14 +61,25 @@ def _head(answer: Answer, width: int) -> Text:
 def _price_line(answer: Answer) -> Text:
     snapshot = answer.snapshot
     line = Text(f"{price_text(snapshot.price)} {snapshot.pair.quote}", style="bold")
-    closes, step = snapshot.candles.close, snapshot.timeframe.seconds
-    for name, seconds in (("a day", 86400), ("7 days", 604800), ("30 days", 2592000)):
-        back = seconds // step
-        if back and len(closes) > back:
-            change = float(closes[-1] / closes[-1 - back] - 1)
-            line.append(f"   {name} ", style="dim")
+    for name, days in (("a day", 1), ("7 days", 7), ("30 days", 30)):
+        change = change_since(snapshot.candles, timedelta(days=days))
+        line.append(f"   {name} ", style="dim")
+        if change is None:
+            line.append("–", style="dim")
+        else:
             line.append(f"{change * 100:+.1f} %", style="green" if change > 0 else "red")
     return line
+
+
+def change_since(candles: Candles, time: timedelta) -> float | None:
+    """Change of the newest close from the one that was known so much time before, a fraction.
+
+    None where the candles do not tell: they begin later, or one of them is longer than that.
+    """
+    known = candles.count_known_at(candles.closed_at - time)
+    if not known or candles.timeframe.delta > time:
+        return None
+    return float(candles.close[-1] / candles.close[known - 1] - 1)
 
 
 def _show_group(out: Console, group: Group, width: int) -> None:
