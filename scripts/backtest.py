@@ -402,7 +402,7 @@ def _settings(
         **{name: value for name, value in named.items() if value is not None},
     )
     stored = stored_span(store, pairs, timeframe)
-    asked = _asked_span(words, stored)
+    asked = _asked_span(words, stored, timeframe)
     return RunSettings(
         config=config,
         store=store,
@@ -450,7 +450,7 @@ def _asked(words: dict[str, Any]) -> tuple[datetime | None, datetime | None]:
     return start, end
 
 
-def _asked_span(words: dict[str, Any], stored: Span) -> Span:
+def _asked_span(words: dict[str, Any], stored: Span, timeframe: Timeframe) -> Span:
     """What is asked for; where nothing is, the last year of what is stored.
 
     Raises:
@@ -468,7 +468,7 @@ def _asked_span(words: dict[str, Any], stored: Span) -> Span:
             )
     if start is None:
         year = Timeframe(86400).floor(end - timedelta(seconds=1)) - timedelta(days=364)
-        start = Span(year, end).within(stored).start
+        start = timeframe.ceil(Span(year, end).within(stored).start)
     return Span(start, end)
 
 

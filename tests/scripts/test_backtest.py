@@ -346,6 +346,15 @@ def test_where_the_history_ends_earlier_the_result_is_of_what_was_traded_and_say
     assert (beyond["digest"], beyond["trials"]) == (covered["digest"], covered["trials"])
 
 
+def test_where_no_days_are_named_none_are_said_to_be_asked_for(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The weeks of the history begin on Thursday, 7 January, and end on 1 April.
+    document = result(capsys, "--pair", "BTC/USD", "--timeframe", "1w", "--strategy", "sma-cross")
+    assert (document["start"], document["end"]) == ("2021-01-07", "2021-03-31")
+    assert not any("asked for" in note for note in document["notes"])
+
+
 @pytest.mark.slow
 def test_a_start_before_the_first_candle_is_traded_and_verified_from_that_candle_on(
     home: Path, capsys: pytest.CaptureFixture[str]
