@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +14,7 @@ from config import Config
 from trader import __version__
 from trader.domain.candles import Candles, Timeframe
 from trader.domain.markets import Pair
-from trader.domain.orders import Side
+from trader.domain.orders import Purpose, Side
 from trader.jobs import learning_settings
 from trader.learning.calibration import FEWEST
 from trader.learning.evaluation import Scores, score
@@ -23,7 +23,7 @@ from trader.learning.licence import Evidence, Licence, judge
 from trader.learning.walkforward import WalkForwardModels
 from trader.simulation.backtest import Prediction, Span
 from trader.simulation.costs import Costs
-from trader.simulation.runs import AccountRun
+from trader.simulation.runs import AccountRun, Execution
 
 
 class TimedModels:
@@ -88,7 +88,7 @@ def predictions_of(models: TimedModels, span: Span, run: AccountRun) -> tuple[Pr
     horizon = max(dataset.horizons)
     made = learner.predictions[horizon]
     first, last = int(span.start.timestamp()), int(span.end.timestamp())
-    held = {pair: _holding(run, pair) for pair in dataset.own_pairs}
+    taken = {pair: taking(run.executions, pair) for pair in dataset.own_pairs}
     found = []
     for place, row, chance in zip(
         made.column("pair").astype(int), made.column("row").astype(int),
@@ -103,7 +103,7 @@ def predictions_of(models: TimedModels, span: Span, run: AccountRun) -> tuple[Pr
         found.append(
             Prediction(
                 pair, _moment(at), float(chance), int(labels.up[row]) if valid else None,
-                _moment(known), held[pair](at),
+                _moment(known), taken[pair](at),
             )
         )  # fmt: skip
     return tuple(sorted(found, key=lambda p: (p.time, p.pair)))
@@ -147,22 +147,35 @@ def licence_of(
     )  # fmt: skip
 
 
-def _holding(run: AccountRun, pair: Pair) -> Callable[[int], bool]:
-    """(moment in Unix seconds) → whether the pair was held after what was done then."""
+def taking(executions: Iterable[Execution], pair: Pair) -> Callable[[int], bool]:
+    """(close of a candle in Unix seconds) → whether a position was opened or held on it.
+
+    What an order of that decision did counts to it, however much later it was filled: purchases
+    wait for their price, and every order takes its time.
+    """
+    opened: set[float | None] = set()
+    late: dict[float | None, Decimal] = {}
     moments, amounts, amount = [], [], Decimal(0)
-    for execution in run.executions:
+    for execution in executions:
         fill = execution.fill
-        if fill.pair == pair:
-            amount += fill.quantity if fill.side is Side.BUY else -fill.quantity
-            moments.append(fill.filled_at.timestamp())
-            amounts.append(amount > 0)
+        if fill.pair != pair:
+            continue
+        decided = None if execution.decided_for is None else execution.decided_for.timestamp()
+        if execution.purpose is Purpose.ENTRY:
+            opened.add(decided)
+        elif execution.purpose is Purpose.EXIT and decided != fill.filled_at.timestamp():
+            late[decided] = late.get(decided, Decimal(0)) + fill.quantity
+        amount += fill.quantity if fill.side is Side.BUY else -fill.quantity
+        moments.append(fill.filled_at.timestamp())
+        amounts.append(amount)
     times = np.array(moments)
 
-    def held(at: int) -> bool:
+    def taken(at: int) -> bool:
         place = int(times.searchsorted(at, side="right")) - 1
-        return place >= 0 and amounts[place]
+        held = amounts[place] if place >= 0 else Decimal(0)
+        return at in opened or held > late.get(at, Decimal(0))
 
-    return held
+    return taken
 
 
 def _moment(seconds: int) -> datetime:

@@ -31,11 +31,16 @@ from trader.domain.portfolio import ZERO, Portfolio, Position, Trade
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A fill with what it was for and why it was wanted."""
+    """A fill with what it was for and why it was wanted.
+
+    Attributes:
+        decided_for: close of the candle after which its order was decided; None if not known.
+    """
 
     fill: Fill
     purpose: Purpose
     reason: str
+    decided_for: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,7 @@ def account_run(
     portfolio = Portfolio(quote, cash=ZERO)
     marks: dict[int, tuple[float, float]] = {}
     executions: list[Execution] = []
-    reasons: dict[str, str] = {}
+    orders: dict[str, tuple[str, datetime | None]] = {}
     refusals: dict[str, tuple[int, datetime]] = {}
     troubles: list[Troubled] = []
     decisions, last_words = 0, ""
@@ -145,10 +150,11 @@ def account_run(
         match event:
             case EquityMarked(at=at, equity=equity, cash=free) if start is None or at > start:
                 marks[int(at.timestamp())] = (float(equity), float(free))
-            case OrderIntended(request=request, reason=reason):
-                reasons[request.order_id] = reason
+            case OrderIntended(request=request, reason=reason, decided_for=closed_at):
+                orders[request.order_id] = reason, closed_at
             case OrderFilled(fill=fill, purpose=purpose):
-                executions.append(Execution(fill, purpose, reasons.get(fill.order_id, "")))
+                told = orders.get(fill.order_id, ("", None))
+                executions.append(Execution(fill, purpose, *told))
             case SignalMade(signal=signal):
                 decisions, last_words = decisions + 1, "; ".join(signal.reasons)
             case Troubled():
