@@ -25,12 +25,12 @@ def candles() -> Candles:
     return Candles(HOUR, times, close, close + 50, close - 50, close, ones * 1.0, ones)
 
 
-def execution(side: Side, hour: int, price: str) -> Execution:
-    amount = Decimal(price)
+def execution(side: Side, hour: int, price: str, quantity: str, fee: str) -> Execution:
+    amount, one = Decimal(quantity), Decimal(price)
     at = START + timedelta(hours=hour)
     return Execution(
-        Fill("T", "E", "o", PAIR, side, Decimal(1), amount, amount, amount / 400,
-             Liquidity.TAKER, at),
+        Fill(f"T{hour}{side}", "E", f"o{hour}{side}", PAIR, side, amount, one, amount * one,
+             Decimal(fee), Liquidity.TAKER, at),
         Purpose.ENTRY if side is Side.BUY else Purpose.EXIT,
         "trend <up>",
     )  # fmt: skip
@@ -46,8 +46,9 @@ def account(name: str, factor: float = 1.0) -> AccountRun:
                     entry_fees=Decimal("8.0"))  # fmt: skip
     return AccountRun(
         name, 10000.0, history.opened_at + 3600, equity, np.full(HOURS, 0.4), (trade,), (held,),
-        (execution(Side.BUY, 5, "30100.5"), execution(Side.SELL, 100, "31000")), HOURS, {},
-        "ab" * 32,
+        (execution(Side.BUY, 5, "30100.5", "0.05", "3.76"),
+         execution(Side.SELL, 100, "31000", "0.05", "3.85"),
+         execution(Side.BUY, 100, "30420", "0.1", "8.0")), HOURS, {}, "ab" * 32,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Lots: first in, first out, and not a digit lost."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from trader.domain.events import CashAdjusted, OrderFilled
 from trader.domain.markets import Pair
 from trader.domain.orders import Fill, Liquidity, Purpose, Side
-from trader.reports.lots import UNKNOWN_COST, lot_rows, lots
+from trader.reports.lots import UNKNOWN_COST, holdings, lot_rows, lots
+from trader.simulation.runs import Execution
 
 PAIR = Pair("BTC", "USD")
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -48,6 +50,44 @@ def test_coins_from_elsewhere_say_that_their_cost_is_not_known():
     (sold,) = lots("USD", [deposit, filled(1, Side.SELL, 1, 100)])
     (row,) = lot_rows([sold])
     assert (row["note"], row["cost_quote"], row["profit_quote"]) == (UNKNOWN_COST, "", "")
+
+
+def done(*events):
+    return [Execution(event.fill, event.purpose, "") for event in events]
+
+
+def test_each_row_bears_the_moment_and_the_price_of_one_purchase_and_of_one_sale():
+    """An addition does not change what the first purchase cost."""
+    rows = holdings(done(filled(0, Side.BUY, 1, 100), filled(1, Side.BUY, 1, 200),
+                         filled(2, Side.SELL, "1.5", 300)))  # fmt: skip
+    sold = [(row.quantity, row.entry_at, row.entry_price, row.sale.price, row.sale.at)
+            for row in rows[:2]]  # fmt: skip
+    half, day = Decimal("0.5"), timedelta(days=1)
+    assert sold == [
+        (1, START, 100, 300, START + 2 * day), (half, START + day, 200, 300, START + 2 * day),
+    ]  # fmt: skip
+    assert (rows[2].quantity, rows[2].entry_price, rows[2].sale) == (half, 200, None)
+
+
+def test_what_an_order_took_of_several_prices_at_once_is_one_row_at_their_mean():
+    bought, first = filled(0, Side.BUY, 4, 100), filled(1, Side.SELL, 3, 90)
+    second = replace(first.fill, trade_id="other", quantity=Decimal(1), price=Decimal(70),
+                     cost_quote=Decimal(70))  # fmt: skip
+    (row,) = holdings(done(bought, first, replace(first, fill=second)))
+    assert (row.quantity, row.sale.price, row.fees_quote) == (4, 85, 3)
+    assert row.sale.profit_quote == -63
+
+
+def test_the_rows_add_up_to_what_the_account_earned():
+    events = [filled(0, Side.BUY, 2, 100), filled(1, Side.BUY, 1, 130),
+              filled(2, Side.SELL, "2.5", 120)]  # fmt: skip
+    last = Decimal(110)
+    told = sum(
+        row.quantity * ((row.sale.price if row.sale else last) - row.entry_price) - row.fees_quote
+        for row in holdings(done(*events))
+    )
+    cash = Decimal(-200 - 130 + 300 - 3)
+    assert told == cash + Decimal("0.5") * last
 
 
 @settings(deadline=None, max_examples=60)

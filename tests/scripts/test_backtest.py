@@ -207,6 +207,9 @@ def test_trades_add_up_to_the_last_equity(home: Path, capsys: pytest.CaptureFixt
         profit += gain - float(trade["fees"])
     equity = float(rows(home / "o" / "equity.csv")[-1]["equity"])
     assert len(trades) > 1
+    assert sum(float(trade["fees"]) for trade in trades) == pytest.approx(
+        document["metrics"]["fees_quote"]
+    )
     assert equity == pytest.approx(10_000 + profit, abs=0.02)
     assert document["metrics"]["total_return"] == pytest.approx(equity / 10_000 - 1)
 

@@ -15,6 +15,7 @@ from typing import Any
 from trader.domain.errors import UsageError
 from trader.domain.plain import iso, plain
 from trader.reports.html import render_report
+from trader.reports.lots import holdings
 from trader.simulation.backtest import BacktestResult
 
 TRADES = ("pair", "side", "entry_time", "entry_price", "exit_time", "exit_price", "qty", "fees")
@@ -66,16 +67,13 @@ def save_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], path: 
 
 
 def trade_rows(result: BacktestResult) -> Iterable[tuple[str, ...]]:
-    """Closed trades in the order of their ends, then what is still open."""
-    for t in result.run.trades:
+    """What was sold, first in first out and in the order of the sales, then what is still held."""
+    for h in holdings(result.run.executions):
         yield (
-            str(t.pair), "long", iso(t.entry_at), number(t.entry_price), iso(t.exit_at),
-            number(t.exit_price), number(t.quantity), number(t.fees_quote),
-        )  # fmt: skip
-    for p in result.run.held:
-        yield (
-            str(p.pair), "long", iso(p.opened_at), number(p.entry_price), "", "",
-            number(p.quantity), number(p.entry_fees),
+            str(h.pair), "long", iso(h.entry_at), number(h.entry_price),
+            "" if h.sale is None else iso(h.sale.at),
+            "" if h.sale is None else number(h.sale.price),
+            number(h.quantity), number(h.fees_quote),
         )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from trader.domain.portfolio import Trade
 from trader.performance import drawdowns
 from trader.reports import figures as fig
+from trader.reports.lots import Holding, Sale, holdings
 from trader.simulation.backtest import BacktestResult
 from trader.simulation.runs import AccountRun
 
@@ -246,33 +246,37 @@ def _falls_table(run: AccountRun) -> str:
 
 
 def _trades_table(result: BacktestResult, most: int = 400) -> str:
-    trades = result.run.trades
-    if not trades:
+    sold = [(h, h.sale) for h in holdings(result.run.executions) if h.sale is not None]
+    if not sold:
         return "<p>No trade was closed in this time.</p>"
     head = (
         "<tr><th>pair</th><th>bought</th><th>at</th><th>sold</th><th>at</th><th>quantity</th>"
         f"<th>result {result.quote}</th><th>%</th><th>ended by</th></tr>"
     )
     note = (
-        f'<p class="note">The last {most} of {len(trades):,}; all are in trades.csv.</p>'
-        if len(trades) > most
-        else ""
+        "A row is what was bought at one moment and sold at one other, first in, first out: "
+        f"{len(sold):,} for {len(result.run.trades):,} closed trades. A trade is all that one "
+        "order sold, held against the mean cost of its position."
     )
-    return note + _table(head, [_trade_row(t) for t in reversed(trades[-most:])], long=True)
+    if len(sold) > most:
+        note += f" Shown are the last {most}; all are in trades.csv."
+    rows = [_sale_row(holding, sale) for holding, sale in reversed(sold[-most:])]
+    return f'<p class="note">{note}</p>' + _table(head, rows, long=True)
 
 
-def _trade_row(trade: Trade) -> str:
-    profit = float(trade.profit_quote)
-    share = profit / (float(trade.entry_price) * float(trade.quantity))
+def _sale_row(holding: Holding, sale: Sale) -> str:
+    profit = float(sale.profit_quote)
+    cost = float(holding.entry_price) * float(holding.quantity)
+    share = profit / cost if cost else None
     tone = "good" if profit >= 0 else "bad"
-    span = f"{trade.entry_at.timestamp():.0f} {trade.exit_at.timestamp():.0f}"
+    span = f"{holding.entry_at.timestamp():.0f} {sale.at.timestamp():.0f}"
     return (
-        f'<tr class="trade" tabindex="0" data-chart="trades-{trade.pair.slug}" '
-        f'data-span="{span}"><td>{trade.pair}</td><td>{trade.entry_at:%Y-%m-%d %H:%M}</td>'
-        f"<td>{float(trade.entry_price):,.6g}</td><td>{trade.exit_at:%Y-%m-%d %H:%M}</td>"
-        f"<td>{float(trade.exit_price):,.6g}</td><td>{float(trade.quantity):,.6g}</td>"
+        f'<tr class="trade" tabindex="0" data-chart="trades-{holding.pair.slug}" '
+        f'data-span="{span}"><td>{holding.pair}</td><td>{holding.entry_at:%Y-%m-%d %H:%M}</td>'
+        f"<td>{float(holding.entry_price):,.6g}</td><td>{sale.at:%Y-%m-%d %H:%M}</td>"
+        f"<td>{float(sale.price):,.6g}</td><td>{float(holding.quantity):,.6g}</td>"
         f'<td class="{tone}">{shown(profit, "+,.2f")}</td>'
-        f'<td class="{tone}">{shown(share, "+.1%")}</td><td>{trade.exit_purpose}</td></tr>'
+        f'<td class="{tone}">{shown(share, "+.1%")}</td><td>{sale.purpose}</td></tr>'
     )
 
 
