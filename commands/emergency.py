@@ -20,6 +20,7 @@ from config import Config
 from trader.domain.errors import (
     ExchangeError,
     JournalError,
+    OrderNotFound,
     OutcomeUnknown,
     RuleError,
     TraderError,
@@ -28,8 +29,17 @@ from trader.domain.errors import (
 )
 from trader.domain.events import EmergencyStopped
 from trader.domain.markets import Pair
-from trader.domain.orders import OrderRequest, OrderType, Purpose, Side, make_order_id
+from trader.domain.orders import (
+    Order,
+    OrderRequest,
+    OrderType,
+    Purpose,
+    Side,
+    make_order_id,
+    may_be_ours,
+)
 from trader.domain.portfolio import Portfolio
+from trader.ports import Exchange
 from trader.storage.account_lock import AccountLock
 from trader.storage.emergency_journal import EmergencyJournal
 from trader.storage.reserve import Reserve
@@ -97,9 +107,15 @@ class Deed:
         done: nothing waits to buy and, if asked for, nothing is held.
         held: pairs of which something is left.
         notes: what a person should know.
+        unknown: nothing tells for certain what is held: the journal cannot be read.
+        likely: then, the pairs that the loop last said it holds.
+        sold: then, the pairs that were sold.
     """
 
     done: bool = False
+    unknown: bool = False
+    likely: list[str] = field(default_factory=list)
+    sold: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -168,24 +184,69 @@ def _by_the_book(emergency: Emergency, request: StopRequest) -> Deed:
 
 
 def _bare(emergency: Emergency, beat: Mapping[str, Any], request: StopRequest) -> Deed:
-    """Without any record: cancel everything, sell what the loop last said it holds."""
-    deed = Deed(notes=["the journal cannot be read: all orders of the account were cancelled"])
-    exchange = emergency.venue.exchange
-    left = _quantities(beat) if request.flatten else {}
-    if request.flatten and not left:
-        deed.notes.append("it is not known what the bot holds: look at the exchange yourself")
+    """Without any record: cancel what of ours buys, sell what the bot is likely to hold.
+
+    That is what the loop last said it holds; where it said nothing, what our stops guard. All
+    else at the exchange stays as it is: stops go on guarding what nobody knows of, and the orders
+    of the owner are no business of the bot.
+    """
+    deed = Deed(unknown=True, notes=["the journal cannot be read"])
+    exchange, told = emergency.venue.exchange, _quantities(beat)
+    deed.likely = [str(pair) for pair in told]
+    left: dict[Pair, Decimal] | None = None
 
     def once() -> bool:
-        if _tried(deed, exchange.cancel_all) is None:
+        nonlocal left
+        open_now = _tried(deed, exchange.open_orders)
+        if open_now is None:
             return False
+        ours = [order for order in open_now if may_be_ours(order.order_id)]
+        _note_strangers(deed, open_now)
+        if left is None:
+            left = (told or _guarded(ours)) if request.flatten else {}
+        cleared = _cancelled(deed, exchange, [o for o in ours if o.side is Side.BUY])
         for pair, quantity in list(left.items()):
-            if _tried(deed, partial(_sell, emergency, pair, quantity, request)) is not None:
+            # What it is to be sold from is bound by our own sales of it, and by those alone.
+            selling = [o for o in ours if o.pair == pair and o.side is Side.SELL]
+            if _cancelled(deed, exchange, selling) and _tried(
+                deed, partial(_sell, emergency, pair, quantity, request)
+            ):
                 del left[pair]
-        return not left
+                deed.sold.append(str(pair))
+        return cleared and not left
 
     deed.done = _until(once)
-    deed.held = [str(pair) for pair in left]
+    deed.held = [str(pair) for pair in left or ()]
     return deed
+
+
+def _note_strangers(deed: Deed, open_now: tuple[Order, ...]) -> None:
+    count = sum(not may_be_ours(order.order_id) for order in open_now)
+    note = f"{count} open orders bear no id of the bot and were left alone"
+    if count and note not in deed.notes:
+        deed.notes.append(note)
+
+
+def _guarded(ours: list[Order]) -> dict[Pair, Decimal]:
+    """Base of each pair that our protective stops are there to sell."""
+    found: dict[Pair, Decimal] = {}
+    for order in ours:
+        if order.side is Side.SELL and order.type is OrderType.STOP_LOSS:
+            found[order.pair] = found.get(order.pair, Decimal(0)) + order.remaining
+    return found
+
+
+def _cancelled(deed: Deed, exchange: Exchange, orders: list[Order]) -> bool:
+    """Whether none of the orders is open any more."""
+
+    def cancel(order: Order) -> None:
+        with contextlib.suppress(OrderNotFound):  # it is over already
+            exchange.cancel(order.exchange_id)
+
+    done = True
+    for order in orders:  # every one is tried, whatever came of the others
+        done = _tried(deed, partial(cancel, order)) is not None and done
+    return done
 
 
 def _quantities(beat: Mapping[str, Any]) -> dict[Pair, Decimal]:

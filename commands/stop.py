@@ -26,6 +26,7 @@ from trader.domain.errors import ExitStatus, TraderError
 from trader.storage.stop_switch import StopRequest, StopSwitch
 
 if TYPE_CHECKING:
+    from commands.emergency import Deed
     from commands.running import Heartbeat
     from config import Config
 
@@ -181,6 +182,9 @@ def _act(beat: Heartbeat, request: StopRequest) -> Outcome:
     if not deed.done:
         detail = f"the stop is set, but not all is cancelled and sold yet: run it again{notes}"
         return Outcome(mode, "here", False, detail, ExitStatus.UNREACHABLE)
+    if deed.unknown:
+        detail = f"the stop is set; {_unknown(deed, request.flatten)}{notes}"
+        return Outcome(mode, "here", False, detail, ExitStatus.FAILED)
     return Outcome(mode, "here", True, _left(deed.held, request.flatten) + notes)
 
 
@@ -195,6 +199,18 @@ def _ever_ran(config: Config) -> bool:
         return config.sandbox_feed != "replay"  # locked or damaged: there was something
     lasting = any(book.name.startswith("paper-") for book in books)
     return lasting and config.sandbox_feed != "replay"
+
+
+def _unknown(deed: Deed, flatten: bool) -> str:
+    """What was done where nothing tells for certain what is held."""
+    last = f" (last said: {', '.join(deed.likely)})" if deed.likely else ""
+    if not flatten:
+        return (
+            f"nothing of the bot waits to buy; not known what is held{last}, all that sells stays "
+            "at the exchange"
+        )
+    sold = f"what was there of {', '.join(deed.sold)} is sold" if deed.sold else "nothing was sold"
+    return f"{sold}; not known what else is held{last}: look at the exchange yourself"
 
 
 def _left(held: Any, flatten: bool) -> str:

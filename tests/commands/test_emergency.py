@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import uuid
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from commands.emergency import Emergency, _sell, stand_down
+from commands.emergency import Emergency, _bare, _sell, stand_down
 from config import load_config
 from main import assemble
 from tests.trading_box import Box
@@ -22,6 +23,7 @@ from trader.exchanges.kraken_limits import TIERS
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire, Server
 from trader.exchanges.wire.keys import ApiKey
+from trader.simulation.orders import OrderSpec
 from trader.simulation.path import to_us
 from trader.storage.stop_switch import StopRequest
 from venues import Wishes
@@ -107,6 +109,58 @@ def test_with_a_ruined_journal_what_the_loop_said_it_holds_is_sold_and_no_more(a
     assert deed.done
     assert account.state == (0, Decimal("0.01"))
     assert "the journal cannot be read" in deed.notes[0]
+    assert (deed.unknown, deed.sold) == (True, ["BTC/USD"])
+
+
+class Ruined:
+    """An account of which no record is left: a position with its stop, and its owner's orders."""
+
+    def __init__(self):
+        self.box = box = Box()
+        box.buy("2", stop="90")
+        box.buy("1", limit="95", stop="85")
+        self.owners = [
+            box.real.submit(OrderSpec(BTC, Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50))),
+            box.real.submit(
+                OrderSpec(BTC, Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(51),
+                          client_id=uuid.uuid4().hex)
+            ),
+        ]  # fmt: skip
+        venue = SimpleNamespace(exchange=box.exchange, clock=box.clock)
+        self.emergency = Emergency(venue, None, None, None)
+
+    def stop(self, *, flatten, beat=()):
+        request = StopRequest("drill", flatten, "test", self.box.now.isoformat())
+        return _bare(self.emergency, dict(beat), request)
+
+    def open(self):
+        """(side, type, quantity) of what is open at the exchange."""
+        return sorted((o.side, o.type, o.remaining) for o in self.box.real.open_orders())
+
+
+OWNERS = [(Side.BUY, OrderType.LIMIT, Decimal(1))] * 2
+
+
+def test_without_a_journal_only_our_purchases_are_cancelled_and_stops_stay():
+    ruined = Ruined()
+    deed = ruined.stop(flatten=False)
+    assert ruined.open() == [*OWNERS, (Side.SELL, OrderType.STOP_LOSS, Decimal(2))]
+    assert (deed.done, deed.unknown, deed.held) == (True, True, [])
+    assert "2 open orders bear no id of the bot and were left alone" in deed.notes
+
+
+def test_without_a_journal_and_a_word_of_the_loop_what_the_stops_guard_is_sold():
+    ruined = Ruined()
+    deed = ruined.stop(flatten=True)
+    assert (ruined.open(), ruined.box.real.balances()["BTC"].total) == (OWNERS, 0)
+    assert (deed.done, deed.sold) == (True, ["BTC/USD"])
+
+
+def test_a_stop_of_a_pair_that_is_not_sold_stays():
+    ruined = Ruined()
+    deed = ruined.stop(flatten=True, beat={"quantities": {"ETH/USD": "0"}})
+    assert (Side.SELL, OrderType.STOP_LOSS, Decimal(2)) in ruined.open()
+    assert deed.unknown
 
 
 @pytest.mark.parametrize("arrived", [True, False])

@@ -94,6 +94,21 @@ def make_order_id(
     return uuid.uuid5(_NAMESPACE, name).hex
 
 
+def may_be_ours(order_id: str) -> bool:
+    """Whether an order bears an id such as this program gives; for one that has no record left.
+
+    Ours are UUIDs of version 5; those of apps and scripts are of version 4, orders placed by hand
+    at the exchange have none.
+
+    >>> may_be_ours(uuid.uuid5(_NAMESPACE, "BTC/USD").hex), may_be_ours(uuid.uuid4().hex)
+    (True, False)
+    """
+    try:
+        return uuid.UUID(order_id).version == 5
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
     """What is sent to the exchange.
