@@ -70,7 +70,7 @@ from trader.storage.held_candles import CandleSource, HeldCandles, WholeHistory
 from trader.storage.journal import SqliteJournal
 from trader.storage.model_store import ModelStore
 from trader.storage.reserve import Reserve
-from trader.storage.state_file import StateFile
+from trader.storage.state_file import forget_replays, state_file
 from trader.storage.stop_switch import StopRequest, StopSwitch
 from trader.strategies.registry import StrategySettings
 from trading_executor import TradingExecutor
@@ -978,7 +978,8 @@ def _monitor(
         closers.append(desk.close)
         watching.append(desk)
     pause_s = 0.5 if venue.pace == "jump" else 0.0
-    state = StateFile(config.data_dir / "state.json", machine.now, pause_s)
+    forget_replays(config.data_dir, machine.now)
+    state = state_file(config.data_dir, venue.book, machine.now, pause_s)
     vitals = None
     if venue.pace != "jump":
         vitals = Vitals(config.data_dir, machine.now, server_time_of(config, venue))

@@ -27,7 +27,16 @@ from trader.simulation.backtest import load_paths
 from trader.simulation.costs import Costs
 from trader.storage.history import HistoryStore
 from trader.storage.journal import list_books
-from venues import Bench, Venue, Wishes, history_store, kraken_answers
+from venues import (
+    PAPER_KRAKEN,
+    Bench,
+    Venue,
+    Wishes,
+    history_store,
+    kraken_answers,
+    replay_book,
+    simulated_book,
+)
 
 
 def paper(config: Config, wishes: Wishes) -> Venue:
@@ -81,7 +90,7 @@ def _replay(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
     whole = {pair: candles.between(None, until) for pair, candles in histories.items()}
     return Venue(
         "PAPER", "replay", f"real prices of the past from {begin:%Y-%m-%d %H:%M} UTC",
-        f"replay-{number}", pace, tuple(histories), clock, client(sandbox),
+        replay_book(number), pace, tuple(histories), clock, client(sandbox),
         store, sandbox, speed, whole, ends_at, False, notes,
     )  # fmt: skip
 
@@ -105,7 +114,7 @@ def _replay_start(config: Config, wishes: Wishes, histories: Mapping[Pair, Candl
 
 def _simulated(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Venue:
     seed = config.sandbox_seed
-    book = f"paper-simulated-{seed}"
+    book = simulated_book(seed)
     folder = _account_folder(config, book)
     step = config.timeframe
     feed = SimulatedFeed(seed, pairs, min(step, QUARTER_HOUR))
@@ -153,10 +162,10 @@ def _paper_kraken(config: Config, wishes: Wishes, pairs: tuple[Pair, ...]) -> Ve
     sandbox = SandboxExchange(
         KrakenFeed(public, pairs), clock,
         balances={config.quote: config.sandbox_balance},
-        directory=_account_folder(config, "paper-kraken"),
+        directory=_account_folder(config, PAPER_KRAKEN),
     )  # fmt: skip
     return Venue(
-        "PAPER", "kraken", "live prices of Kraken, simulated fills", "paper-kraken", "real",
+        "PAPER", "kraken", "live prices of Kraken, simulated fills", PAPER_KRAKEN, "real",
         pairs, clock, _client_of(sandbox), history_store(config), sandbox, source="kraken",
     )  # fmt: skip
 

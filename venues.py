@@ -137,6 +137,36 @@ EMERGENCY_TIMEOUTS = Timeouts(connect_s=2.0, read_s=6.0, total_s=8.0)
 """An emergency stop asks anew, and reports, sooner than a loop that has time."""
 
 
+PAPER_KRAKEN = "paper-kraken"
+_REPLAY = "replay-"
+
+
+def simulated_book(seed: int) -> str:
+    """The book of the account on the made-up market of a seed."""
+    return f"paper-simulated-{seed}"
+
+
+def replay_book(number: int) -> str:
+    """The book of a replay: each has its own."""
+    return f"{_REPLAY}{number}"
+
+
+def live_book(key: str) -> str:
+    """The book of the account that an API key belongs to, without telling the key."""
+    return f"live-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def is_book_of(config: Config, book: str) -> bool:
+    """Whether a book is that of an account which these settings trade."""
+    if not config.sandbox:
+        return book == live_book(config.kraken_api_key)
+    feeds = ("kraken", "simulated") if config.sandbox_feed == "auto" else (config.sandbox_feed,)
+    books = {"kraken": PAPER_KRAKEN, "simulated": simulated_book(config.sandbox_seed)}
+    return book in [books[feed] for feed in feeds if feed in books] or (
+        "replay" in feeds and book.startswith(_REPLAY)
+    )
+
+
 def live(config: Config, *, checked: bool = True) -> Venue:
     """The real exchange.
 
@@ -153,9 +183,8 @@ def live(config: Config, *, checked: bool = True) -> Venue:
             "Put them into .env, or set SANDBOX=true for paper trading.",
         )
     exchange = _kraken(config, checked) if config.exchange == OWN else _own_exchange(config)
-    digest = hashlib.sha256(config.kraken_api_key.encode()).hexdigest()[:12]
     return Venue(
-        "LIVE", "kraken", "live prices, REAL MONEY", f"live-{digest}", "real",
+        "LIVE", "kraken", "live prices, REAL MONEY", live_book(config.kraken_api_key), "real",
         config.pairs, SystemClock(), exchange, history_store(config, exchange.name),
         source=exchange.name,
     )  # fmt: skip

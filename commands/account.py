@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from trader.domain.errors import UsageError
 from trader.storage.journal import SqliteJournal, list_books
-from trader.storage.state_file import StateFile
+from trader.storage.state_file import heartbeats
+from venues import is_book_of
 
 if TYPE_CHECKING:
     from config import Config
@@ -23,7 +24,9 @@ def now() -> datetime:
 
 
 def choose_book(config: Config, wanted: str | None = None) -> str | None:
-    """The book that is meant: the one named, the running loop's, or the one written last.
+    """The book that is meant: the one named, the running loop's, or that of the last beat.
+
+    Where several loops run, that of the account which the settings trade.
 
     Returns:
         None if nothing was ever journalled.
@@ -38,9 +41,9 @@ def choose_book(config: Config, wanted: str | None = None) -> str | None:
         raise UsageError(f"the journal has no book '{wanted}'", known)
     if wanted is not None or not books:
         return wanted
-    state = StateFile(config.data_dir / "state.json", now).read() or {}
-    running = str(state.get("book", ""))
-    return running if running in books else books[0]
+    beats = [file for file in heartbeats(config.data_dir, now) if file.book in books]
+    ours = [file for file in beats if is_book_of(config, file.book) and file.is_running()]
+    return next((file.book for file in (*ours, *beats)), books[0])
 
 
 @contextmanager

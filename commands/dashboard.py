@@ -108,6 +108,7 @@ def listen(
     Raises:
         UsageError: if the port is taken.
     """
+    from commands.running import of_settings
     from trader.clocks import SystemClock
     from trader.dashboard import DashboardSettings, create_app
     from trader.dashboard.serve import Served
@@ -122,6 +123,7 @@ def listen(
             host=config.dashboard_host,
             password=config.dashboard_password,
             settings=_rows(config),
+            ours=of_settings(config),
         )
     )
     port = config.dashboard_port if port is None else port

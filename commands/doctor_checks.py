@@ -458,7 +458,9 @@ def journal(_: Patient, config: Config) -> Finding:
 @check("bot")
 def bot(_: Patient, config: Config) -> Finding:
     """Whether the loop is running."""
-    beat = _heartbeat(config)
+    from commands.running import of_settings
+
+    beat = _heartbeat(config, of_settings(config))
     if beat is None:
         return ok("not running")
     age, pid = beat
@@ -472,13 +474,15 @@ def bot(_: Patient, config: Config) -> Finding:
     return ok(f"running as process {pid}")
 
 
-def _heartbeat(config: Config) -> tuple[float, int] | None:
-    from trader.storage.state_file import StateFile
+def _heartbeat(config: Config, ours: Callable[[str], bool]) -> tuple[float, int] | None:
+    from trader.storage.state_file import heartbeat_of
 
     def now() -> datetime:
         return datetime.now(UTC)
 
-    file = StateFile(config.data_dir / "state.json", now)
+    file = heartbeat_of(config.data_dir, ours, now)
+    if file is None:
+        return None
     age, pid = file.age_seconds(), (file.read() or {}).get("pid")
     return (age, pid) if age is not None and isinstance(pid, int) else None
 
@@ -503,7 +507,7 @@ def dashboard(_: Patient, config: Config) -> Finding:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((config.dashboard_host, config.dashboard_port))
     except OSError as fault:
-        beat = _heartbeat(config)
+        beat = _heartbeat(config, lambda _: True)
         if beat is not None and _alive(beat[1]):
             return ok(f"{address} is in use, probably by the running bot")
         return warn(f"{address}: {fault.strerror}", "Choose another DASHBOARD_PORT.")

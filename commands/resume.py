@@ -55,9 +55,11 @@ def _mode() -> str:
 def _loop_answers(folder: os.PathLike[str]) -> bool:
     from pathlib import Path
 
-    from commands.running import Heartbeat, wait_for
+    from commands.running import Heartbeat, of_settings, wait_for
+    from config import load_config
 
-    path = Path(folder)
-    if not Heartbeat.read(path).running:
+    path, ours = Path(folder), of_settings(load_config())
+    if not Heartbeat.read(path, ours).running:
         return False
-    return wait_for(path, lambda state: state.get("stopped") is None, PATIENCE_S) is not None
+    free = wait_for(path, ours, lambda state: state.get("stopped") is None, PATIENCE_S)
+    return free is not None

@@ -6,11 +6,12 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trader.clocks import SystemClock
-from trader.storage.state_file import StateFile
+from trader.storage.state_file import StateFile, heartbeat_of, heartbeats
 
 if TYPE_CHECKING:
     from config import Config
@@ -29,10 +30,23 @@ class Heartbeat:
     state: dict[str, Any]
 
     @classmethod
-    def read(cls, data_dir: Path) -> Heartbeat:
-        """The newest beat."""
-        file = StateFile(data_dir / "state.json", SystemClock().now)
-        return cls(file.is_running(), file.read() or {})
+    def read(cls, data_dir: Path, ours: Callable[[str], bool]) -> Heartbeat:
+        """The newest beat of an account that is meant; never that of another.
+
+        Args:
+            data_dir: the data folder.
+            ours: whether a book is that of an account that is meant: `of_settings`.
+        """
+        return cls._of(heartbeat_of(data_dir, ours, SystemClock().now))
+
+    @classmethod
+    def all(cls, data_dir: Path) -> list[Heartbeat]:
+        """The beats of every account in the folder."""
+        return [cls._of(file) for file in heartbeats(data_dir, SystemClock().now)]
+
+    @classmethod
+    def _of(cls, file: StateFile | None) -> Heartbeat:
+        return cls(False, {}) if file is None else cls(file.is_running(), file.read() or {})
 
     @property
     def book(self) -> str:
@@ -62,6 +76,13 @@ class Heartbeat:
         return state if b"start" in words else "X"
 
 
+def of_settings(config: Config) -> Callable[[str], bool]:
+    """Whether a book is that of an account which the settings trade."""
+    from venues import is_book_of
+
+    return partial(is_book_of, config)
+
+
 def same_account(config: Config, beat: Heartbeat) -> Config:
     """The settings with `auto` replaced by the prices of the last run: the same account."""
     feed = beat.state.get("feed")
@@ -71,12 +92,15 @@ def same_account(config: Config, beat: Heartbeat) -> Config:
 
 
 def wait_for(
-    data_dir: Path, wanted: Callable[[dict[str, Any]], bool], patience_s: float
+    data_dir: Path,
+    ours: Callable[[str], bool],
+    wanted: Callable[[dict[str, Any]], bool],
+    patience_s: float,
 ) -> Heartbeat | None:
-    """The first beat that is as wanted, None if none came in time."""
+    """The first beat of a loop that is meant and is as wanted, None if none came in time."""
     ends = time.monotonic() + patience_s
     while True:
-        beat = Heartbeat.read(data_dir)
+        beat = Heartbeat.read(data_dir, ours)
         if wanted(beat.state):
             return beat
         if time.monotonic() >= ends:

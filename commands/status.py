@@ -51,20 +51,19 @@ def read_status(config: Config, book: str | None = None) -> dict[str, Any]:
     from commands.account import choose_book, now, open_book
     from trader.dashboard.reading import Reading
     from trader.domain.account import AccountView
-    from trader.storage.state_file import StateFile
+    from trader.storage.state_file import heartbeat_of
 
     chosen = choose_book(config, book)
     view = AccountView()
     if chosen is not None:
         with open_book(config, chosen) as journal:
             view.read(journal.events())
-    file = StateFile(config.data_dir / "state.json", now)
-    state = file.read() or {}
-    own = not state.get("book") or state.get("book") == chosen
-    reading = Reading(
-        chosen or "", view, state if own else {}, own and file.is_running(),
-        file.age_seconds() if own else None,
-    )  # fmt: skip
+    beat = heartbeat_of(config.data_dir, lambda found: found == chosen, now)
+    reading = Reading(chosen or "", view)
+    if beat is not None:
+        reading = Reading(
+            chosen or "", view, beat.read() or {}, beat.is_running(), beat.age_seconds()
+        )
     return _document(config, reading)
 
 

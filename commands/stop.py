@@ -14,7 +14,8 @@ import os
 import signal
 import sqlite3
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,10 @@ def command(context: click.Context, flatten: bool, reason: str, as_json: bool) -
     request = StopRequest(reason, flatten, _who(), at)
     _press(folder, request, quiet=as_json)
     outcome = _carry_out(folder, request)
+    deaf = _others(folder, request)
+    if deaf:
+        status = outcome.status or ExitStatus.UNREACHABLE
+        outcome = replace(outcome, detail=f"{outcome.detail}; {deaf}", status=status)
     if as_json:
         print_json({"stopped": True, "flatten": flatten, "reason": reason, **asdict(outcome)})
     else:
@@ -110,18 +115,50 @@ def _carry_out(folder: Path, request: StopRequest) -> Outcome:
     from commands.running import Heartbeat, wait_for
 
     began = time.monotonic()
-    beat = Heartbeat.read(folder)
+    ours = _ours()
+    beat = Heartbeat.read(folder, ours)
     if beat.alive:
         able = not beat.frozen and _can_write(folder)
         _prepare()
         patience_s = began + PATIENCE_S - time.monotonic() if able else 0.0
-        answer = wait_for(folder, lambda state: _obeyed(state, request.flatten), patience_s)
+        answer = wait_for(folder, ours, lambda state: _obeyed(state, request.flatten), patience_s)
         if answer is not None:
             left = _left(answer.state.get("holdings", ()), request.flatten)
             mode = str(answer.state.get("mode", ""))
             return Outcome(mode, "loop", True, f"the running bot has obeyed: {left}")
         _end_by_force(beat)
     return _act(beat, request)
+
+
+def _ours() -> Callable[[str], bool]:
+    """Which books are meant: those of the settings, or all where these cannot be read."""
+    from commands.running import of_settings
+
+    try:
+        from config import load_config
+
+        return of_settings(load_config())
+    except (TraderError, ImportError):
+        return lambda _: True
+
+
+def _others(folder: Path, request: StopRequest) -> str:
+    """What is to be said of other accounts' bots in the folder, which the switch stops as well."""
+    from commands.running import Heartbeat
+
+    ours, ends = _ours(), time.monotonic() + PATIENCE_S
+    while True:
+        deaf = [
+            beat.book
+            for beat in Heartbeat.all(folder)
+            if beat.alive and not ours(beat.book) and not _obeyed(beat.state, request.flatten)
+        ]
+        if not deaf or time.monotonic() >= ends:
+            break
+        time.sleep(0.05)
+    if not deaf:
+        return ""
+    return f"another bot in {folder} has not obeyed ({', '.join(deaf)}): stop with its settings"
 
 
 def _can_write(folder: Path) -> bool:

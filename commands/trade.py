@@ -85,9 +85,9 @@ def command(
 
 def _through_the_loop(config: Config) -> Ask | None:
     """A way to ask the running loop, None if none runs."""
-    from commands.running import Heartbeat
+    from commands.running import Heartbeat, of_settings
 
-    beat = Heartbeat.read(config.data_dir)
+    beat = Heartbeat.read(config.data_dir, of_settings(config))
     if not beat.running or not beat.book:
         return None
     from trader.storage.inbox import Inbox
@@ -110,11 +110,11 @@ def _by_ourselves(
     config: Config, wanted: Wanted, validate: bool, yes: bool, as_json: bool
 ) -> dict[str, Any]:
     from commands.manual import Desk
-    from commands.running import Heartbeat, same_account
+    from commands.running import Heartbeat, of_settings, same_account
     from main import assemble
     from venues import Wishes
 
-    config = same_account(config, Heartbeat.read(config.data_dir))
+    config = same_account(config, Heartbeat.read(config.data_dir, of_settings(config)))
     if config.sandbox and config.sandbox_feed == "replay":
         raise UsageError(
             "a replay has no account between two runs",

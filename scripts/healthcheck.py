@@ -18,9 +18,14 @@ _SERVER_FAULT = 500
 
 
 def loop_is_well(data_dir: Path, now: datetime) -> bool:
-    """Whether the heartbeat in the data folder is young enough."""
+    """Whether a heartbeat in the data folder is young enough."""
+    beats = [data_dir / "state.json", *(data_dir / "state").glob("*.json")]
+    return any(_is_young(beat, now) for beat in beats)
+
+
+def _is_young(beat: Path, now: datetime) -> bool:
     try:
-        state = json.loads((data_dir / "state.json").read_text(encoding="utf-8"))
+        state = json.loads(beat.read_text(encoding="utf-8"))
         age = (now - datetime.fromisoformat(state["beat_at"])).total_seconds()
     except (OSError, ValueError, KeyError, TypeError):
         return False

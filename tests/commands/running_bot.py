@@ -2,13 +2,13 @@
 
 import contextlib
 import io
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +19,7 @@ from trader.domain.errors import JournalError
 from trader.reports.journal_check import JournalCheck
 from trader.risk.limits import RiskLimits
 from trader.storage.journal import SqliteJournal, list_books
+from trader.storage.state_file import heartbeat_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,10 +76,8 @@ class Bot:
 
     def state(self):
         """The newest heartbeat."""
-        try:
-            return json.loads((self.folder / "data" / "state.json").read_text())
-        except FileNotFoundError:
-            return {}
+        beat = heartbeat_of(self.folder / "data", lambda _: True, lambda: datetime.now(UTC))
+        return (beat.read() if beat else None) or {}
 
     def output(self):
         return (self.folder / "out.txt").read_text()

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from trader.storage.state_file import StateFile
+from trader.storage.state_file import (
+    StateFile,
+    forget_replays,
+    heartbeat_of,
+    heartbeats,
+    state_file,
+)
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 
@@ -59,3 +65,41 @@ def test_a_damaged_state_is_a_loop_that_does_not_run(tmp_path, body):
     path.write_text(body, encoding="utf-8")
     state = StateFile(path, lambda: datetime(2024, 3, 1, tzinfo=UTC))
     assert not state.is_running()
+
+
+def beaten(folder: Path, book: str, age_s: float = 0.0, **more: object) -> StateFile:
+    """A beat of the account's loop, this process."""
+    file = state_file(folder, book, lambda: NOW - timedelta(seconds=age_s))
+    file.write({"book": book, **more})
+    return file
+
+
+def named(book: str, folder: Path) -> str | None:
+    found = heartbeat_of(folder, book.__eq__, lambda: NOW)
+    return None if found is None else found.book
+
+
+def test_each_account_has_a_heartbeat_of_its_own(tmp_path: Path) -> None:
+    beaten(tmp_path, "a")
+    beaten(tmp_path, "b", age_s=5)
+    assert (named("a", tmp_path), named("b", tmp_path), named("c", tmp_path)) == ("a", "b", None)
+
+
+def test_loops_that_run_come_first_and_then_the_newest(tmp_path: Path) -> None:
+    beaten(tmp_path, "ended", ended="done")
+    beaten(tmp_path, "hung", age_s=90)
+    beaten(tmp_path, "runs", age_s=5)
+    assert [f.book for f in heartbeats(tmp_path, lambda: NOW)] == ["runs", "ended", "hung"]
+
+
+def test_the_old_place_counts_for_the_account_it_is_about(tmp_path: Path) -> None:
+    StateFile(tmp_path / "state.json", lambda: NOW).write({"book": "a"})
+    assert (named("a", tmp_path), named("b", tmp_path)) == ("a", None)
+
+
+def test_replays_that_are_over_leave_no_heartbeats_behind(tmp_path: Path) -> None:
+    beaten(tmp_path, "replay-2")
+    (tmp_path / "state" / "replay-1.json").write_text('{"book": "replay-1", "pid": 0}')
+    beaten(tmp_path, "a", ended="done")
+    forget_replays(tmp_path, lambda: NOW)
+    assert {f.book for f in heartbeats(tmp_path, lambda: NOW)} == {"replay-2", "a"}

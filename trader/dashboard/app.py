@@ -77,6 +77,7 @@ class DashboardSettings:
         now: the machine's time.
         stream_limit: how many open pages are kept up to date at once.
         settings: what the settings page shows.
+        ours: whether a book is that of the account which is shown where several bots run.
     """
 
     data_dir: Path
@@ -87,6 +88,7 @@ class DashboardSettings:
     password: str = field(default="", repr=False)
     stream_limit: int = 64
     settings: tuple[SettingRow, ...] = ()
+    ours: Callable[[str], bool] = lambda _: True
 
 
 def create_app(settings: DashboardSettings) -> Flask:
@@ -101,7 +103,7 @@ def create_app(settings: DashboardSettings) -> Flask:
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     Guard(settings.password, settings.host, settings.now).protect(app)
-    reader = AccountReader(settings.data_dir, settings.now)
+    reader = AccountReader(settings.data_dir, settings.now, settings.ours)
     answers = Answers(reader.version)
     _add_pages(app)
     _add_answers(app, reader, answers, settings)

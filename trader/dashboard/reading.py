@@ -27,7 +27,7 @@ from trader.domain.events import (
     TradeRefused,
 )
 from trader.storage.journal import SqliteJournal, list_books
-from trader.storage.state_file import StateFile
+from trader.storage.state_file import StateFile, heartbeats
 
 _Answer = TypeVar("_Answer")
 
@@ -108,13 +108,21 @@ class AccountReader:
     """Follows the journal of the account that ran last; safe to use from several threads.
 
     Args:
-        data_dir: where `trader.db` and `state.json` lie.
+        data_dir: where `trader.db` and the heartbeats lie.
         now: the machine's time.
+        ours: whether a book is that of the account to follow where several bots run.
     """
 
-    def __init__(self, data_dir: Path, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        now: Callable[[], datetime],
+        ours: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._path = data_dir / "trader.db"
-        self._state = StateFile(data_dir / "state.json", now)
+        self._data_dir = data_dir
+        self._now = now
+        self._ours = ours
         self._lock = threading.Lock()
         self._book = ""
         self._journal: SqliteJournal | None = None
@@ -154,15 +162,25 @@ class AccountReader:
         now = time.monotonic()
         if self._reading is not None and now - self._looked_at < REST_S:
             return self._reading
-        state = self._state.read() or {}
+        beat = self._beat()
+        state = {} if beat is None else beat.read() or {}
         self._follow(str(state.get("book") or ""))
         self._catch_up()
         self._looked_at = now
         self._reading = Reading(
-            self._book, self._view, state, self._state.is_running(), self._state.age_seconds(),
+            self._book, self._view, state, beat is not None and beat.is_running(),
+            None if beat is None else beat.age_seconds(),
             self._journal, tuple(self._models.changes), self._models.doubts,
         )  # fmt: skip
         return self._reading
+
+    def _beat(self) -> StateFile | None:
+        """The heartbeat to go by: of loops that run ours first, else the one followed already."""
+        beats = heartbeats(self._data_dir, self._now)
+        running = [beat for beat in beats if beat.is_running()]
+        ours = [beat for beat in running if self._ours(beat.book)]
+        followed = [beat for beat in ours or running if beat.book == self._book]
+        return next(iter((*followed, *ours, *beats)), None)
 
     def _follow(self, book: str) -> None:
         if not book:

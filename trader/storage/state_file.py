@@ -1,6 +1,8 @@
-"""The heartbeat: what the running loop would say if asked, in one small JSON file.
+"""The heartbeat: what the running loop would say if asked, in one small JSON file a book.
 
 The dashboard and `status` read it; that it is old is how they know that the loop is not running.
+Each account has a file of its own, as it has a lock of its own: the beat of one must never be
+taken for that of another.
 """
 
 from __future__ import annotations
@@ -9,13 +11,58 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+_FOLDER = "state"
+_ONCE = "state.json"
+"""Where all accounts had their beat once; read for those that have no file of their own yet."""
+
+
+def state_file(
+    data_dir: Path, book: str, now: Callable[[], datetime], pause_s: float = 0.0
+) -> StateFile:
+    """Where the loop of one account writes its heartbeat: `state/BOOK.json`."""
+    return StateFile(data_dir / _FOLDER / f"{book}.json", now, pause_s)
+
+
+def heartbeats(data_dir: Path, now: Callable[[], datetime]) -> list[StateFile]:
+    """The heartbeats in a data folder: of loops that run first, then the newest first."""
+    paths = [data_dir / _ONCE, *(data_dir / _FOLDER).glob("*.json")]
+    found = [file for path in paths if (file := StateFile(path, now)).read() is not None]
+
+    def order(file: StateFile) -> tuple[bool, float]:
+        age = file.age_seconds()
+        return not file.is_running(), float("inf") if age is None else age
+
+    return sorted(found, key=order)
+
+
+def heartbeat_of(
+    data_dir: Path, ours: Callable[[str], bool], now: Callable[[], datetime]
+) -> StateFile | None:
+    """The heartbeat of the loop of an account that is meant, None if it never had one.
+
+    Args:
+        data_dir: the data folder.
+        ours: whether a book is that of an account that is meant; one without a name always is.
+        now: the machine's time.
+    """
+    return next((f for f in heartbeats(data_dir, now) if not f.book or ours(f.book)), None)
+
+
+def forget_replays(data_dir: Path, now: Callable[[], datetime]) -> None:
+    """Remove the heartbeats of replays that are over: none of their books is used again."""
+    for file in heartbeats(data_dir, now):
+        state = file.read() or {}
+        if file.book.startswith("replay-") and not _alive(state.get("pid")):
+            file.remove()
+
 
 class StateFile:
-    """`state.json`, replaced as a whole so that no reader ever sees half of it.
+    """The heartbeat of one loop, replaced as a whole so that no reader ever sees half of it.
 
     Args:
         path: where it lies.
@@ -58,6 +105,16 @@ class StateFile:
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+    @property
+    def book(self) -> str:
+        """The account that the last beat was about, empty where it does not say."""
+        return str((self.read() or {}).get("book") or "")
+
+    def remove(self) -> None:
+        """Away with it; that it is gone already is no error."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     def age_seconds(self) -> float | None:
         """Seconds since the last beat; None if there was none."""
