@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from main import Parts, StepReport
-from trader.domain.errors import JournalError
+from trader.domain.errors import ExitStatus, JournalError
 from trader.storage.inbox import Inbox
 
 SLICE_S = 0.2
@@ -90,8 +90,7 @@ class Loop:
             report = self.parts.trader.step()
         except JournalError as fault:
             # Without a journal nothing may be done; it may be a full disk that will be emptied.
-            self._faults += 1
-            self.tell(_broken(self.parts.trader.clock.now(), fault))
+            self._tell_fault(fault)
             return None
         self._faults = self._faults + 1 if report.troubles else 0
         self.tell(report)
@@ -134,7 +133,7 @@ class Loop:
                 self._settle()
                 look = self._next_look(until)
             if changed:
-                trader.beat()
+                self._beat()
             self._hear()
 
     def _next_look(self, until: datetime) -> datetime:
@@ -147,17 +146,37 @@ class Loop:
         try:
             self.parts.trader.settle()
         except JournalError as fault:
-            self._faults += 1
-            self.tell(_broken(self.parts.trader.clock.now(), fault))
+            self._tell_fault(fault)
 
     def _hear(self) -> None:
         self._heard_at = time.monotonic()
         self.between()
         if self._inbox is not None and self.handle is not None:
-            self._inbox.serve(self.handle)
+            self._inbox.serve(self._answered)
         if time.monotonic() - self._beat_at >= BEAT_S:
             self._beat_at = time.monotonic()
+            self._beat()
+
+    def _beat(self) -> None:
+        try:
             self.parts.trader.beat()
+        except JournalError as fault:
+            self._tell_fault(fault)
+
+    def _answered(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request of another process, which is never to end the bot."""
+        try:
+            return {} if self.handle is None else self.handle(request)
+        except Exception as fault:
+            if self.parts.trader.debug:
+                raise
+            message = f"{type(fault).__name__}: {fault}"
+            return {"error": {"category": "internal", "message": message, "hint": "",
+                              "retryable": False}, "exit": int(ExitStatus.FAILED)}  # fmt: skip
+
+    def _tell_fault(self, fault: JournalError) -> None:
+        self._faults += 1
+        self.tell(_broken(self.parts.trader.clock.now(), fault))
 
 
 def _broken(now: datetime, fault: JournalError) -> StepReport:
