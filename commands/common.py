@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -114,9 +115,13 @@ def write_file(option: str, path: Path, text: str) -> None:
 
 
 def say(text: str = "", *, quiet: bool = False) -> None:
-    """Talk to the person: on stderr, so that stdout stays the answer."""
+    """Talk to the person: on stderr, so that stdout stays the answer.
+
+    Where nobody can hear, as on a full disk, what was to be done is done all the same.
+    """
     if not quiet:
-        click.echo(text, err=True)
+        with suppress(OSError):
+            click.echo(text, err=True)
 
 
 def parse_time(text: str, what: str = "time") -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -39,9 +40,10 @@ class Screen:
         self._trouble = ""
 
     def line(self, text: str = "") -> None:
-        """One line."""
+        """One line; one that cannot be shown, as on a full disk, is no reason to end trading."""
         if not self._quiet:
-            click.echo(text)
+            with suppress(OSError):
+                click.echo(text)
 
     def note(self, text: str) -> None:
         """A line about what goes on beside the decisions."""
