@@ -761,9 +761,12 @@ def assemble(
         lock = AccountLock(config.data_dir, venue.book)
         lock.acquire()
         closers.append(lock.release)
-        journal = SqliteJournal(config.data_dir / "trader.db", venue.book, durable=venue.durable)
+        reserve = Reserve(config.data_dir)
+        journal = SqliteJournal(
+            config.data_dir / "trader.db", venue.book, durable=venue.durable, reserve=reserve
+        )
         closers.append(journal.close)
-        Reserve(config.data_dir).keep()
+        reserve.keep()
         monitor = _monitor(config, venue, journal, sinks, closers)
         trader = _trader(config, wishes, venue, journal, monitor)
         _with_sentiment(config, venue, trader, closers)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from trader.domain.errors import JournalError, TraderError
 from trader.domain.events import Event, HealthChanged, Troubled
 from trader.ports import Journal
+from trader.storage.reserve import Reserve
 from trader.storage.state_file import StateFile
 
 Finding = tuple[str, str]
@@ -72,6 +73,7 @@ class Vitals:
         if self._looked_at is None or now - self._looked_at >= _LOOK_AGAIN:
             self._looked_at = now
             self._slow["disk"] = self._disk()
+            self._slow["reserve"] = self._reserve()
             self._ask_the_time()
         return {
             "exchange": self._reached(outlook, fresh),
@@ -109,6 +111,11 @@ class Vitals:
             return "fail", f"the data folder cannot be looked at ({fault.strerror or fault})"
         told = f"{free / 1e9:,.1f} GB free"
         return "fail" if free < NO_DISK else "warn" if free < LITTLE_DISK else "ok", told
+
+    def _reserve(self) -> Finding:
+        if Reserve(self._data_dir).kept:
+            return "ok", "room is kept for a full disk"
+        return "fail", "the room kept for a full disk is in use: free some space now"
 
     def _ask_the_time(self) -> None:
         if self._server_time is None or (self._asking is not None and self._asking.is_alive()):
@@ -245,11 +252,14 @@ class Monitor:
             self._recover(now, name)
 
     def _fail(self, now: datetime, name: str, detail: str) -> None:
-        if name not in self._broken:
-            self._broken.add(name)
-            self.health(now, name, "fail", detail)
+        # Where the journal fails too, as on a full disk, it is told at a later look.
+        with contextlib.suppress(JournalError):
+            if name not in self._broken:
+                self.health(now, name, "fail", detail)
+                self._broken.add(name)
 
     def _recover(self, now: datetime, name: str) -> None:
-        if name in self._broken:
-            self._broken.discard(name)
-            self.health(now, name, "ok", "works again")
+        with contextlib.suppress(JournalError):
+            if name in self._broken:
+                self.health(now, name, "ok", "works again")
+                self._broken.discard(name)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from monitor import Monitor, Vitals
+from trader.domain.errors import JournalError
 from trader.domain.events import Event, HealthChanged, Troubled
 from trader.storage.day_log import DayLog
+from trader.storage.reserve import Reserve
 from trader.storage.state_file import StateFile
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
@@ -69,6 +71,7 @@ def test_the_heartbeat_carries_the_outlook(tmp_path: Path) -> None:
 
 
 def vitals(folder: Path, now: datetime = NOW, server: Any = None) -> Vitals:
+    Reserve(folder).keep()
     return Vitals(folder, lambda: now, server)
 
 
@@ -123,3 +126,30 @@ def test_the_findings_are_in_the_heartbeat(tmp_path: Path) -> None:
     state = StateFile(tmp_path / "state.json", lambda: NOW)
     Monitor(ListJournal(), state=state, vitals=vitals(tmp_path)).observe(NOW)
     assert {"exchange", "stops", "disk"} <= set((state.read() or {})["vitals"])
+
+
+def test_a_reserve_in_use_is_told_and_that_it_is_kept_again(tmp_path: Path) -> None:
+    now = NOW
+    watch = Vitals(tmp_path, lambda: now)
+    assert watch.look({}, ())["reserve"][0] == "fail"
+    Reserve(tmp_path).keep()
+    now += timedelta(minutes=2)
+    assert watch.look({}, ())["reserve"][0] == "ok"
+
+
+def test_neither_heartbeat_nor_journal_on_a_full_disk_ends_the_watch(tmp_path: Path) -> None:
+    class Full(ListJournal):
+        full = True
+
+        def append(self, event: Event) -> None:
+            if self.full:
+                raise JournalError("the journal cannot grow: the disk is full")
+            super().append(event)
+
+    journal = Full()
+    (tmp_path / "file").touch()
+    watch = Monitor(journal, state=StateFile(tmp_path / "file" / "state.json", lambda: NOW))
+    watch.observe(NOW)
+    journal.full = False
+    watch.observe(NOW)
+    assert [e.state for e in journal.kept if isinstance(e, HealthChanged)] == ["fail"]

@@ -103,6 +103,7 @@ _TITLES = {
     ("stops", "fail"): "A protective stop is missing",
     ("stops", "ok"): "Every position has its stop again",
     ("disk", "fail"): "The disk is full",
+    ("reserve", "fail"): "The disk is full: the last room is in use",
     ("clock", "fail"): "The machine's clock is wrong",
 }
 

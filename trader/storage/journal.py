@@ -19,6 +19,7 @@ from pathlib import Path
 
 from trader.domain.errors import JournalError
 from trader.domain.events import Event, SessionEnded, SessionStarted, decode, encode
+from trader.storage.reserve import Reserve
 from trader.wal import begin_wal
 
 APPLICATION_ID = 0x54524A31  # "TRJ1": tells our file from any other SQLite database
@@ -131,6 +132,7 @@ class SqliteJournal:
         book: name of the account's book; made on the first append.
         read_only: refuse writing and leave the file untouched.
         busy_timeout_s: how long to wait while another process writes.
+        reserve: room that is given back when the disk is full, for the writes that matter then.
         durable: wait for the disk on each append. False is for replays that can be run again: a
             killed process still loses nothing, a power cut may lose the newest events.
 
@@ -146,8 +148,10 @@ class SqliteJournal:
         read_only: bool = False,
         busy_timeout_s: float = 5.0,
         durable: bool = True,
+        reserve: Reserve | None = None,
     ) -> None:
         self.path = path
+        self._reserve = reserve
         self.book = book
         self.read_only = read_only
         self._lock = threading.RLock()
@@ -180,9 +184,22 @@ class SqliteJournal:
     def append_all(self, events: Collection[Event]) -> None:
         """Write several events in one transaction: all are on disk on return, or none is.
 
+        On a full disk the reserve is given back and they are tried once more: what happened at
+        the exchange has to be written down before the position can get its stop.
+
         Raises:
             JournalError: if they could not be written.
         """
+        try:
+            self._insert(events)
+        except JournalError as fault:
+            if self._reserve is None or not _no_room(fault) or not self._reserve.release_if_full():
+                raise
+            self._insert(events)
+        if self._reserve is not None:
+            self._reserve.renew()
+
+    def _insert(self, events: Collection[Event]) -> None:
         rows = [(type(e).__name__, e.at.isoformat(), encode(e)) for e in events]
         with self._lock, _explained(self.path), self._writing():
             book = self._make_book()
@@ -441,6 +458,15 @@ _REMEDIES = (
     ("disk i/o error", "cannot be read or written: the disk reports an error",
      "Check the disk; nothing written so far is lost."),
 )  # fmt: skip
+
+
+def _no_room(fault: JournalError) -> bool:
+    """Whether it may be a full disk: SQLite has no other word for a log it cannot make longer."""
+    cause = fault.__cause__
+    if not isinstance(cause, sqlite3.Error):
+        return False
+    primary = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 
 @contextmanager
