@@ -19,6 +19,9 @@ SLICE_S = 0.2
 """The stop switch and the inbox are looked at this often, real seconds."""
 BEAT_S = 5.0
 LONGEST_PAUSE_S = 300.0
+LONGEST_PAUSE_HOLDING_S = 30.0
+"""While something is held: its stop lies at the exchange, but its target does not, and fills, a
+stop that is gone and a rate that is refused are seen at a look only."""
 
 
 @dataclass(slots=True)
@@ -115,10 +118,17 @@ class Loop:
         self._wait_until(until)
 
     def _pause(self) -> float:
-        """Real seconds to the next look; longer after each failure in a row."""
-        config = self.parts.config
-        longest = max(LONGEST_PAUSE_S, config.poll_seconds)
-        return float(min(longest, config.poll_seconds * 2.0 ** min(self._faults, 20)))
+        """Real seconds to the next look; longer after each failure in a row.
+
+        With a position that has no stop at the exchange no longer than without a failure.
+        """
+        poll, trader = self.parts.config.poll_seconds, self.parts.trader
+        held, longest = trader.portfolio.open_pairs, LONGEST_PAUSE_S
+        if any(pair in trader.executor.unprotected for pair in held):
+            longest = poll
+        elif held:
+            longest = LONGEST_PAUSE_HOLDING_S
+        return float(min(max(longest, poll), poll * 2.0 ** min(self._faults, 20)))
 
     def _wait_until(self, until: datetime) -> None:
         trader = self.parts.trader
