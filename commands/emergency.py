@@ -49,6 +49,7 @@ from venues import Venue, Wishes, live
 
 ENOUGH_S = 20.0
 PAUSE_S = 0.1
+LOCK_PATIENCE_S = 2.5
 _LOOK_BACK = timedelta(hours=1)
 
 
@@ -76,7 +77,9 @@ def assemble(config: Config) -> Emergency:
     """The account as it is, for one who only cancels and sells.
 
     Neither a locked journal nor a full disk nor a broken model keeps it from being built. Another
-    process that holds the account is not waited for: what both do, the exchange does once.
+    process that holds the account (one just beginning, or in a container, whose process cannot be
+    seen from here) obeys the switch within a second if it is well: it is waited for, because two
+    that sell at once would sell twice. One that hangs does not keep this from being done.
 
     Raises:
         TraderError: if the exchange cannot be set up at all.
@@ -85,7 +88,7 @@ def assemble(config: Config) -> Emergency:
     venue = _venue(config)
     lock = AccountLock(config.data_dir, venue.book)
     with contextlib.suppress(RuleError, OSError):
-        lock.acquire()
+        lock.acquire(LOCK_PATIENCE_S)
     journal = EmergencyJournal(config.data_dir / "trader.db", venue.book)
     executor = TradingExecutor(venue.exchange, journal, Portfolio(config.quote), clock=venue.clock)
     return Emergency(venue, journal, executor, lock)

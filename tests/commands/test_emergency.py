@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from dataclasses import replace
 from decimal import Decimal
@@ -75,6 +77,28 @@ def account(tmp_path, monkeypatch):
         assert orders == 1
         assert coins > 0
         yield found
+
+
+@pytest.mark.slow
+def test_a_loop_that_is_well_and_cannot_be_seen_sells_alone(account):
+    """As in a container: it holds the account, and no process of that number is seen here."""
+    account.exchange.engine.account.deposit("BTC", Decimal(1), account.exchange.engine.now)
+    parts = assemble(account.config, Wishes(unlicensed=True))
+    parts.trader.recover()
+
+    def obey():
+        time.sleep(0.5)
+        clock = parts.trader.clock
+        while not parts.trader.executor.stand_down(clock.now(), "seen", flatten=True):
+            parts.trader.executor.settle(clock.now())
+        parts.close()
+
+    loop = threading.Thread(target=obey)
+    loop.start()
+    deed = stand_down(account.config, SELL_ALL, {})
+    loop.join()
+    assert deed.done
+    assert account.state == (0, Decimal(1))  # the owner's own coin
 
 
 @pytest.mark.slow

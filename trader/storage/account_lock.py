@@ -25,14 +25,17 @@ class AccountLock:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(str(self._path))
 
-    def acquire(self) -> None:
+    def acquire(self, patience_s: float = 0.0) -> None:
         """Take it.
+
+        Args:
+            patience_s: how long to wait for another process to give it back.
 
         Raises:
             RuleError: if another process has it.
         """
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=patience_s, poll_interval=0.05)
         except Timeout:
             raise RuleError(
                 "one-at-a-time",
