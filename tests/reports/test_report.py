@@ -150,7 +150,7 @@ def test_a_click_on_a_trade_shows_it_on_its_candles_and_says_why(
     row.focus()
     row.press("Enter")
     told = view.locator("#why-trades-BTC-USD")
-    assert "sell 1 BTC at 31,000 (exit)" in told.inner_text()
+    assert "sell 0.05 BTC at 31,000 (exit)" in told.inner_text()
     # What a strategy says is text, whatever it looks like.
     assert "trend <up>" in told.inner_text()
     first, last = view.evaluate("document.getElementById('trades-BTC-USD').layout.xaxis.range")
