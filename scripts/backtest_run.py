@@ -688,7 +688,7 @@ def _idle(run: AccountRun) -> list[str]:
             f"{rule} {count:,} times" for rule, (count, _) in refused
         )
     else:
-        why = "the strategy asked for nothing"
+        why = "the strategy wished for nothing"
         why += f"; its last words: {run.last_words}" if run.last_words else ""
     return [f"nothing was traded in {run.decisions:,} decisions, so there are no ratios; {why}"]
 
