@@ -4,7 +4,8 @@ import sys
 
 from campaigns.kill import main
 from trader.domain.events import OrderAccepted
-from trading_executor import TradingExecutor
+from trader.execution.desk import OrderDesk
+from trader.execution.protection import StopGuard
 
 
 def sent_before_written(self, intent):
@@ -15,17 +16,24 @@ def sent_before_written(self, intent):
     return self.orders.get(intent.request.order_id), None
 
 
-def no_stops(self, now):
+def no_stops(self, *where_and_when):
     """Another: recovery that forgets the stops."""
 
 
+def no_questions(self, order, now):
+    """Another: a doubt that is never cleared up."""
+
+
 WAYS = {
-    "sent-before-written": {"_send": sent_before_written},
-    "no-stops": {"_guard_positions": no_stops, "_guard": lambda self, pair, now: None},
-    "no-questions": {"_resolve_doubts": no_stops},
+    "sent-before-written": (OrderDesk, {"send": sent_before_written}),
+    "no-stops": (StopGuard, {"guard_all": no_stops, "guard": no_stops}),
+    "no-questions": (OrderDesk, {"resolve": no_questions}),
 }
 
 if __name__ == "__main__":
-    for name, broken in WAYS[sys.argv.pop(1)].items():
-        setattr(TradingExecutor, name, broken)
+    room, broken = WAYS[sys.argv.pop(1)]
+    for name, way in broken.items():
+        if not hasattr(room, name):
+            raise SystemExit(f"{room.__name__} has no {name}: nothing would be broken")
+        setattr(room, name, way)
     main()
