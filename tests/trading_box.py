@@ -109,6 +109,12 @@ class Box:
         self.clock.sleep_until(self.now + timedelta(hours=count))
         self.executor.settle(self.now)
 
+    def compare_accounts(self) -> None:
+        """Look twice, so far apart that a difference is believed."""
+        self.executor.audit(self.now)
+        self.clock.sleep_until(self.now + timedelta(seconds=90))
+        self.executor.audit(self.now)
+
     def buy(self, quantity="2", stop="90", target=None, limit=None, pair=BTC, purpose=None):
         return self._do(Side.BUY, quantity, stop, target, limit, pair, purpose)
 

@@ -27,6 +27,7 @@ def bought_and_nearly_sold_by_hand(script=None):
         real.cancel(order.exchange_id)
     rest = floor.box.position.quantity - CRUMB
     real.submit(OrderSpec(BTC, Side.SELL, OrderType.MARKET, rest, None))
+    floor.box.compare_accounts()
     return floor
 
 

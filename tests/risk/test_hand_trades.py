@@ -28,7 +28,7 @@ def test_a_position_sold_by_hand_trips_no_limit_and_its_fee_is_seen():
     for order in box.real.open_orders():
         box.real.cancel(order.exchange_id)
     box.real.submit(OrderSpec(BTC, Side.SELL, OrderType.MARKET, D(40), None))
-    box.executor.audit(box.now)
+    box.compare_accounts()
     mark(box)
     held = box.portfolio
     assert (held.positions, held.equity_peak, held.transfers_quote) == ({}, 10_000, 10_000)
