@@ -2,6 +2,7 @@
 
 import io
 import sys
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -69,3 +70,21 @@ def test_a_beat_without_a_journal_is_told_and_ends_nothing():
     loop.tell = told.append
     loop._beat()
     assert "disk is full" in told[0].troubles[0]
+
+
+def test_an_order_by_hand_is_looked_after_at_once_though_the_pause_is_long():
+    box = Box()
+    begun, heard, settled = box.now, [], []
+    loop = loop_with(
+        box,
+        settle=lambda: settled.append(box.now),
+        stop_changed=lambda: False,
+        beat=lambda: None,
+    )
+    loop.parts.trader.executor = SimpleNamespace(
+        next_look=lambda now: now + timedelta(seconds=1) if heard else None
+    )
+    loop.parts.venue.speed = 1.0
+    loop.between = lambda: heard.append("an order")
+    loop._wait_until(begun + timedelta(seconds=60))
+    assert settled[0] - begun < timedelta(seconds=2)
