@@ -145,6 +145,8 @@ class Loop:
             if changed:
                 self._beat()
             self._hear()
+            # An order by hand, heard just now, may have to be looked after sooner.
+            look = min(look, self._next_look(until))
 
     def _next_look(self, until: datetime) -> datetime:
         """When orders on their way are to be looked after, once a second at most."""
