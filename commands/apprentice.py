@@ -144,7 +144,9 @@ class Apprentice:
         self._parts.trader.outlook.pop("training")
         if outcome.compared is not None:
             self._settle(outcome.compared)
-        elif self._task is not Task.COMPARE:
+        elif self._task is Task.COMPARE:
+            self._tell(f"no comparison today: {outcome.reason}; the model in use goes on")
+        else:
             self._tell(_in_words(outcome, self._task))
 
     def _settle(self, found: Comparison) -> None:
@@ -164,10 +166,7 @@ class Apprentice:
                 found.blocks, found.lead, found.evidence, found.reason,
             )
         )  # fmt: skip
-        verb = {PROMOTED: "takes over from", KEPT: "is dropped, kept is"}
-        if found.verdict in verb:
-            words = f"model {found.challenger} {verb[found.verdict]} {found.champion}"
-            self._tell(f"{words}: {found.reason}")
+        self._tell(_settled(found))
 
     def _request(self) -> TrainingRequest | None:
         parts = self._parts
@@ -224,6 +223,12 @@ _BEGINS = {
 def stale_after(model: TradingModel) -> timedelta:
     """How old its walk forward ever let a model grow."""
     return timedelta(days=model.card.refit_days)
+
+
+def _settled(found: Comparison) -> str:
+    verb = {PROMOTED: "takes over from", KEPT: "is dropped, kept is"}
+    words = verb.get(found.verdict, "is not yet shown to be better than")
+    return f"model {found.challenger} {words} {found.champion}: {found.reason}"
 
 
 def _in_words(outcome: TrainingOutcome, task: Task) -> str:

@@ -7,9 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.learning.trained import BTC, FOUR_HOURS, SETTINGS, TRAINED_AT, histories, leaning
+from tests.learning.trained import (
+    BTC,
+    FOUR_HOURS,
+    SETTINGS,
+    TRAINED_AT,
+    histories,
+    leaning,
+    result,
+)
 from tests.market_making import candles_of
-from trader.jobs import TrainingRequest, learning_settings, train_and_save, train_in_child
+from trader.jobs import (
+    TrainingRequest,
+    compare_stored,
+    learning_settings,
+    train_and_save,
+    train_in_child,
+)
 from trader.storage.model_store import ModelStore
 
 
@@ -32,6 +46,46 @@ def test_a_child_trains_what_this_process_would_have_trained(tmp_path):
     rows = np.random.default_rng(0).normal(size=(9, len(stored[0].low))).astype(np.float32)
     ours, theirs = (model.vote.probabilities(rows).tobytes() for model in stored)
     assert ours == theirs
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory):
+    """A models folder with a champion and a challenger that was trained by a real child."""
+    folder = tmp_path_factory.mktemp("models")
+    store = ModelStore(folder, "test")
+    store.save(result().earlier[-2])
+    some = {pair: candles[:-300] for pair, candles in histories().items()}
+    asked = replace(request(folder, some), challenge=True)
+    return folder, result().earlier[-2].id, train_in_child(asked).wait(120).model_id
+
+
+@pytest.mark.slow
+def test_a_challenger_trained_by_the_child_waits_until_it_is_promoted(waiting):
+    folder, champion, challenger = waiting
+    store = ModelStore(folder, "test")
+    asked = (BTC, FOUR_HOURS, TRAINED_AT)
+    assert challenger
+    assert (store.model_for(*asked).id, store.challenger(*asked).id) == (champion, challenger)
+
+
+@pytest.mark.slow
+def test_the_child_compares_when_it_is_asked_to_compare_and_trains_nothing(waiting):
+    folder, champion, challenger = waiting
+    before = [(e.id, e.state) for e in ModelStore(folder, "test").entries(BTC)]
+    asked = replace(request(folder), compare=(champion, challenger))
+    outcome = train_in_child(asked).wait(120)
+    assert outcome.compared == compare_stored(asked)
+    assert (outcome.compared.champion, outcome.compared.challenger) == (champion, challenger)
+    assert (outcome.succeeded, outcome.reason) == (False, outcome.compared.reason)
+    assert outcome.compared.blocks > 0
+    assert [(e.id, e.state) for e in ModelStore(folder, "test").entries(BTC)] == before
+
+
+@pytest.mark.slow
+def test_a_comparison_with_a_model_that_is_gone_is_an_outcome_with_a_reason(waiting):
+    folder, champion, _ = waiting
+    outcome = train_in_child(replace(request(folder), compare=(champion, "gone"))).wait(60)
+    assert (outcome.compared, "has no model gone" in outcome.reason) == (None, True)
 
 
 @pytest.mark.slow

@@ -246,12 +246,14 @@ def _candles(packed: tuple[int, tuple[Any, ...]]) -> Candles:
 
 
 def _in_child(body: dict[str, Any], news: Any) -> None:
-    """The child's life: train at low priority, save, report."""
+    """The child's life: train and save, or compare, at low priority; report."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _end_with_parent()
     with contextlib.suppress(OSError):
         os.nice(NICE)
-    import trader.learning.training  # noqa: F401 - the budget is for data, not for libraries
+    # The budget is for data, not for libraries.
+    import trader.learning.promotion
+    import trader.learning.training  # noqa: F401
 
     _limit_memory(body["settings"].memory_mb)
 
@@ -264,13 +266,12 @@ def _in_child(body: dict[str, Any], news: Any) -> None:
     try:
         for module in body["own_indicators"]:
             load_module("INDICATORS", module)
-        result = train_and_save(TrainingRequest(**body), tell)
-        licence = result.licence
-        news.put(("done", result.model.id, licence.granted, "; ".join(licence.reasons)))
+        news.put(("done", *_work(TrainingRequest(**body), tell)))
     except ModelError as fault:
         news.put(("done", "", False, fault.message))
     except (TraderError, OSError, MemoryError) as fault:
-        news.put(("done", "", False, f"training failed: {fault}"))
+        done = "training" if body["compare"] is None else "comparison"
+        news.put(("done", "", False, f"{done} failed: {fault}"))
 
 
 def _limit_memory(megabytes: int) -> None:
@@ -299,6 +300,7 @@ def _data_bytes() -> int:
 
 
 def _work(request: TrainingRequest, tell: Any) -> tuple[Any, ...]:
+    """Do what was asked: the fields of the `TrainingOutcome`. A comparison trains nothing."""
     if request.compare is not None:
         tell(0.1, "comparing the challenger with the model in use")
         found = compare_stored(request)

@@ -12,7 +12,7 @@ from config import load_config
 from main import assemble
 from tests.learning.trained import result
 from trader.domain.events import ModelCompared
-from trader.jobs import TrainingOutcome
+from trader.jobs import TrainingOutcome, train_in_child
 from trader.learning.promotion import Comparison
 from trader.learning.tracking import Doubt
 from trader.storage.model_store import ModelStore
@@ -181,6 +181,44 @@ def test_a_challenger_is_held_against_the_champion_once_a_day(scene):
     found.apprentice._again_at = 0.0
     found.apprentice.look()
     assert len(found.jobs) == 1
+
+
+@pytest.mark.slow
+def test_a_comparison_goes_from_the_loop_through_the_child_into_the_journal(scene, monkeypatch):
+    found = begun(
+        scene, lambda parts: known(20, "champion", parts),
+        challenger=lambda parts: known(9, "challenger", parts),
+    )  # fmt: skip
+    parts = found.parts
+    pair = parts.venue.pairs[0]
+    before = [(e.id, e.state) for e in found.store.entries(pair)]
+    monkeypatch.setattr(module, "train_in_child", train_in_child)
+    found.apprentice.look()
+    found.apprentice._job.wait(120)
+    found.apprentice.look()
+    (told,) = [e for _, e in parts.journal.events() if isinstance(e, ModelCompared)]
+    # The same model under two names: there is nothing to choose between them.
+    assert (told.champion, told.challenger, told.verdict) == (
+        "champion", "challenger", "undecided",
+    )  # fmt: skip
+    assert told.blocks > 0
+    assert "not yet shown to be better" in found.said[-1]
+    assert [(e.id, e.state) for e in found.store.entries(pair)] == before
+
+
+@pytest.mark.slow
+def test_a_comparison_that_failed_is_said_and_changes_nothing(scene):
+    found = begun(
+        scene, lambda parts: known(20, "champion", parts),
+        challenger=lambda parts: known(9, "challenger", parts),
+    )  # fmt: skip
+    found.apprentice.look()
+    found.jobs[0].outcome = TrainingOutcome("", False, "no horizon in common")
+    found.apprentice.look()
+    assert "no comparison today: no horizon in common" in found.said[-1]
+    assert [e.state for e in found.store.entries(found.parts.venue.pairs[0])] == [
+        "in use", "challenger",
+    ]  # fmt: skip
 
 
 def compared(verdict):
