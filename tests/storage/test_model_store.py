@@ -162,6 +162,25 @@ def test_a_challenger_is_not_used_before_it_is_promoted(tmp_path):
         assert seen.challenger(BTC, FOUR_HOURS, later()) is None
 
 
+def test_a_model_taken_back_stays_so_when_it_is_trained_again(store, tmp_path):
+    model = result().model
+    store.retire(BTC, model.id, "it lost money")
+    for challenger in (False, True):
+        store.save(model, challenger=challenger)
+        other = ModelStore(tmp_path, "test")
+        assert other.model_for(BTC, FOUR_HOURS, later()) is None
+        assert other.challenger(BTC, FOUR_HOURS, later()) is None
+        (entry,) = other.entries(BTC)
+        assert (entry.state, entry.note) == ("retired", "it lost money")
+    store.promote(BTC, model.id)
+    assert store.model_for(BTC, FOUR_HOURS, later()).id == model.id
+
+
+def test_a_challenger_that_turns_out_to_be_the_model_in_use_leaves_it_in_use(store):
+    store.save(result().model, challenger=True)
+    assert store.model_for(BTC, FOUR_HOURS, later()).id == result().model.id
+
+
 def test_entries_tell_the_state_of_every_model(store, tmp_path):
     first, second = result().earlier[-2:]
     store.save(first)

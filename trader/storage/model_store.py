@@ -143,7 +143,8 @@ class ModelStore:
     def save(self, model: TradingModel, *, challenger: bool = False) -> Path:
         """Write a model for each of its pairs; the folder of the first.
 
-        A model that is there already (same id) is written anew.
+        A model that is there already (same id) is written anew. Retired it stays retired: a
+        training must not undo what a person or a comparison decided. Used it stays in use.
 
         Args:
             model: what to write.
@@ -167,7 +168,7 @@ class ModelStore:
         folders = [self._root / pair.slug / model.id for pair in model.card.pairs]
         sealed = {**body, SEAL: _seal(body)}
         for folder in folders:
-            _write_folder(folder, content, sealed, CHALLENGER if challenger else "")
+            _write_folder(folder, content, sealed, _mark(folder, challenger=challenger))
         self._listed.clear()
         return folders[0]
 
@@ -399,7 +400,17 @@ def _unpacked(content: bytes, folder: Path) -> dict[str, npt.NDArray[Any]]:
         ) from fault
 
 
-def _write_folder(folder: Path, content: bytes, body: dict[str, Any], mark: str = "") -> None:
+def _mark(folder: Path, *, challenger: bool) -> tuple[str, str]:
+    """Name and text of the mark that a model gets which is written here, "" for none."""
+    if (folder / RETIRED).exists():
+        return RETIRED, _text(folder / RETIRED)
+    in_use = (folder / MANIFEST).exists() and not (folder / CHALLENGER).exists()
+    return (CHALLENGER, "") if challenger and not in_use else ("", "")
+
+
+def _write_folder(
+    folder: Path, content: bytes, body: dict[str, Any], mark: tuple[str, str]
+) -> None:
     """Write beside and rename, so that nobody ever sees half a model or a mark too late."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
@@ -407,8 +418,9 @@ def _write_folder(folder: Path, content: bytes, body: dict[str, Any], mark: str 
         _write_synced(beside / MODEL_FILE, content)
         text = json.dumps(body, indent=1, sort_keys=True, allow_nan=True)
         _write_synced(beside / MANIFEST, text.encode())
-        if mark:
-            _write_synced(beside / mark, b"")
+        name, note = mark
+        if name:
+            _write_synced(beside / name, note.encode())
         if folder.exists():
             shutil.rmtree(folder)
         beside.rename(folder)
