@@ -147,7 +147,17 @@ class Apprentice:
         elif self._task is Task.COMPARE:
             self._tell(f"no comparison today: {outcome.reason}; the model in use goes on")
         else:
-            self._tell(_in_words(outcome, self._task))
+            self._tell(_in_words(outcome, self._task, self._used()))
+
+    def _used(self) -> str:
+        """The model that the next candle is asked of, as far as it can be read."""
+        parts = self._parts
+        now = parts.trader.clock.now()
+        try:
+            used = self._models.model_for(parts.venue.pairs[0], parts.config.timeframe, now)
+        except ModelError:
+            return ""
+        return used.id if used is not None else ""
 
     def _settle(self, found: Comparison) -> None:
         """Carry out what a comparison showed, and journal it."""
@@ -231,11 +241,14 @@ def _settled(found: Comparison) -> str:
     return f"model {found.challenger} {words} {found.champion}: {found.reason}"
 
 
-def _in_words(outcome: TrainingOutcome, task: Task) -> str:
+def _in_words(outcome: TrainingOutcome, task: Task, used: str) -> str:
     if not outcome.succeeded:
         goes_on = "the plain trend rule" if task is Task.FIRST else "the model in use"
         return f"no new model: {outcome.reason}; {goes_on} goes on"
     if task is Task.CHALLENGE:
         return f"challenger {outcome.model_id} is trained; both forecast from now on"
+    if outcome.model_id != used:
+        goes_on = f"model {used}" if used else "the plain trend rule"
+        return f"model {outcome.model_id} is trained but not used; {goes_on} goes on"
     verdict = "may trade real money" if outcome.licensed else "no licence for real money"
     return f"model {outcome.model_id} is trained and used from the next candle on; {verdict}"

@@ -169,10 +169,15 @@ def _newer(store: ModelStore, pair: Pair, target: str | None) -> list[Entry]:
     kept = _entry(store, pair, target)
     if kept.card is None or kept.state not in ("in use", "earlier"):
         raise UsageError(f"model {target} is {kept.state}: it cannot be gone back to")
-    newer = [e for e in usable if e.known_through > kept.known_through]
+    newer = [e for e in usable[usable.index(kept) + 1 :] if _stands_for(e) == _stands_for(kept)]
     if not newer:
         raise UsageError(f"model {target} is in use already: nothing is newer")
     return newer
+
+
+def _stands_for(entry: Entry) -> tuple[str, str]:
+    """Models of one source and timeframe stand for each other; others are used beside them."""
+    return entry.source, "" if entry.card is None else str(entry.card.timeframe)
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -104,6 +104,26 @@ def command(
         _show(result, config, seconds)
 
 
+def _uses(result: TrainingResult, config: Config) -> list[str]:
+    """For each pair what the new model is now: in use, or why not and what would use it."""
+    from trader.storage.model_store import ModelStore
+
+    card, told = result.model.card, []
+    store = ModelStore(config.models_dir, card.source)
+    for pair in card.pairs:
+        entries = [e for e in store.entries(pair) if e.card and e.card.timeframe == card.timeframe]
+        state = next((e.state for e in entries if e.id == card.id), "gone")
+        used = next((e.id for e in entries if e.state == "in use"), "no model")
+        remedy = ""
+        if state == "retired":
+            remedy = f"; take it back: run_trader.py models restore {pair} {card.id}"
+        told.append(
+            f"{pair}: the new model is in use" if state == "in use" else
+            f"{pair}: the new model is not in use ({state}); in use is {used}{remedy}"
+        )  # fmt: skip
+    return told
+
+
 def _histories(
     store: HistoryStore,
     config: Config,
@@ -213,6 +233,7 @@ def _document(result: TrainingResult, config: Config, seconds: float) -> dict[st
             "needed": list(result.licence.needed),
         },
         "earlier_models": [m.id for m in result.earlier],
+        "use": _uses(result, config),
         "notes": _notes(result, config),
         "seconds": round(seconds, 1),
     }
@@ -271,6 +292,8 @@ def _show(result: TrainingResult, config: Config, seconds: float) -> None:
         f"{seconds:.0f} s",
         soft_wrap=True,
     )
+    for line in _uses(result, config):
+        console.print(line, soft_wrap=True)
 
 
 def _verdict(licence: Licence) -> list[str]:

@@ -1,6 +1,8 @@
 """`models`: every state is shown, and the way back is one command."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -52,6 +54,23 @@ def test_going_back_to_a_named_model_retires_all_newer_ones(models):
     models.promote(BTC, challenger)
     (done,) = run("rollback", "BTC/USD", "--to", old)["rolled_back"]
     assert (set(done["retired"]), done["in_use"]) == ({used, challenger}, old)
+
+
+def test_one_can_go_back_between_models_of_the_same_candles(models):
+    used, at = result().earlier[-1], result().earlier[-1].trained_at
+    twin = replace(used.card, id="0-first", trained_at=at + timedelta(hours=1))
+    models.save(replace(used, card=twin))
+    assert states()["0-first"] == "in use"
+    (done,) = run("rollback", "BTC/USD", "--to", used.id)["rolled_back"]
+    assert done == {"pair": "BTC/USD", "retired": ["0-first"], "in_use": used.id}
+
+
+def test_going_back_leaves_models_of_other_candles_alone(models):
+    old, used, _ = names()
+    other = replace(result().model.card, id="9-simulated", source="simulated-7")
+    models.save(replace(result().model, card=other))
+    (done,) = run("rollback", "BTC/USD", "--to", old)["rolled_back"]
+    assert done["retired"] == [used]
 
 
 @pytest.mark.slow

@@ -3,14 +3,17 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from commands.common import guarded
+from commands.train import _uses
 from run_trader import cli
-from tests.learning.trained import BTC, FOUR_HOURS, leaning
+from tests.learning.trained import BTC, FOUR_HOURS, leaning, result
 from tests.market_making import candles_of
 from trader.storage.history import HistoryStore
+from trader.storage.model_store import ModelStore
 
 UNTIMED = (
     "timing is off: it asks for a forecast over 6 h, and with 4h candles there are only those "
@@ -44,8 +47,23 @@ def test_train_prints_scores_and_a_verdict_and_saves_the_model(home, capsys):
     assert document["notes"] == [f"ensemble: {UNTIMED}"]
     assert document["licence"]["granted"] is False
     assert document["licence"]["reasons"]
+    assert document["use"] == ["BTC/USD: the new model is in use"]
     folder = home / "models_dir" / "BTC-USD" / document["model"]["id"]
     assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "model.npz"]
+
+
+def test_it_is_said_whether_the_new_model_is_in_use(tmp_path):
+    made, old = result(), result().earlier[-1]
+    models, config = ModelStore(tmp_path, "test"), SimpleNamespace(models_dir=tmp_path)
+    for model in (old, made.model):
+        models.save(model)
+    assert _uses(made, config)[0] == "BTC/USD: the new model is in use"
+    (tmp_path / "BTC-USD" / made.model.id / "retired").write_text("it lost")
+    said = _uses(made, config)[0]
+    assert f"not in use (retired); in use is {old.id}; take it back" in said
+    assert _uses(SimpleNamespace(model=old), config)[1].endswith(
+        f"not in use (earlier); in use is {made.model.id}"
+    )
 
 
 @pytest.mark.slow

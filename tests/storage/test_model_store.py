@@ -181,6 +181,24 @@ def test_a_challenger_that_turns_out_to_be_the_model_in_use_leaves_it_in_use(sto
     assert store.model_for(BTC, FOUR_HOURS, later()).id == result().model.id
 
 
+def twins(store, *names):
+    """Models that know the same candles, trained an hour after each other in this order."""
+    model = result().model
+    for hours, name in enumerate(names, 1):
+        at = model.trained_at + timedelta(hours=hours)
+        store.save(replace(model, card=replace(model.card, id=name, trained_at=at)))
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_of_two_models_of_the_same_candles_the_one_trained_later_is_in_use(tmp_path, names):
+    store = ModelStore(tmp_path, "test")
+    twins(store, *names)
+    assert store.model_for(BTC, FOUR_HOURS, later()).id == names[-1]
+    assert [(e.id, e.state) for e in store.entries(BTC)] == [
+        (names[0], "earlier"), (names[1], "in use"),
+    ]  # fmt: skip
+
+
 def test_entries_tell_the_state_of_every_model(store, tmp_path):
     first, second = result().earlier[-2:]
     store.save(first)

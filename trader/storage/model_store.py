@@ -5,7 +5,8 @@ checked before it is opened all the same, and the manifest bears a seal over its
 mixed-up and edited files are refused. Sizes are bounded before anything is unpacked. A model
 folder appears under its name only when it is complete.
 
-The newest model that is neither a challenger nor retired is in use. A challenger waits, marked by
+The newest model that is neither a challenger nor retired is in use: the one with the newest
+candle, of two with the same the one trained later. A challenger waits, marked by
 a file, until it is promoted or retired; retiring the model in use brings back the one before it.
 """
 
@@ -65,22 +66,22 @@ class ModelStore:
             ModelError: if that model is damaged; says what to do.
         """
         fitting = [
-            (str(body.get("known_through", "")), folder)
+            (*_age(body), folder)
             for folder, body in self._manifests(pair)
             if self._fits(body, timeframe, now) and not body["challenger"]
         ]
-        return self.load(max(fitting)[1]) if fitting else None
+        return self.load(max(fitting)[-1]) if fitting else None
 
     def challenger(self, pair: Pair, timeframe: Timeframe, now: datetime) -> ModelCard | None:
         """The newest model that waits to show itself better than the one in use, if any."""
         waiting = [
-            (str(body.get("known_through", "")), folder.name, body)
+            (*_age(body), folder.name, body)
             for folder, body in self._manifests(pair)
             if body["challenger"] and self._fits(body, timeframe, now) and not body.get("broken")
         ]
         if not waiting:
             return None
-        return ModelCard.from_dict(max(waiting, key=lambda found: found[:2])[2])
+        return ModelCard.from_dict(max(waiting, key=lambda found: found[:3])[3])
 
     def named(self, pair: Pair, model_id: str) -> TradingModel:
         """One model of the pair, whatever its state.
@@ -94,7 +95,7 @@ class ModelStore:
         """Every model folder of the pair with its state, oldest knowledge first."""
         found = [self._entry(folder) for folder in _folders(self._root / pair.slug)]
         seen = [e for e in found if self._source is None or e.source in ("", self._source)]
-        ordered = sorted(seen, key=lambda entry: (entry.known_through, entry.id))
+        ordered = sorted(seen, key=lambda entry: (entry.known_through, entry.trained_at, entry.id))
         using: dict[str, str] = {}
         for entry in ordered:
             if entry.state == "earlier" and entry.card is not None:
@@ -117,8 +118,9 @@ class ModelStore:
             state, note = "retired", note or _text(folder / RETIRED)
         elif (folder / CHALLENGER).exists() and state != "damaged":
             state = "challenger"
-        known = str(body.get("known_through", "")) or folder.name
-        return Entry(folder.name, state, str(body.get("source", "")), known, card, note)
+        known, trained = _age(body)
+        source = str(body.get("source", ""))
+        return Entry(folder.name, state, source, known or folder.name, trained, card, note)
 
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs that have a folder here."""
@@ -287,6 +289,7 @@ class Entry:
 
     Attributes:
         state: `in use`, `earlier`, `challenger`, `retired` or `damaged`.
+        known_through, trained_at: UTC, ISO 8601: the later of each is the newer model.
         card: None where it cannot be read.
         note: why it is retired or damaged.
     """
@@ -295,8 +298,16 @@ class Entry:
     state: str
     source: str
     known_through: str
+    trained_at: str
     card: ModelCard | None
     note: str
+
+
+def _age(body: dict[str, Any]) -> tuple[str, str]:
+    """What tells older from newer: the newest knowledge, then the time of the training."""
+    # One whose manifest cannot be read is not passed over for a twin of the same knowledge.
+    trained = "~" if body.get("broken") else str(body.get("trained_at", ""))
+    return str(body.get("known_through", "")), trained
 
 
 def _folders(home: Path) -> list[Path]:
