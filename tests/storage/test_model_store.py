@@ -8,6 +8,7 @@ import pytest
 from tests.learning.trained import BTC, ETH, FOUR_HOURS, result
 from tests.market_making import HOUR
 from trader.domain.errors import ModelError
+from trader.learning.licence import Licence
 from trader.learning.model import TradingModel
 from trader.storage import model_store
 from trader.storage.model_store import ModelStore, _seal
@@ -174,6 +175,16 @@ def test_a_model_taken_back_stays_so_when_it_is_trained_again(store, tmp_path):
         assert (entry.state, entry.note) == ("retired", "it lost money")
     store.promote(BTC, model.id)
     assert store.model_for(BTC, FOUR_HOURS, later()).id == model.id
+
+
+def test_a_running_bot_sees_a_licence_that_was_taken_away_under_the_same_name(store, tmp_path):
+    model = result().model
+    granted = replace(model.card, licence=Licence(True, ("it earns",)))
+    other = ModelStore(tmp_path, "test")
+    for card in (granted, model.card):
+        other.save(replace(model, card=card))
+        for seen in (store, other):
+            assert seen.model_for(BTC, FOUR_HOURS, later()).licence == card.licence
 
 
 def test_a_challenger_that_turns_out_to_be_the_model_in_use_leaves_it_in_use(store):

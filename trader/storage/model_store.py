@@ -56,7 +56,7 @@ class ModelStore:
     def __init__(self, root: Path, source: str | None = None) -> None:
         self._root = root
         self._source = source
-        self._loaded: dict[Path, TradingModel] = {}
+        self._loaded: dict[tuple[Path, int, int], TradingModel] = {}
         self._listed: dict[Path, tuple[int, tuple[tuple[Path, dict[str, Any]], ...]]] = {}
 
     def model_for(self, pair: Pair, timeframe: Timeframe, now: datetime) -> TradingModel | None:
@@ -180,8 +180,9 @@ class ModelStore:
         Raises:
             ModelError: if manifest or file are missing, damaged or do not belong together.
         """
-        if folder in self._loaded:
-            return self._loaded[folder]
+        written = _written(folder)
+        if written in self._loaded:
+            return self._loaded[written]
         body = _read_manifest(folder)
         card = ModelCard.from_dict(body)
         content = _verified(folder, str(body.get("sha256", "")))
@@ -194,7 +195,7 @@ class ModelStore:
             )  # fmt: skip
         except KeyError as fault:
             raise ModelError(f"model {folder.name}: {fault} is missing", _REMEDY) from fault
-        self._loaded = {folder: model, **dict(list(self._loaded.items())[:7])}
+        self._loaded = {written: model, **dict(list(self._loaded.items())[:7])}
         return model
 
     def retire(self, pair: Pair, model_id: str, reason: str = "") -> None:
@@ -362,6 +363,21 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if body.get("id") != folder.name:
         raise ModelError(f"model {folder.name}: its manifest is that of {body.get('id')}", _REMEDY)
     return body
+
+
+def _written(folder: Path) -> tuple[Path, int, int]:
+    """Tells one writing of a model from the next under the same name, as told by its manifest.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    try:
+        found = (folder / MANIFEST).stat()
+    except OSError as fault:
+        raise ModelError(
+            f"model {folder.name}: the manifest cannot be read ({fault})", _REMEDY
+        ) from fault
+    return folder, found.st_mtime_ns, found.st_ino
 
 
 def _verified(folder: Path, expected: str) -> bytes:
