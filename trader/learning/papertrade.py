@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trader.domain.candles import Candles, FloatArray
+from trader.domain.candles import Candles, FloatArray, IntArray
 from trader.learning.trend import Trend
 
 ENTRY_MARGIN = 1.5
@@ -27,12 +27,17 @@ class Walked:
     Attributes:
         returns: one a candle, after costs, as a fraction of the pair's share.
         held: the weight held over each candle.
-        trades: how often it went from in to out.
+        outs: rows at whose close it went from in to out.
     """
 
     returns: FloatArray
     held: FloatArray
-    trades: int
+    outs: IntArray
+
+    @property
+    def trades(self) -> int:
+        """How often it went from in to out."""
+        return len(self.outs)
 
 
 def core_targets(
@@ -94,7 +99,7 @@ def walk(targets: FloatArray, candles: Candles, cost: float, band: float) -> Wal
     gains = np.zeros(len(targets))
     gains[:-2] = candles.open[2:] / candles.open[1:-1] - 1.0
     returns = np.concatenate([[0.0], (held * gains - np.abs(moves) * cost)[:-1]])
-    outs = int(((held[1:] == 0.0) & (held[:-1] > 0.0)).sum())
+    outs = np.flatnonzero((held[1:] == 0.0) & (held[:-1] > 0.0)) + 1
     return Walked(returns, held, outs)
 
 
