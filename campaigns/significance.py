@@ -83,7 +83,7 @@ def market(days: int, drift: FloatArray, generator: np.random.Generator) -> Cand
 def earned(candles: Candles, inside: FloatArray, cost: float) -> FloatArray:
     """Daily returns of being in and out so."""
     walked = walk(inside, candles, cost, band=0.5)
-    return np.array(list(daily(walked.returns, candles.opened_at).values()))
+    return np.array(list(daily(walked.returns, candles).values()))
 
 
 def judged(variants: Sequence[FloatArray], folder: Path, chosen: Sequence[int]) -> list[float]:

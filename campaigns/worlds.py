@@ -225,7 +225,7 @@ def _scores(made: Forecasts) -> Scores:
 
 def _days(returns: FloatArray, candles: Candles) -> FloatArray:
     lead = candles.opened_at[0] // 86400 + LEAD_YEARS * 365
-    return np.array([r for day, r in daily(returns, candles.opened_at).items() if day >= lead])
+    return np.array([r for day, r in daily(returns, candles).items() if day >= lead])
 
 
 def leaning_candles(seed: int, pull: float, rows: int = 2600) -> Candles:

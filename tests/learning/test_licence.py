@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from tests.market_making import candles_of, random_walk
+from tests.market_making import Timeframe, candles_of, random_walk
 from trader.learning.evaluation import Scores, score
 from trader.learning.licence import (
     DESIGN_TRIALS,
@@ -17,7 +17,7 @@ from trader.learning.licence import (
 )
 from trader.learning.papertrade import core_targets, daily, sleeve_state, walk
 from trader.learning.trend import trend_of
-from trader.performance import deflated_sharpe
+from trader.performance import deflated_sharpe, sharpe
 
 DAYS = 8 * 365
 GOOD = Scores(20_000, 800, 0.5, 0.55, 0.247, 0.01, 0.008, 0.002, 0.014, 0.008, 0.02)
@@ -151,8 +151,22 @@ def test_the_core_is_out_while_its_leader_falls():
 
 def test_daily_returns_compound_the_candles_of_each_utc_day():
     candles = candles_of(np.full(48, 100.0))
-    days = daily(np.full(48, 0.01), candles.opened_at)
+    days = daily(np.full(48, 0.01), candles)
     assert list(days.values()) == pytest.approx([1.01**24 - 1] * 2)
+
+
+def test_candles_of_two_days_make_days_of_one_day():
+    rng = np.random.default_rng(3)
+    candles = candles_of(
+        np.full(400, 100.0), Timeframe.parse("2d"), datetime(2020, 1, 1, tzinfo=UTC)
+    )
+    returns = rng.normal(0.002, 0.02, 400)
+    days = daily(returns, candles)
+    assert len(days) == 799  # the first candle closes on the second of its days
+    assert list(days.values())[::2] == pytest.approx(returns.tolist())
+    assert sharpe(np.array(list(days.values()))) == pytest.approx(
+        returns.mean() / returns.std() * np.sqrt(365 / 2), rel=0.01
+    )
 
 
 def test_a_refusal_says_what_it_would_take():

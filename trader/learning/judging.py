@@ -116,10 +116,10 @@ class Judging:
             walked = walk(target, table.candles, *side)
             # A trade of before the test says nothing of the model: counted as the days are.
             trades += int((table.closed_at[walked.outs] >= start).sum())
-            opened = table.candles.opened_at
-            ours.append(daily(walked.returns, opened))
-            core.append(daily(walk(base, table.candles, *side).returns, opened))
-            hold.append(daily(walk(np.ones(len(opened)), table.candles, *side).returns, opened))
+            ours.append(daily(walked.returns, table.candles))
+            core.append(daily(walk(base, table.candles, *side).returns, table.candles))
+            held = np.ones(len(base))
+            hold.append(daily(walk(held, table.candles, *side).returns, table.candles))
         days = sorted({d for series in ours for d in series if d * DAY >= start})
         return Evidence(
             _pooled(ours, days), _pooled(core, days), _pooled(hold, days), trades, trials,

@@ -13,6 +13,7 @@ import numpy as np
 
 from trader.domain.candles import Candles, FloatArray, IntArray
 from trader.learning.trend import Trend
+from trader.performance import daily_returns, first_day
 
 ENTRY_MARGIN = 1.5
 """So many times the costs of a round trip must a forecast promise for an entry of its own."""
@@ -103,9 +104,20 @@ def walk(targets: FloatArray, candles: Candles, cost: float, band: float) -> Wal
     return Walked(returns, held, outs)
 
 
-def daily(returns: FloatArray, opened_at: np.typing.NDArray[np.int64]) -> dict[int, float]:
-    """UTC day number → compounded return of its candles."""
-    days = opened_at // 86400
-    starts = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
-    grown = np.exp(np.add.reduceat(np.log1p(np.maximum(returns, -0.99)), starts)) - 1.0
-    return dict(zip(days[starts].tolist(), grown.tolist(), strict=True))
+def daily(returns: FloatArray, candles: Candles) -> dict[int, float]:
+    """UTC day number → simple return of that day, for every day from the first to the last.
+
+    `performance.daily_returns` of the account: a candle's return falls on the day it closes (one
+    that closes at midnight on the day before), and a day without a close returned nothing. With
+    candles longer than a day most days are such, so that a year has 365 of them either way.
+
+    Args:
+        returns: of `walk`, one a candle.
+        candles: those that were walked.
+    """
+    closed = candles.opened_at + candles.timeframe.seconds
+    if not len(closed):
+        return {}
+    worth = np.cumprod(1.0 + np.maximum(returns, -0.99))
+    first = first_day(closed)
+    return dict(enumerate(daily_returns(closed, worth, 1.0).tolist(), first))
