@@ -67,3 +67,33 @@ def test_trades_of_before_the_tested_span_are_not_counted():
     target = in_and_out(rows, 16)
     judged = Judged([candles_of(random_walk(rows), HOUR)], core=target, tested_from=rows // 2)
     assert judged.evidence(1).trades == 8
+
+
+def entries_worth_nothing(seed, pairs, entries):
+    """Simultaneous entries of pairs that move alike; what they gain has a mean of zero."""
+    rng = np.random.default_rng(seed)
+    rows = entries * 60 + 50
+    common = rng.normal(0, 0.01, rows)
+    state = np.zeros(rows)
+    for start in range(20, 20 + 60 * entries, 60):
+        state[start : start + 30] = 1.0
+    moves = [
+        np.sqrt(0.8) * common + rng.normal(0, 0.01 * np.sqrt(0.2), rows) for _ in range(pairs)
+    ]
+    # A price of exp(walk) would rise by half its variance on the average.
+    markets = [candles_of(np.exp(np.cumsum(m - 5e-5)), HOUR) for m in moves]
+    return Judged(markets, entries=state), int(markets[0].opened_at[-1]) + 7200
+
+
+def test_entries_of_pairs_that_move_alike_count_once():
+    judged, end = entries_worth_nothing(1, pairs=8, entries=5)
+    assert len(judged._sleeve_gains(end)) == 5
+    assert not judged.sleeve_licensed(end)
+
+
+def test_worthless_entries_of_eight_pairs_are_said_to_pay_in_one_world_of_twenty():
+    paid = [
+        judged.sleeve_licensed(end)
+        for judged, end in (entries_worth_nothing(seed, 8, 20) for seed in range(150))
+    ]
+    assert np.mean(paid) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 150)  # two standard errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from statistics import NormalDist
 
 import numpy as np
 
@@ -31,9 +32,7 @@ from trader.learning.trend import Trend, trend_of
 from trader.performance import sharpe
 
 SLEEVE_TRADES = 15
-"""Own trades that must be over before it is said whether they pay."""
-SLEEVE_T = 1.64
-"""Standard errors that their mean gain must lie above zero."""
+"""Own trades that must be over before it is said whether they pay; simultaneous ones are one."""
 _REGIME_FEATURES = ("ema_gap_50_200_per_sigma", "volatility_against_336")
 FOLD_LICENCE = Licence(False, ("a model of the walk forward: judged with its training run",))
 
@@ -89,7 +88,7 @@ class Judging:
         paid = False
         if len(gains) >= SLEEVE_TRADES:
             error = gains.std(ddof=1) / np.sqrt(len(gains))
-            paid = bool(gains.mean() > SLEEVE_T * error)
+            paid = bool(gains.mean() > _student_95(len(gains) - 1) * error)
         self._licensed.append((moment, paid))
         return paid
 
@@ -222,17 +221,22 @@ class Judging:
         return sleeve_state(expected, chance, needed, threshold, max(1, hours))
 
     def _sleeve_gains(self, moment: int) -> FloatArray:
-        """Net gain of each of the model's own trades that were over at the moment."""
-        gains = []
+        """Net gain of each group of the model's own trades that were over at the moment.
+
+        Pairs that are entered together move together, and say once what one of them says: trades
+        that overlap in time are one group and count once, with their mean.
+        """
+        trades = []
         for place, table in enumerate(self.dataset.own_tables):
-            state = self._sleeve_rows(place, moment)
+            state, closed, opens = self._sleeve_rows(place, moment), table.closed_at, table.candles
             enters = np.flatnonzero(np.diff(state, prepend=0.0) > 0) + 1
             leaves = np.flatnonzero(np.diff(state) < 0) + 2
-            for enter, leave in zip(enters, leaves, strict=False):
-                if leave < len(table.closed_at) and table.closed_at[leave] <= moment:
-                    opens = table.candles.open
-                    gains.append(opens[leave] / opens[enter] - 1 - self.settings.round_trip_cost)
-        return np.array(gains)
+            for enter, leave in zip(enters.tolist(), leaves.tolist(), strict=False):
+                if leave < len(closed) and closed[leave] <= moment:
+                    gain = opens.open[leave] / opens.open[enter] - 1
+                    begins, ends = int(closed[enter]), int(closed[leave])
+                    trades.append((begins, ends, float(gain) - self.settings.round_trip_cost))
+        return np.array([np.mean(group) for group in _overlapping(trades)])
 
 
 def refit(
@@ -262,6 +266,34 @@ def refit(
         learner, fit, origin, horizons=cards, licence=FOLD_LICENCE, sleeve_licensed=licensed,
         trained_at=trained_at,
     )  # fmt: skip
+
+
+def _student_95(freedom: int) -> float:
+    """95 % quantile of Student's t, to 0.01 from 14 degrees of freedom on (SciPy's is 1.761 there).
+
+    Source: Abramowitz & Stegun (1964), 26.7.5, first correction of the normal quantile.
+
+    >>> round(_student_95(14), 3)
+    1.754
+    """
+    z = NormalDist().inv_cdf(0.95)
+    return z + (z**3 + z) / (4 * freedom)
+
+
+def _overlapping(trades: list[tuple[int, int, float]]) -> list[list[float]]:
+    """The gains of trades (begin, end, gain), those that overlap in time together.
+
+    >>> _overlapping([(0, 5, 0.1), (9, 12, 0.3), (4, 8, 0.2)])
+    [[0.1, 0.2], [0.3]]
+    """
+    groups: list[list[float]] = []
+    until = 0
+    for begin, end, gain in sorted(trades):
+        if not groups or begin >= until:
+            groups.append([])
+        groups[-1].append(gain)
+        until = max(until, end)
+    return groups
 
 
 def _pooled(series: list[dict[int, float]], days: list[int]) -> FloatArray:
