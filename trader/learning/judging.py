@@ -269,7 +269,7 @@ def refit(
 
 
 def _student_95(freedom: int) -> float:
-    """95 % quantile of Student's t, to 0.01 from 14 degrees of freedom on (SciPy's is 1.761 there).
+    """95 % quantile of Student's t, to 0.01 from 14 degrees of freedom on (1.761 there).
 
     Source: Abramowitz & Stegun (1964), 26.7.5, first correction of the normal quantile.
 
