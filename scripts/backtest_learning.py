@@ -122,7 +122,8 @@ def scores_of(models: TimedModels, span: Span) -> Scores | None:
     if len(seen) < FEWEST:
         return None
     overlap = learner.overlap(horizon) * learner.dataset.own
-    return score(seen.chance, seen.up, seen.base, overlap=overlap)
+    places = judging.places(horizon, seen)
+    return score(seen.chance, seen.up, seen.base, overlap=overlap, places=places)
 
 
 def licence_of(

@@ -3,6 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from trader.learning.calibration import logistic
+from trader.learning.chance import Places
 from trader.learning.evaluation import auc, ece, ece_noise, reliability, score
 
 RNG = np.random.default_rng(4)
@@ -49,7 +50,8 @@ def test_overlapping_predictions_widen_interval_and_noise():
 def test_the_noise_band_is_that_of_simulated_truth():
     rng = np.random.default_rng(0)
     drawn = [ece(TRUE, (rng.random(N) < TRUE).astype(float)) for _ in range(200)]
-    assert ece_noise(TRUE, 1, 0) == pytest.approx(np.quantile(drawn, 0.95), rel=0.15)
+    alone = Places.in_a_row(N, 1)
+    assert ece_noise(TRUE, UP, alone, 0) == pytest.approx(np.quantile(drawn, 0.95), rel=0.1)
 
 
 def test_reliability_bins_hold_all_predictions_in_order():

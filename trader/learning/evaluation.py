@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trader.domain.candles import FloatArray
+from trader.domain.candles import FloatArray, IntArray
+from trader.learning.chance import Places, luck_in_bins
 
 BINS = 10
-_ROUNDS = 200
 _SMALL = 1e-6
 _ONE_IN_TWENTY = NormalDist().inv_cdf(0.95)
 
@@ -94,6 +94,7 @@ def score(
     *,
     overlap: int = 1,
     seed: int = 0,
+    places: Places | None = None,
 ) -> Scores:
     """Score predictions in their order of time.
 
@@ -104,6 +105,7 @@ def score(
         overlap: predictions whose outcomes share candles (horizon / candle × pairs); blocks of
             this many neighbours count as one piece of evidence.
         seed: of the bootstrap and the noise band.
+        places: where they lie in time; without, they are taken for one market's, one a candle.
     """
     p = np.clip(probabilities, _SMALL, 1 - _SMALL)
     base = np.clip(base_rates, _SMALL, 1 - _SMALL)
@@ -121,7 +123,7 @@ def score(
         skill_low=low,
         skill_high=high,
         ece=ece(p, up),
-        ece_noise_95=ece_noise(p, max(overlap, 1), seed),
+        ece_noise_95=ece_noise(p, up, places or Places.in_a_row(len(up), overlap), seed),
     )
 
 
@@ -137,32 +139,24 @@ def auc(probabilities: FloatArray, up: FloatArray) -> float:
 
 def ece(probabilities: FloatArray, up: FloatArray) -> float:
     """Expected calibration error in 10 equally filled bins."""
-    order = np.argsort(probabilities, kind="stable")
-    gaps = [
-        abs(float(probabilities[part].mean() - up[part].mean())) * len(part)
-        for part in np.array_split(order, BINS)
-        if len(part)
-    ]
-    return float(sum(gaps) / len(up))
+    gaps = np.bincount(_bins(probabilities), probabilities - up)
+    return float(np.abs(gaps).sum() / len(up))
 
 
-def ece_noise(probabilities: FloatArray, overlap: int, seed: int) -> float:
-    """95th percentile of the ECE if the probabilities were exactly true.
-
-    Outcomes are drawn from the probabilities for every `overlap`-th prediction, because
-    neighbours share their outcome and are worth one observation together.
-    """
-    thin = np.sort(probabilities[::overlap])
-    edges = np.linspace(0, len(thin), BINS + 1).astype(int)[:-1]
-    if len(thin) < BINS:
+def ece_noise(probabilities: FloatArray, up: FloatArray, places: Places, seed: int) -> float:
+    """95th percentile of the ECE if the probabilities were exactly true; see `chance`."""
+    if len(up) < BINS:
         return 1.0
-    expected = np.add.reduceat(thin, edges)
-    rng = np.random.default_rng(seed)
-    drawn = [
-        np.abs(np.add.reduceat((rng.random(len(thin)) < thin) * 1.0, edges) - expected).sum()
-        for _ in range(_ROUNDS)
-    ]
-    return float(np.quantile(drawn, 0.95) / len(thin))
+    return luck_in_bins(probabilities, up, _bins(probabilities), places, seed)
+
+
+def _bins(probabilities: FloatArray) -> IntArray:
+    """The number of each prediction's bin: 10 equally filled ones, the lowest first."""
+    bins = np.empty(len(probabilities), dtype=np.int64)
+    order = np.argsort(probabilities, kind="stable")
+    for number, part in enumerate(np.array_split(order, BINS)):
+        bins[part] = number
+    return bins
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +194,7 @@ def part_of(
     *,
     overlap: int = 1,
     seed: int = 0,
+    places: Places | None = None,
 ) -> Part | None:
     """Score a part of the predictions; None if they are too few. Arguments as in `score`."""
     if len(up) < LEAST_IN_PART:
@@ -209,7 +204,7 @@ def part_of(
     skill = 1 - _log_loss(p, up).mean() / _log_loss(base, up).mean()
     return Part(
         name, len(up), auc(p, up), float(skill), float(p.mean()), float(up.mean()), ece(p, up),
-        ece_noise(p, max(overlap, 1), seed),
+        ece_noise(p, up, places or Places.in_a_row(len(up), overlap), seed),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from trader.domain.candles import Candles, FloatArray
 from trader.domain.markets import Pair
 from trader.learning.building import build_model
 from trader.learning.calibration import FEWEST
+from trader.learning.chance import Places
 from trader.learning.evaluation import Part, Scores, part_of, score
 from trader.learning.features import feature_names
 from trader.learning.labels import BoolArray
@@ -140,12 +141,14 @@ class Judging:
     def _broken_down(self, horizon: float) -> Breakdown:
         seen = self.scored(horizon)
         overlap = self.learner.overlap(horizon) * self.dataset.own
+        places = self.places(horizon, seen)
 
         def part(name: str, mask: BoolArray) -> Part | None:
             mine = seen.where(mask)
             return part_of(
-                name, mine.chance, mine.up, mine.base, overlap=overlap, seed=self.settings.seed
-            )
+                name, mine.chance, mine.up, mine.base, overlap=overlap,
+                seed=self.settings.seed, places=places.where(mask),
+            )  # fmt: skip
 
         years = 1970 + seen.decided_at.astype("datetime64[s]").astype("datetime64[Y]").astype(int)
         by_year = [part(str(year), years == year) for year in np.unique(years)]
@@ -185,7 +188,13 @@ class Judging:
         return score(
             seen.chance, seen.up, seen.base, seed=self.settings.seed,
             overlap=self.learner.overlap(horizon) * len(self.dataset.own_tables),
+            places=self.places(horizon, seen),
         )  # fmt: skip
+
+    def places(self, horizon: float, seen: KnownPredictions) -> Places:
+        """Where predictions of a horizon lie in time, for the band of their calibration error."""
+        candle = seen.decided_at // self.dataset.timeframe.seconds
+        return Places(candle, seen.pair, self.learner.overlap(horizon))
 
     def _core(self, place: int) -> FloatArray:
         pair = self.dataset.own_pairs[place]

@@ -13,7 +13,7 @@ The test, all of it out of sample and after costs:
    difference of their Sharpe ratios not below zero);
 4. the forecasts have skill (90 % interval of the log-loss skill above zero), tell rises from
    falls (AUC above what guessing reaches with 95 %) and are calibrated (expected calibration error
-   inside the band that chance explains);
+   inside the band that true probabilities stay in with 95 %);
 5. nothing looks ahead, and nothing is too good to be true.
 
 How often it errs on worlds with known truth: `python -m campaigns.licence`.

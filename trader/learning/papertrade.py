@@ -118,6 +118,6 @@ def daily(returns: FloatArray, candles: Candles) -> dict[int, float]:
     closed = candles.opened_at + candles.timeframe.seconds
     if not len(closed):
         return {}
-    worth = np.cumprod(1.0 + np.maximum(returns, -0.99))
+    worth = np.asarray(np.cumprod(1.0 + np.maximum(returns, -0.99)), dtype=np.float64)
     first = first_day(closed)
     return dict(enumerate(daily_returns(closed, worth, 1.0).tolist(), first))
