@@ -690,6 +690,16 @@ class Trader:
         self._troubles.append(message)
         self.executor.record(Troubled(self.clock.now(), category, message))
 
+    def note_health(self, check: str, state: str, detail: str) -> None:
+        """Journal the state of something that is looked after beside the loop, if it changed.
+
+        Args:
+            check: its name.
+            state: `ok`, `warn` or `fail`.
+            detail: in words.
+        """
+        self._health(self.clock.now(), check, state, detail)
+
     def _health(self, now: datetime, check: str, state: str, detail: str) -> None:
         if self._past.health.get(check, "ok") != state:
             self.executor.record(HealthChanged(now, check, state, detail))
@@ -756,6 +766,7 @@ def assemble(
     wishes = wishes or Wishes()
     _demand_writable(config.data_dir, "DATA_DIR")
     venue = paper(config, wishes) if config.sandbox else live(config)
+    venue.demands_licence = not config.sandbox and not wishes.unlicensed
     closers: list[Callable[[], object]] = []
     try:
         lock = AccountLock(config.data_dir, venue.book)
@@ -914,7 +925,17 @@ def _models(config: Config, venue: Venue, wishes: Wishes) -> ModelSource:
     """The models trained on this venue's candles; those of other markets are not seen."""
     if wishes.bench is not None and wishes.bench.models is not None:
         return wishes.bench.models
-    return ModelStore(config.models_dir, venue.history.exchange)
+    return model_store(config, venue)
+
+
+def model_store(config: Config, venue: Venue) -> ModelStore:
+    """The stored models that may be asked here: with real money those with a licence.
+
+    Not only at the start: a model that is refused later must not replace one that has earned its
+    licence while the bot runs.
+    """
+    exchange = venue.history.exchange
+    return ModelStore(config.models_dir, exchange, licensed=venue.demands_licence)
 
 
 def _demand_licence(config: Config, venue: Venue, *, anyway: bool) -> None:
@@ -929,10 +950,17 @@ def _demand_licence(config: Config, venue: Venue, *, anyway: bool) -> None:
         RuleError: if a pair has no licensed model and it is not to go on `anyway`.
     """
     store, now = ModelStore(config.models_dir, venue.history.exchange), venue.clock.now()
+    allowed = model_store(config, venue)
+    bare = []
     for pair in venue.pairs:
-        model = store.model_for(pair, config.timeframe, now)
-        if model is not None and model.licence.granted:
+        asked = (pair, config.timeframe, now)
+        used = allowed.model_for(*asked)
+        if used is not None and used.licence.granted:
+            waits = allowed.unlicensed(*asked)
+            if waits:
+                venue.notes.append(waiting_for_licence(waits, used.id))
             continue
+        model = store.model_for(*asked)
         found = "there is no model" if model is None else "; ".join(model.licence.reasons)
         if not anyway:
             raise RuleError(
@@ -940,14 +968,24 @@ def _demand_licence(config: Config, venue: Venue, *, anyway: bool) -> None:
                 f"no licence to trade {pair} live: {found}",
                 "Train one: python run_trader.py train. To trade without: start --unlicensed.",
             )
-        venue.notes.append(f"UNLICENSED {pair}: nothing shows that it earns its costs ({found})")
-    if venue.notes:
+        bare.append(f"UNLICENSED {pair}: nothing shows that it earns its costs ({found})")
+    venue.notes += bare
+    if bare:
         held = venue.exchange.balances().get(config.quote)
         stake = (held.total if held else ZERO) * config.max_drawdown
         venue.notes.append(
             f"up to {stake:,.2f} {config.quote} may be lost before it stops buying "
             f"(MAX_DRAWDOWN {config.max_drawdown:%})"
         )
+
+
+def waiting_for_licence(model_id: str, used: str) -> str:
+    """What a person should know of a newer model that may not trade real money."""
+    goes_on = f"{used} stays in use" if used else "the plain trend rule decides"
+    return (
+        f"model {model_id} is newer but has no licence for real money: {goes_on} (to use it "
+        "nevertheless: start --unlicensed)"
+    )
 
 
 def _monitor(

@@ -102,6 +102,7 @@ class Venue:
         ends_at: where the prices end, None if they go on.
         notes: what should be said at the start.
         source: where new candles come from, in the words of the store; empty where none come.
+        demands_licence: only models that may trade real money are asked.
     """
 
     mode: str
@@ -120,6 +121,7 @@ class Venue:
     durable: bool = True
     notes: list[str] = field(default_factory=list)
     source: str = ""
+    demands_licence: bool = False
 
 
 def history_store(config: Config, exchange: str = "kraken") -> HistoryStore:

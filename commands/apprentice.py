@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from main import Parts
+from main import Parts, model_store, waiting_for_licence
 from trader import __version__
 from trader.domain.candles import Candles
 from trader.domain.errors import HistoryError, ModelError
@@ -30,11 +30,11 @@ from trader.jobs import (
 from trader.learning.model import TradingModel
 from trader.learning.promotion import KEPT, PROMOTED, Comparison
 from trader.storage.companions import companions_of
-from trader.storage.model_store import ModelStore
 
 RETRY_S = 3600.0
 WARM_UP_DAYS = 365
 COMPARE_EVERY = timedelta(days=1)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class Task(StrEnum):
@@ -59,7 +59,8 @@ class Apprentice:
     def __init__(self, parts: Parts, tell: Callable[[str], None]) -> None:
         self._parts = parts
         self._tell = tell
-        self._models = ModelStore(parts.config.models_dir, parts.venue.history.exchange)
+        self._models = model_store(parts.config, parts.venue)
+        self._licence_told: str | None = None
         self._job: TrainingJob | None = None
         self._task = Task.FIRST
         self._again_at = 0.0
@@ -72,6 +73,7 @@ class Apprentice:
             return
         if not self._parts.trader.ai.strategy.learns or self._parts.venue.pace == "jump":
             return
+        self._tell_of_licence()
         if time.monotonic() < self._again_at:
             return
         found = self._due()
@@ -95,14 +97,16 @@ class Apprentice:
         except ModelError:
             return Task.REPLACE, None
         if champion is None:
-            return Task.FIRST, None
+            return self._first(now)
         hours = parts.config.retrain_hours
         if hours <= 0:
             return None
         if parts.trader.tracker.doubt_of(champion.id) is not None:
             return self._after(Task.REPLACE, champion.known_through, hours, now)
         if now - champion.known_through >= stale_after(champion):
-            return Task.REPLACE, None
+            # Old: at once; a successor without a licence was made: when the next is due.
+            last = hours if self._waits_for_licence() else 0.0
+            return self._after(Task.REPLACE, champion.known_through, last, now)
         challenger = self._models.challenger(pair, frame, now)
         if challenger is None:
             return self._after(Task.CHALLENGE, champion.known_through, hours, now)
@@ -112,6 +116,13 @@ class Apprentice:
             return None
         self._compared_at = now
         return Task.COMPARE, (champion.id, challenger.id)
+
+    def _first(self, now: datetime) -> tuple[Task, None] | None:
+        """At once; but after a model that got no licence not before it is time for the next."""
+        hours = self._parts.config.retrain_hours
+        if not self._waits_for_licence():
+            return Task.FIRST, None
+        return self._after(Task.FIRST, EARLIEST, hours, now) if hours > 0 else None
 
     def _after(
         self, task: Task, known_through: datetime, hours: float, now: datetime
@@ -147,14 +158,39 @@ class Apprentice:
         elif self._task is Task.COMPARE:
             self._tell(f"no comparison today: {outcome.reason}; the model in use goes on")
         else:
-            self._tell(_in_words(outcome, self._task, self._used()))
+            demanded = self._parts.venue.demands_licence
+            used = self._used(self._parts.venue.pairs[0])
+            self._tell(_in_words(outcome, self._task, used, demanded=demanded))
 
-    def _used(self) -> str:
-        """The model that the next candle is asked of, as far as it can be read."""
+    def _waits_for_licence(self) -> bool:
+        """Whether a newer model exists that may not be used: it has no licence."""
         parts = self._parts
-        now = parts.trader.clock.now()
+        asked = parts.config.timeframe, parts.trader.clock.now()
+        return any(self._models.unlicensed(pair, *asked) for pair in parts.venue.pairs)
+
+    def _tell_of_licence(self) -> None:
+        """Say once of each newer model that it may not be used, on the screen and as health."""
+        parts = self._parts
+        asked = parts.config.timeframe, parts.trader.clock.now()
+        waits = {pair: self._models.unlicensed(pair, *asked) for pair in parts.venue.pairs}
+        words = "; ".join(
+            f"{pair}: {waiting_for_licence(model, self._used(pair))}"
+            for pair, model in waits.items() if model
+        )  # fmt: skip
+        if words == self._licence_told:
+            return
+        self._licence_told = words
+        if words:
+            self._tell(words)
+            parts.trader.note_health("licence", "warn", words)
+        else:
+            parts.trader.note_health("licence", "ok", "the newest model may be used")
+
+    def _used(self, pair: Pair) -> str:
+        """The model that is asked at the next candle, as far as it can be read."""
+        parts = self._parts
         try:
-            used = self._models.model_for(parts.venue.pairs[0], parts.config.timeframe, now)
+            used = self._models.model_for(pair, parts.config.timeframe, parts.trader.clock.now())
         except ModelError:
             return ""
         return used.id if used is not None else ""
@@ -241,10 +277,16 @@ def _settled(found: Comparison) -> str:
     return f"model {found.challenger} {words} {found.champion}: {found.reason}"
 
 
-def _in_words(outcome: TrainingOutcome, task: Task, used: str) -> str:
+def _in_words(outcome: TrainingOutcome, task: Task, used: str, *, demanded: bool) -> str:
     if not outcome.succeeded:
         goes_on = "the plain trend rule" if task is Task.FIRST else "the model in use"
         return f"no new model: {outcome.reason}; {goes_on} goes on"
+    if demanded and not outcome.licensed:
+        goes_on = f"model {used}" if used else "the plain trend rule"
+        return (
+            f"model {outcome.model_id} is trained but gets no licence for real money "
+            f"({outcome.reason}); {goes_on} goes on"
+        )
     if task is Task.CHALLENGE:
         return f"challenger {outcome.model_id} is trained; both forecast from now on"
     if outcome.model_id != used:

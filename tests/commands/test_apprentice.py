@@ -9,10 +9,12 @@ import pytest
 from commands import apprentice as module
 from commands.apprentice import Apprentice
 from config import load_config
-from main import assemble
+from main import _demand_licence, assemble, model_store
 from tests.learning.trained import result
-from trader.domain.events import ModelCompared
+from trader.domain.errors import RuleError
+from trader.domain.events import HealthChanged, ModelCompared
 from trader.jobs import TrainingOutcome, train_in_child
+from trader.learning.licence import Licence
 from trader.learning.promotion import Comparison
 from trader.learning.tracking import Doubt
 from trader.storage.model_store import ModelStore
@@ -219,6 +221,75 @@ def test_a_comparison_that_failed_is_said_and_changes_nothing(scene):
     assert [e.state for e in found.store.entries(found.parts.venue.pairs[0])] == [
         "in use", "challenger",
     ]  # fmt: skip
+
+
+LICENSED = Licence(True, ("it earns its costs",))
+
+
+def with_real_money(scene, *models):
+    """The scene, asking only models that may trade real money."""
+    found = begun(scene, *models)
+    found.parts.venue.demands_licence = True
+    found.apprentice = Apprentice(found.parts, found.said.append)
+    return found
+
+
+@pytest.mark.slow
+def test_with_real_money_a_refused_model_waits_and_it_is_said_once(scene):
+    found = with_real_money(
+        scene, lambda parts: known(5, "licensed", parts, licence=LICENSED),
+        lambda parts: known(1, "refused", parts),
+    )  # fmt: skip
+    parts = found.parts
+    used = model_store(parts.config, parts.venue).model_for(
+        parts.venue.pairs[0], parts.config.timeframe, parts.trader.clock.now()
+    )
+    assert used.id == "licensed"
+    for _ in range(3):
+        found.apprentice.look()
+    (said,) = found.said
+    assert "refused is newer but has no licence for real money: licensed stays in use" in said
+    health = [e for _, e in parts.journal.events() if isinstance(e, HealthChanged)]
+    assert [(e.check, e.state) for e in health] == [("licence", "warn")]
+    assert found.jobs == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("days", "trainings"), [(1, 0), (8, 1)])
+def test_with_real_money_the_next_training_waits_its_time_after_a_refused_one(
+    scene, days, trainings
+):
+    found = with_real_money(
+        scene, lambda parts: known(100, "licensed", parts, licence=LICENSED),
+        lambda parts: known(days, "refused", parts),
+    )  # fmt: skip
+    found.apprentice.look()
+    assert len(found.jobs) == trainings
+
+
+@pytest.mark.slow
+def test_a_start_with_real_money_goes_on_with_the_licensed_model_and_says_what_waits(scene):
+    found = with_real_money(
+        scene, lambda parts: known(5, "licensed", parts, licence=LICENSED),
+        lambda parts: known(1, "refused", parts),
+    )  # fmt: skip
+    parts = found.parts
+    _demand_licence(parts.config, parts.venue, anyway=False)
+    (note,) = parts.venue.notes
+    assert "model refused is newer but has no licence" in note
+    found.store.retire(parts.venue.pairs[0], "licensed")
+    with pytest.raises(RuleError, match="no licence to trade ETH/USD live"):
+        _demand_licence(parts.config, parts.venue, anyway=False)
+
+
+@pytest.mark.slow
+def test_in_paper_a_refused_model_is_used(scene):
+    found = begun(
+        scene, lambda parts: known(5, "licensed", parts, licence=LICENSED),
+        lambda parts: known(1, "refused", parts),
+    )  # fmt: skip
+    found.apprentice.look()
+    assert (found.said, found.apprentice._used(found.parts.venue.pairs[0])) == ([], "refused")
 
 
 def compared(verdict):

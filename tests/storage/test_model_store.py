@@ -177,6 +177,34 @@ def test_a_model_taken_back_stays_so_when_it_is_trained_again(store, tmp_path):
     assert store.model_for(BTC, FOUR_HOURS, later()).id == model.id
 
 
+def copy(name, days, **more):
+    """The model as one that knows so many days less and was trained so many days earlier."""
+    model = result().model
+    known, made = (at - timedelta(days=days) for at in (model.known_through, model.trained_at))
+    card = replace(model.card, id=name, known_through=known, trained_at=made, **more)
+    return replace(model, card=card)
+
+
+def test_a_refused_model_is_not_handed_out_where_a_licence_is_demanded(tmp_path):
+    store = ModelStore(tmp_path, "test", licensed=True)
+    asked = (BTC, FOUR_HOURS, later())
+    store.save(copy("licensed", 9, licence=Licence(True, ("it earns",))))
+    assert (store.model_for(*asked).id, store.unlicensed(*asked)) == ("licensed", "")
+    store.save(copy("refused", 1))
+    assert (store.model_for(*asked).id, store.unlicensed(*asked)) == ("licensed", "refused")
+    assert ModelStore(tmp_path, "test").model_for(*asked).id == "refused"
+
+
+def test_pruning_spares_the_newest_model_with_a_licence_and_one_challenger(tmp_path):
+    store = ModelStore(tmp_path, "test")
+    store.save(copy("licensed", 90, licence=Licence(True, ("it earns",))))
+    for days in range(9):
+        store.save(copy(f"refused-{days}", days), challenger=days > 6)
+    store.prune(BTC, keep=3)
+    assert {e.id for e in store.entries(BTC)} >= {"licensed", "refused-0", "refused-7"}
+    assert "refused-6" not in {e.id for e in store.entries(BTC)}
+
+
 def test_a_running_bot_sees_a_licence_that_was_taken_away_under_the_same_name(store, tmp_path):
     model = result().model
     granted = replace(model.card, licence=Licence(True, ("it earns",)))

@@ -51,11 +51,13 @@ class ModelStore:
         root: the models folder.
         source: where the candles come from that the models are used on (`kraken`, `simulated`,
             …); models of another source are not seen. None sees all.
+        licensed: models without a licence for real money are not handed out.
     """
 
-    def __init__(self, root: Path, source: str | None = None) -> None:
+    def __init__(self, root: Path, source: str | None = None, *, licensed: bool = False) -> None:
         self._root = root
         self._source = source
+        self._licensed = licensed
         self._loaded: dict[tuple[Path, int, int], TradingModel] = {}
         self._listed: dict[Path, tuple[int, tuple[tuple[Path, dict[str, Any]], ...]]] = {}
 
@@ -71,6 +73,18 @@ class ModelStore:
             if self._fits(body, timeframe, now) and not body["challenger"]
         ]
         return self.load(max(fitting)[-1]) if fitting else None
+
+    def unlicensed(self, pair: Pair, timeframe: Timeframe, now: datetime) -> str:
+        """The newer model that would be in use if it had a licence, "" if there is none."""
+        fitting = [
+            (*_age(body), folder.name, self._may(body))
+            for folder, body in self._manifests(pair)
+            if self._is_for(body, timeframe, now) and not body["challenger"]
+        ]
+        if not fitting:
+            return ""
+        *_, name, may = max(fitting)
+        return "" if may else name
 
     def challenger(self, pair: Pair, timeframe: Timeframe, now: datetime) -> ModelCard | None:
         """The newest model that waits to show itself better than the one in use, if any."""
@@ -238,9 +252,10 @@ class ModelStore:
     def prune(self, pair: Pair, keep: int = 24) -> int:
         """Delete all but the newest models of the pair and source; how many went.
 
-        The model in use and a waiting challenger stay.
+        The model in use stays, the newest with a licence (where real money is traded that one is
+        in use), and the newest challenger.
         """
-        kept = {e.id for e in self.entries(pair) if e.state in ("in use", "challenger")}
+        kept = _kept(self.entries(pair))
         known = sorted(
             (str(body.get("trained_at", "")), str(body.get("known_through", "")), folder)
             for folder, body in self._manifests(pair)
@@ -252,6 +267,15 @@ class ModelStore:
         return max(0, len(known) - keep)
 
     def _fits(self, body: dict[str, Any], timeframe: Timeframe, now: datetime) -> bool:
+        return self._is_for(body, timeframe, now) and self._may(body)
+
+    def _may(self, body: dict[str, Any]) -> bool:
+        if not self._licensed or body.get("broken"):
+            return True
+        licence = body.get("licence")
+        return isinstance(licence, dict) and licence.get("granted") is True
+
+    def _is_for(self, body: dict[str, Any], timeframe: Timeframe, now: datetime) -> bool:
         if not body.get("broken"):
             if body.get("timeframe") != str(timeframe):
                 return False
@@ -302,6 +326,20 @@ class Entry:
     trained_at: str
     card: ModelCard | None
     note: str
+
+
+def _kept(entries: tuple[Entry, ...]) -> set[str]:
+    """Those that are never pruned, of each source and timeframe; entries oldest first."""
+    found: dict[tuple[str, str, str], str] = {}
+    for entry in entries:
+        if entry.card is None or entry.state == "retired":
+            continue
+        kind = "challenger" if entry.state == "challenger" else "used"
+        place = (entry.source, str(entry.card.timeframe))
+        found[*place, kind] = entry.id
+        if kind == "used" and entry.card.licence.granted:
+            found[*place, "licensed"] = entry.id
+    return set(found.values())
 
 
 def _age(body: dict[str, Any]) -> tuple[str, str]:
