@@ -107,6 +107,18 @@ NEUTRAL = frozenset({
 })  # fmt: skip
 """Shapes without a direction of their own."""
 
+
+def direction(name: str, strength: float) -> str:
+    """What a shape says: `bullish`, `bearish` or `neutral`; the one definition for all pages.
+
+    >>> direction("hammer", 1.0), direction("gravestone_doji", 1.0)
+    ('bullish', 'neutral')
+    """
+    if name in NEUTRAL or strength == 0:
+        return "neutral"
+    return "bullish" if strength > 0 else "bearish"
+
+
 _CONFIRMED_TWICE = {"CDLHIKKAKE", "CDLHIKKAKEMOD"}
 
 

@@ -14,7 +14,7 @@ from trader.domain.candles import Candles, FloatArray, Timeframe
 from trader.domain.errors import HistoryError, UsageError
 from trader.domain.markets import Pair
 from trader.indicators import INDICATORS, Unit, compute
-from trader.patterns import PATTERNS, compute_patterns
+from trader.patterns import PATTERNS, compute_patterns, direction
 from trader.storage.history import HistoryStore
 
 SHOWN = 1500
@@ -63,7 +63,7 @@ def chart(reading: Reading, pair: Pair, data_dir: Path, names: list[str]) -> dic
         "seconds": timeframe.seconds,
         "candles": _rows(shown),
         "indicators": _indicators(candles, len(shown), names),
-        "patterns": _patterns(candles, len(shown)),
+        "patterns": pattern_marks(candles, len(shown)),
         **documents.markers(reading.view, pair),
     }
 
@@ -126,18 +126,20 @@ def _points(times: list[int], values: FloatArray) -> list[dict[str, float]]:
     ]
 
 
-def _patterns(candles: Candles, shown: int) -> list[dict[str, Any]]:
+def pattern_marks(candles: Candles, shown: int) -> list[dict[str, Any]]:
     """The newest shapes, one mark for each candle and direction."""
     if not len(candles):
         return []
     names = [name for name in PATTERNS if name not in _TOO_COMMON]
-    told: dict[tuple[int, bool], list[str]] = {}
+    told: dict[tuple[int, str], list[str]] = {}
     for name, strength in compute_patterns(candles, names).items():
         part = np.nan_to_num(strength[-shown:])
         for place in np.flatnonzero(np.abs(part) >= 1.0).tolist():
-            told.setdefault((place, bool(part[place] > 0)), []).append(name.replace("_", " "))
+            way = direction(name, float(part[place]))
+            told.setdefault((place, way), []).append(name.replace("_", " "))
     times = candles.opened_at[-shown:].tolist()
     newest = sorted(told.items())[-MOST_PATTERNS:]
     return [
-        {"time": int(times[place]), "bullish": up, "names": found} for (place, up), found in newest
+        {"time": int(times[place]), "direction": way, "names": found}
+        for (place, way), found in newest
     ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from trader.domain.candles import Timeframe
 from trader.domain.signals import Snapshot
 from trader.indicators.registry import INDICATORS
-from trader.patterns import NEUTRAL, PATTERNS
+from trader.patterns import PATTERNS, direction
 
 UP, DOWN, WARN, PLAIN = "up", "down", "warn", "plain"
 YEAR = 365 * 86400
@@ -228,9 +228,8 @@ def _patterns(snapshot: Snapshot) -> Group:
     found = {n: s for n, s in snapshot.patterns.items() if s == s and s != 0}
     rows = []
     for name, strength in sorted(found.items(), key=lambda item: -abs(item[1])):
-        neutral = name in NEUTRAL
-        tone = PLAIN if neutral else UP if strength > 0 else DOWN
-        sign = "neutral" if neutral else "bullish" if strength > 0 else "bearish"
+        sign = direction(name, strength)
+        tone = {"bullish": UP, "bearish": DOWN}.get(sign, PLAIN)
         meaning = PATTERNS[name].meaning
         words = (
             meaning if meaning.startswith(sign) else f"{sign}: {meaning[0].lower()}{meaning[1:]}"

@@ -87,9 +87,13 @@ function signs(data, c) {
   const fills = data.fills.filter((f) => f.time >= first).map((f) => ({
     time: snap(f.time), position: buy(f) ? "belowBar" : "aboveBar", color: buy(f) ? c.good : c.bad,
     shape: buy(f) ? "arrowUp" : "arrowDown", size: 1.4, text: f.purpose || f.side }));
-  const shapes = document.getElementById("patterns").checked ? data.patterns.map((p) => ({
-    time: p.time, position: p.bullish ? "belowBar" : "aboveBar", color: p.bullish ? c.good : c.bad, shape: "circle", size: 0.4,
-    text: p.names[0] })) : [];
+  let named = -Infinity;
+  const shapes = document.getElementById("patterns").checked ? data.patterns.map((p) => {
+    // Names that would lie on each other are left to the list below.
+    const room = p.time - named >= 12 * data.seconds;
+    if (room) named = p.time;
+    return { time: p.time, position: p.direction === "bullish" ? "belowBar" : "aboveBar", color: { bullish: c.good, bearish: c.bad }[p.direction] ?? c.ink, shape: "circle", size: 0.4, text: room ? p.names[0] : "" };
+  }) : [];
   marks.setMarkers([...fills, ...shapes].sort((a, b) => a.time - b.time));
 }
 
@@ -125,7 +129,7 @@ const again = live(async (o) => {
   document.getElementById("legend").textContent = `${data.pair} · ${data.timeframe} candles, UTC · arrows: what the bot bought and sold · red dashes: its stops · below: ${model ? "the model's probability of a rise" : "how much of the rule agrees"}`;
   draw(data);
   document.body.dataset.series = String(data.indicators.length);
-  fill("shapes", ...(data.patterns.length ? data.patterns.slice(-8).reverse().map((p) => el("li", {}, el("span", { class: `action ${p.bullish ? "buy" : "sell"}`, text: p.bullish ? "bullish" : "bearish" }), ` ${when(new Date(p.time * 1000).toISOString())}: ${p.names.join(", ")}`)) : [el("li", { class: "empty", text: "None in view." })]));
+  fill("shapes", ...(data.patterns.length ? data.patterns.slice(-8).reverse().map((p) => el("li", {}, el("span", { class: `action ${{ bullish: "buy", bearish: "sell" }[p.direction] ?? ""}`, text: p.direction }), ` ${when(new Date(p.time * 1000).toISOString())}: ${p.names.join(", ")}`)) : [el("li", { class: "empty", text: "None in view." })]));
   fill("said", table([
     { title: "Candle closed", t: true, show: (d) => when(d.closed_at) }, { title: "Says", show: done },
     { title: "How sure", t: true, show: belief }, { title: "Price", n: true, show: (d) => price(d.price) },
