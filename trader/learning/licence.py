@@ -13,7 +13,7 @@ The test, all of it out of sample and after costs:
    difference of their Sharpe ratios not below zero);
 4. the forecasts have skill (90 % interval of the log-loss skill above zero), tell rises from
    falls (AUC above what guessing reaches with 95 %) and are calibrated (expected calibration error
-   inside the band that true probabilities stay in with 95 %);
+   at most one point above the band that true probabilities stay in with 95 %);
 5. nothing looks ahead, and nothing is too good to be true.
 
 How often it errs on worlds with known truth: `python -m campaigns.licence`.
@@ -43,6 +43,12 @@ LEAST_DAYS = 730
 LEAST_TRADES = 30
 WANTED_DSR = 0.95
 WANTED_LEAD = 0.90
+TOLERATED_ECE = 0.01
+"""Calibration error beyond what chance makes of true probabilities that is let pass.
+
+The map to probabilities is itself learned from the outcomes of the past, and cannot be exact: in
+worlds with a planted edge (`campaigns.licence`) true forecasters so calibrated lie up to one point
+beyond the band, where one point decides no entry."""
 TOO_GOOD_AUC = 0.65
 TOO_GOOD_SHARPE = 4.0
 DESIGN_TRIALS = 569
@@ -306,11 +312,11 @@ def _forecasts(scores: Scores, days: int) -> list[_Fault]:
                 "forecasts that give rises a higher chance than falls",
             )
         )
-    if scores.ece > scores.ece_noise_95:
+    if scores.ece > scores.ece_noise_95 + TOLERATED_ECE:
         found.append(
             _Fault(
                 f"calibration error {scores.ece:.3f} is above what chance explains "
-                f"({scores.ece_noise_95:.3f})",
+                f"({scores.ece_noise_95:.3f}) by more than {TOLERATED_ECE:g}",
                 "probabilities that come true as often as they say",
             )
         )
