@@ -2,8 +2,9 @@
 
 The first model is used as soon as it is there. Later ones are challengers: a challenger takes the
 champion's place when it has forecast better on candles neither had learned from. Without a test a
-new model is used where the champion's own evidence ends: it cannot speak, its live record speaks
-against it, or it is older than the tested walk ever let a model grow (`stale_after`).
+new model is used where the champion's own evidence ends: it cannot speak, or it is older than the
+tested walk ever let a model grow (`stale_after`). A doubted champion is silent, not replaced: most
+doubts of calibrated models are false alarms that pass, and a successor has to show itself better.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from trader.jobs import (
     learning_settings,
     train_in_child,
 )
-from trader.learning.model import TradingModel
+from trader.learning.model import ModelCard, TradingModel
 from trader.learning.promotion import KEPT, PROMOTED, Comparison
 from trader.storage.companions import companions_of
 
@@ -101,14 +102,12 @@ class Apprentice:
         hours = parts.config.retrain_hours
         if hours <= 0:
             return None
-        if parts.trader.tracker.doubt_of(champion.id) is not None:
-            return self._after(Task.REPLACE, champion.known_through, hours, now)
         if now - champion.known_through >= stale_after(champion):
             # Old: at once; a successor without a licence was made: when the next is due.
             last = hours if self._waits_for_licence() else 0.0
             return self._after(Task.REPLACE, champion.known_through, last, now)
         challenger = self._models.challenger(pair, frame, now)
-        if challenger is None:
+        if challenger is None or _age(challenger) <= _age(champion.card):
             return self._after(Task.CHALLENGE, champion.known_through, hours, now)
         if self._compared_at is not None and now - self._compared_at < COMPARE_EVERY:
             return None
@@ -269,6 +268,11 @@ _BEGINS = {
 def stale_after(model: TradingModel) -> timedelta:
     """How old its walk forward ever let a model grow."""
     return timedelta(days=model.card.refit_days)
+
+
+def _age(card: ModelCard) -> tuple[datetime, datetime]:
+    """The later the newer: a promoted challenger that is older would not be used."""
+    return card.known_through, card.trained_at
 
 
 def _settled(found: Comparison) -> str:

@@ -154,13 +154,37 @@ def test_a_model_older_than_its_test_ever_let_one_grow_is_replaced_without_a_tes
     assert "in place of the one in use" in found.said[0]
 
 
-@pytest.mark.slow
-def test_a_doubted_model_is_replaced_without_a_test(scene):
-    found = begun(scene, lambda parts: known(8, "champion", parts))
+def doubted(found):
     tracker, now = found.parts.trader.tracker, found.parts.trader.clock.now()
     tracker.doubts["champion"] = Doubt("champion", 1.0, now, "wrong too often")
+    return found
+
+
+@pytest.mark.slow
+def test_the_successor_of_a_doubted_model_has_to_show_itself_better(scene):
+    found = doubted(begun(scene, lambda parts: known(8, "champion", parts)))
     found.apprentice.look()
-    assert not found.jobs[0].request.challenge
+    assert found.jobs[0].request.challenge
+
+
+@pytest.mark.slow
+def test_a_doubt_does_not_end_the_comparison_with_the_challenger_that_waits(scene):
+    found = begun(
+        scene, lambda parts: known(20, "champion", parts),
+        challenger=lambda parts: known(9, "challenger", parts),
+    )  # fmt: skip
+    doubted(found).apprentice.look()
+    assert found.jobs[0].request.compare == ("champion", "challenger")
+
+
+@pytest.mark.slow
+def test_a_challenger_older_than_the_model_in_use_is_not_compared(scene):
+    found = begun(
+        scene, lambda parts: known(8, "champion", parts),
+        challenger=lambda parts: known(9, "challenger", parts),
+    )  # fmt: skip
+    found.apprentice.look()
+    assert (found.jobs[0].request.compare, found.jobs[0].request.challenge) == (None, True)
 
 
 @pytest.mark.slow

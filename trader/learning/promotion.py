@@ -6,9 +6,9 @@ looked at every day (`sequential.BlockEvidence`): a challenger that is no better
 with a chance of at most 5 %, however often and however long one looks. Horizons keep processes of
 their own; their mean decides.
 
-A champion is also replaced without a test where its own evidence ends: when it cannot speak, when
-its live record speaks against it, and when it is older than the walk forward ever let a model
-grow before the next refit. Those are no claims of being better, and are said as what they are.
+A champion is also replaced without a test where its own evidence ends: when it cannot speak, and
+when it is older than the walk forward ever let a model grow before the next refit. Those are no
+claims of being better, and are said as what they are. A doubted champion is silent meanwhile.
 """
 
 from __future__ import annotations
