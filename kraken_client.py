@@ -63,6 +63,8 @@ _IDS_KEPT = 2_000
 
 _LOOKS_S = (0.0, 2.0)
 """Pauses before the looks for a market order, which may show a moment late."""
+_MODE_LASTS_S = 30.0
+"""A market's mode (`cancel_only` …) is believed so long."""
 _UNKNOWN_HINT = "Look the order up by its id; do not send it again."
 
 
@@ -157,8 +159,11 @@ class KrakenClient:
         return self._calls.public("SystemStatus", {}, lambda result: str(result["status"]))
 
     def market_rules(self, pair: Pair) -> MarketRules:
-        """Tick, lot and minima, read again every hour."""
-        return self._row(pair).rules
+        """Tick, lot, minima and mode, read again every hour, and sooner in a mode of its own."""
+        rules = self._row(pair).rules
+        if rules.status == "online":
+            return rules
+        return self._names(min(self._metadata_s, _MODE_LASTS_S)).of(pair).rules
 
     def pairs(self) -> tuple[Pair, ...]:
         """Every pair that is listed."""
@@ -528,17 +533,22 @@ class KrakenClient:
         for first in range(0, len(unknown), PAGE):
             some = unknown[first : first + PAGE]
             try:
-                self._orders_by_id(some)
+                self._learn_ids(some)
             except OrderNotFound:
                 self._ask_one_by_one(some)
             for exchange_id in some:
                 self._metadata.own_ids.setdefault(exchange_id, "")
         return self._metadata.own_ids
 
+    def _learn_ids(self, exchange_ids: list[str]) -> None:
+        """Read no more of the orders than their ids: they may be others', of any kind."""
+        form = {"txid": ",".join(exchange_ids)}
+        self._metadata.own_ids.update(self._calls.private("QueryOrders", form, answers.own_ids))
+
     def _ask_one_by_one(self, exchange_ids: list[str]) -> None:
         for exchange_id in exchange_ids:
             try:
-                self._orders_by_id([exchange_id])
+                self._learn_ids([exchange_id])
             except OrderNotFound:
                 self._metadata.own_ids[exchange_id] = ""
 
@@ -547,11 +557,11 @@ class KrakenClient:
     def _row(self, pair: Pair) -> KrakenPair:
         return self._names().of(pair)
 
-    def _names(self) -> KrakenNames:
+    def _names(self, most_s: float | None = None) -> KrakenNames:
         with self._lock:
             known = self._metadata.names
             age = time.monotonic() - self._metadata.read_at_s
-            if known is not None and age < self._metadata_s:
+            if known is not None and age < (self._metadata_s if most_s is None else most_s):
                 return known
             try:
                 found = self._read_names()
@@ -565,7 +575,10 @@ class KrakenClient:
 
     def _read_names(self) -> KrakenNames:
         assets = self._calls.public("Assets", {}, dict)
-        return self._calls.public("AssetPairs", {}, lambda pairs: KrakenNames(assets, pairs))
+        before = self._metadata.names
+        return self._calls.public(
+            "AssetPairs", {}, lambda pairs: KrakenNames(assets, pairs, before)
+        )
 
 
 def _start(since: datetime) -> int:

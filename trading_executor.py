@@ -35,6 +35,8 @@ from trader.ports import Clock, Exchange, Journal
 
 _HURRY = timedelta(seconds=5)
 """A market order younger than this is looked after every second: it may be filling."""
+_AFTER_A_FAULT = timedelta(seconds=10)
+"""So soon after a pass that failed there is another, with something held or on its way."""
 
 
 class TradingExecutor:
@@ -68,6 +70,7 @@ class TradingExecutor:
         self._entries = Entries(desk, self._exits)
         self._audit = AccountAudit(desk)
         self._guard = StopGuard(desk, self._exits, self._audit)
+        self._failed_at: datetime | None = None
         self.exchange = exchange
         self.journal = journal
         self.portfolio = portfolio
@@ -104,24 +107,31 @@ class TradingExecutor:
         Raises:
             ExchangeError: if the exchange could not be read; call again.
         """
-        turns = self._begin(now)
-        self._desk.sync(now)
+        self._failed_at = now
+        turns = Turns(whole=True)
+        if self._look(turns, now):
+            turns.take(self._exits.watch_targets, now)
+            turns.take(self._exits.advance_all, now)
+            turns.take(self._entries.tend_all, now)
+        self._desk.stirred = False
+        # Whatever has failed before: what is held is guarded.
+        turns.take(self._guard.guard_all, now)
         if self._audit.due and not self._desk.any_in_doubt():
             turns.take(self.audit, now)  # put off while there was a doubt
-        turns.take(self._exits.watch_targets, now)
-        turns.take(self._exits.advance_all, now)
-        turns.take(self._entries.tend_all, now)
-        self._desk.stirred = False
-        turns.take(self._guard.guard_all, now)
         turns.end()
+        self._failed_at = None
 
-    def _begin(self, now: datetime) -> Turns:
-        """Ask about what had no clear answer: every order has its turn."""
-        turns = Turns()
+    def _look(self, turns: Turns, now: datetime, *, thorough: bool = False) -> bool:
+        """Ask about what had no clear answer, then for news; whether the account could be read."""
         self._desk.set_clock(now)
+        turns.take(self._resolve_all, now)
+        return turns.take(self._desk.sync, now, thorough=thorough)
+
+    def _resolve_all(self, now: datetime) -> None:
+        turns = Turns()
         for order in self.orders.live():
             turns.take(self._desk.resolve, order, now)
-        return turns
+        turns.end()
 
     @property
     def rests(self) -> bool:
@@ -137,12 +147,17 @@ class TradingExecutor:
             order.request.type is OrderType.MARKET and order.intended_at > fresh for order in live
         )
         moments += [order.amending.at + doubt for order in live if order.amending]
+        moments = [moment if moment > now else now + _HURRY for moment in moments]
+        if self._failed_at is not None and (live or self.portfolio.positions):
+            moments.append(max(now, self._failed_at + _AFTER_A_FAULT))
         if filling:
             moments.append(now + timedelta(seconds=1))
         elif self._exits:
             moments.append(now + _HURRY)
         moments += self._entries.looks(now)
-        tries = (self._exits.next_try(now), self._guard.next_try(now), self._audit.next_look)
+        tries = [self._exits.next_try(now), self._guard.next_try(now)]
+        if not self._desk.any_in_doubt():
+            tries.append(self._audit.next_look)
         moments += [moment for moment in tries if moment is not None]
         return max(min(moments), now) if moments else None
 
@@ -214,11 +229,13 @@ class TradingExecutor:
         if self.orders.next_attempt(pair, approval.closed_at, side, purpose):
             return True
         reason = ""
-        if pair in self._exits:
+        if self._exits.sells_all(pair) or (side is Side.BUY and pair in self._exits):
             reason = f"a sale of {pair} is on its way"
+        elif side is Side.SELL:
+            pass  # it waits until doubts are settled, in place of a weaker one that waits
         elif any(order.in_doubt for order in self.orders.live(pair)):
             reason = f"it is not known yet whether an order for {pair} arrived"
-        elif side is Side.BUY and being_sold(self.orders, pair):
+        elif being_sold(self.orders, pair):
             reason = f"an order selling {pair} waits at the exchange"
         if reason:
             refusal = Refusal(pair, approval.closed_at, "order_in_flight", reason)
@@ -236,7 +253,7 @@ class TradingExecutor:
 
     def close(self, pair: Pair, decided_for: datetime, reason: str, now: datetime) -> None:
         """Sell all of a position, unless a sale of it is on its way."""
-        if pair not in self._exits:
+        if not self._exits.sells_all(pair):
             self._exits.start(pair, Exit(None, Purpose.EXIT, decided_for, reason), now)
             self._guard.guard(pair, now)
 
@@ -251,7 +268,7 @@ class TradingExecutor:
         Raises:
             ExchangeError: the first fault, when every pair has had its turn.
         """
-        turns = Turns()
+        turns = Turns(whole=True)
         turns.take(self._entries.give_up_all, reason, now)
         if flatten:
             for pair in tuple(self.portfolio.positions):
@@ -283,8 +300,8 @@ class TradingExecutor:
         notes: list[str] = list(self.oddities)
         before = frozenset(self.portfolio.trades)
         known = self.orders.fill_count
-        turns = self._begin(now)
-        self._desk.sync(now, thorough=thorough)
+        turns = Turns(whole=True)
+        self._look(turns, now, thorough=thorough)
         missed = self.orders.fill_count - known
         if missed:
             fills = "1 fill" if missed == 1 else f"{missed} fills"
@@ -298,7 +315,7 @@ class TradingExecutor:
             f"order {o.exchange_id} ({o.side} {o.remaining} {o.pair}) is not ours: left alone"
             for o in self.foreign
         ]
-        notes += self.audit(now)
+        turns.take(lambda: notes.extend(self.audit(now)))
         notes += [
             f"order {o.order_id} ({o.request.side} {o.pair}): not known yet whether it arrived"
             for o in self.orders.live()
@@ -316,10 +333,11 @@ class TradingExecutor:
         Returns:
             What differed, in words; the first deposit is no difference.
         """
-        ended = self.orders.end_count
+        events, ended = self._desk.events, self.orders.end_count
         notes = self._audit.compare(now)
         if ended != self.orders.end_count:
             # A stop whose cancel had no answer may turn out to be over only here.
             self._exits.advance_all(now)
+        if events != self._desk.events:
             self._guard.guard_all(now)
         return notes

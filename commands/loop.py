@@ -16,6 +16,7 @@ from trader.domain.errors import ExitStatus, JournalError
 from trader.storage.inbox import Inbox
 
 SLICE_S = 0.2
+_A_SECOND = timedelta(seconds=1)
 """The stop switch and the inbox are looked at this often, real seconds."""
 BEAT_S = 5.0
 LONGEST_PAUSE_S = 300.0
@@ -133,13 +134,15 @@ class Loop:
     def _wait_until(self, until: datetime) -> None:
         trader = self.parts.trader
         speed = self.parts.venue.speed
-        look = self._next_look(until)
+        look, settled_at = self._next_look(until), trader.clock.now() - _A_SECOND
         while not self.ending and trader.clock.now() < until:
             now = trader.clock.now()
             wake = min(until, now + timedelta(seconds=SLICE_S * speed))
             trader.clock.sleep_until(max(wake, now + timedelta(milliseconds=10)))
-            changed = trader.stop_changed()
+            # A stop that cannot be obeyed yet is tried again once a second, not without pause.
+            changed = trader.stop_changed() and trader.clock.now() >= settled_at + _A_SECOND
             if changed or self.parts.venue.pace == "scaled" or look <= trader.clock.now():
+                settled_at = trader.clock.now()
                 self._settle()
                 look = self._next_look(until)
             if changed:
@@ -152,7 +155,7 @@ class Loop:
         """When orders on their way are to be looked after, once a second at most."""
         now = self.parts.trader.clock.now()
         look = self.parts.trader.executor.next_look(now)
-        return until if look is None else max(look, now + timedelta(seconds=1))
+        return until if look is None else max(look, now + _A_SECOND)
 
     def _settle(self) -> None:
         try:

@@ -41,6 +41,7 @@ _EVENTS: tuple[ev.Event, ...] = (
     ev.OrderRefused(T0, "a" * 32, "insufficient_funds", "not enough USD"),
     ev.OrderUnclear(T0, "a" * 32, "no answer within 10 s"),
     ev.CancelIntended(T0, "a" * 32, "exit"),
+    ev.CancelRefused(T0, "a" * 32, "too many requests"),
     ev.AmendIntended(T0, "a" * 32, ONE, Decimal(95), "its price no longer fits"),
     ev.OrderAmended(T0, "a" * 32, ONE, Decimal(90), "the exchange has not changed it"),
     ev.OrderFilled(T0, _FILL, Purpose.ENTRY),

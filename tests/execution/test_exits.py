@@ -51,7 +51,7 @@ def test_where_a_market_is_known_to_take_no_orders_the_stop_is_not_cancelled_for
 
 def test_a_position_worth_less_than_the_exchange_sells_does_not_keep_an_emergency_stop_busy():
     box = WireBox()
-    box.buy("2", stop="90")
+    box.buy("0.02", stop="90")
     box.wire.meddle = refuses("EOrder:Cost minimum not met", "AddOrder")
     box.wire.calls.clear()
     assert box.flatten(seconds=30)

@@ -14,6 +14,7 @@ TraderError                      retryable?  exit
     ├── NonceError                   yes       4    another program uses the same key
     ├── AuthError                    no        1    key, signature, permission, lock-out
     ├── OrderRejected                no        3    the order breaks a rule of the exchange
+    │   ├── AccountLimited                      not this order's fault, but the account's
     │   ├── InsufficientFunds
     │   └── BelowMinimum
     ├── OrderNotFound                no        1    the order is gone or never was
@@ -169,6 +170,12 @@ class OrderRejected(ExchangeError):
     def __init__(self, message: str, hint: str = "", code: str = "") -> None:
         super().__init__(message, hint)
         self.code = code
+
+
+class AccountLimited(OrderRejected):
+    """The account may not now: too many open orders, a limit or a lock of its own."""
+
+    category = "account_limited"
 
 
 class InsufficientFunds(OrderRejected):

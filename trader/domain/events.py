@@ -148,6 +148,15 @@ class CancelIntended:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelRefused:
+    """The exchange refused a cancel for now: the order lives on as it was."""
+
+    at: datetime
+    order_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AmendIntended:
     """An open order is about to be changed in place.
 
@@ -438,7 +447,8 @@ class Troubled:
 
 Event = Union[  # noqa: UP007 - get_args reads the members
     SessionStarted, SessionEnded, CashAdjusted, SignalMade, TradeRefused, TradeApproved,
-    OrderIntended, OrderAccepted, OrderRefused, OrderUnclear, CancelIntended, OrderFilled,
+    OrderIntended, OrderAccepted, OrderRefused, OrderUnclear, CancelIntended, CancelRefused,
+    OrderFilled,
     OrderEnded, EquityMarked, Reconciled, EmergencyStopped, Resumed, RiskStateChanged,
     StopMoved, DustLeft, AmendIntended, OrderAmended,
     ModelAdopted, ForecastMade, ForecastScored, ModelDoubted, ModelTrusted, ModelCompared,

@@ -18,6 +18,7 @@ from trader.domain.errors import JournalError
 from trader.domain.events import (
     AmendIntended,
     CancelIntended,
+    CancelRefused,
     Event,
     OrderAccepted,
     OrderAmended,
@@ -50,6 +51,7 @@ MOVES: dict[tuple[OrderState | None, type], OrderState | None] = {
     (UNKNOWN, OrderEnded): None,
     (OPEN, OrderFilled): OPEN,
     (OPEN, CancelIntended): OPEN,
+    (OPEN, CancelRefused): OPEN,
     (OPEN, AmendIntended): OPEN,
     (OPEN, OrderAmended): OPEN,
     (UNKNOWN, OrderAmended): UNKNOWN,
@@ -209,6 +211,8 @@ class OrderBookkeeping:
                 self._live[order.order_id] = order
             case CancelIntended():
                 order.cancelling = True
+            case CancelRefused():
+                order.cancelling = False
             case AmendIntended():
                 order.amending = event
             case OrderAmended(quantity=quantity, price=price):

@@ -20,7 +20,15 @@ from trader.domain.markets import (
     PublicTrade,
     Ticker,
 )
-from trader.domain.orders import Fill, Liquidity, Order, OrderState, OrderType, Side
+from trader.domain.orders import (
+    Fill,
+    Liquidity,
+    Order,
+    OrderState,
+    OrderType,
+    Side,
+    may_be_ours,
+)
 from trader.domain.timeframes import Timeframe
 from trader.exchanges.kraken_names import KrakenNames
 
@@ -266,7 +274,7 @@ def orders(result: Any, names: KrakenNames) -> tuple[Order, ...]:
 def readable_orders(result: Any, names: KrakenNames) -> tuple[Order, ...]:
     """As `orders`, without those of somebody else that nobody has described.
 
-    Ours all bear an id of ours. One kind of order more that the owner places by hand must not keep
+    Ours all bear an id such as we give. One kind of order more that the owner places by hand must not keep
     the program from its own.
     """
     found = []
@@ -274,7 +282,7 @@ def readable_orders(result: Any, names: KrakenNames) -> tuple[Order, ...]:
         try:
             found.append(order(txid, row, names))
         except (KeyError, TypeError, ValueError, ArithmeticError):
-            if not isinstance(row, Mapping) or row.get("cl_ord_id"):
+            if not isinstance(row, Mapping) or may_be_ours(own_id(row.get("cl_ord_id"))):
                 raise
     return tuple(found)
 
@@ -309,6 +317,11 @@ def _order_price(row: Mapping[str, Any], descr: Mapping[str, Any]) -> Decimal | 
         text = str(row.get("stopprice") or 0)
     number = amount(text)
     return trimmed(number) if number > 0 else None
+
+
+def own_ids(result: Any) -> dict[str, str]:
+    """A map of order id → order object: the exchange's ids to ours, whatever else they say."""
+    return {txid: own_id(row.get("cl_ord_id")) for txid, row in result.items()}
 
 
 def own_id(value: Any) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trader.domain.errors import (
+    AccountLimited,
     AuthError,
     BelowMinimum,
     ExchangeBusy,
@@ -156,10 +157,10 @@ RULES: tuple[ErrorRule, ...] = (
     ),
     ErrorRule(
         "EOrder:Orders limit exceeded",
-        OrderRejected,
+        AccountLimited,
         "Too many open orders on this pair; cancel some.",
     ),
-    ErrorRule("EOrder:Scheduled orders limit exceeded", OrderRejected, "Cancel some orders."),
+    ErrorRule("EOrder:Scheduled orders limit exceeded", AccountLimited, "Cancel some orders."),
     ErrorRule("EOrder:Positions limit exceeded", OrderRejected, _MARGIN_HINT),
     ErrorRule(
         "EOrder:Unknown order",
@@ -191,8 +192,8 @@ RULES: tuple[ErrorRule, ...] = (
     ErrorRule("EAuth", AuthError, _ACCOUNT_HINT),
     ErrorRule("EAccount", AuthError, _ACCOUNT_HINT),
     ErrorRule("ETrade:User Locked", AuthError, _ACCOUNT_HINT),
-    ErrorRule("ETrade", OrderRejected, _ACCOUNT_HINT),
-    ErrorRule("EBM:limit exceeded:CAL", OrderRejected, _ACCOUNT_HINT),
+    ErrorRule("ETrade", AccountLimited, _ACCOUNT_HINT),
+    ErrorRule("EBM:limit exceeded:CAL", AccountLimited, _ACCOUNT_HINT),
     ErrorRule("ESession:Invalid session", AuthError, "Ask for a new WebSocket token."),
 )  # fmt: skip
 

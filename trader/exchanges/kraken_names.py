@@ -60,12 +60,18 @@ class KrakenNames:
     Args:
         assets: the result of `Assets`.
         pairs: the result of `AssetPairs`.
+        before: what was known; a pair that cannot be read any more keeps its old row.
 
     Raises:
         UnexpectedAnswer: if no pair can be read.
     """
 
-    def __init__(self, assets: Mapping[str, Any], pairs: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        assets: Mapping[str, Any],
+        pairs: Mapping[str, Any],
+        before: KrakenNames | None = None,
+    ) -> None:
         self._common: dict[str, str] = {}
         self._decimals: dict[str, int] = {}
         for asset_id, row in assets.items():
@@ -73,6 +79,7 @@ class KrakenNames:
         self._by_name: dict[str, KrakenPair] = {}
         self._by_pair: dict[Pair, KrakenPair] = {}
         self._unreadable: dict[str, str] = {}
+        self._before = {} if before is None else {row.id: row for row in before.pairs()}
         for pair_id, row in pairs.items():
             self._add_pair(pair_id, row)
         if not self._by_pair:
@@ -93,13 +100,18 @@ class KrakenNames:
         try:
             found = self._read_pair(pair_id, row)
         except (KeyError, TypeError, ValueError, InvalidOperation, AttributeError) as fault:
+            if pair_id in self._before:
+                self._know(self._before[pair_id])
+                return
             name = row.get("wsname") if isinstance(row, Mapping) else pair_id
             self._unreadable[_common_form(str(name))] = (
                 f"pair '{pair_id}' of Kraken: {type(fault).__name__} in its rules"
             )
             return
-        if found is None:
-            return
+        if found is not None:
+            self._know(found)
+
+    def _know(self, found: KrakenPair) -> None:
         self._by_pair.setdefault(found.pair, found)
         for name in found.names:
             self._by_name.setdefault(name.upper(), found)
@@ -163,9 +175,9 @@ class KrakenNames:
         `.F` earns rewards by itself and is traded as the asset itself: `XBT.F` → `BTC`. An asset
         that is not listed keeps its name, so that no balance disappears.
         """
-        if asset_id in self._common:
-            return self._common[asset_id]
         stem, dot, suffix = asset_id.partition(".")
+        if asset_id in self._common and suffix != "F":
+            return self._common[asset_id]
         common = self._common.get(stem) or COMMON_NAME.get(stem, stem)
         return common if suffix == "F" else f"{common}{dot}{suffix}"
 

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from trader.domain.events import ROUNDING, CashAdjusted, Event
+from trader.domain.events import ROUNDING, CashAdjusted, Event, OrderFilled
 from trader.domain.markets import Balance
 from trader.execution.desk import OrderDesk
 from trader.execution.sizes import ZERO
 
 _SURE_AFTER = timedelta(seconds=30)
 """A difference is believed when it is still there after this time."""
-_FAR_BACK = timedelta(days=2)
 _BOOKED_AFTER = timedelta(seconds=60)
 """So long after a fill of ours the exchange's balances may still be without it."""
+_IN_ANY_CASE = timedelta(minutes=10)
+"""No cache is that old: a difference that lasts so long is believed whatever fills meanwhile."""
+_FAR_BACK = timedelta(hours=12)
 _CENT = Decimal("0.01")
 _WHOLE_MONEY = {"BTC": Decimal("0.0000001"), "ETH": Decimal("0.000001")}
 """What rounding can explain in these; in currencies worth about a dollar it is a cent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspicion:
+    """A difference of one asset that has been seen and not been believed yet.
+
+    Attributes:
+        amount: the least that the exchange had more (or, negative, less) since then.
+        since: when it was first seen.
+    """
+
+    amount: Decimal
+    since: datetime
 
 
 class AccountAudit:
@@ -33,27 +49,30 @@ class AccountAudit:
         self.due = False
         self._desk = desk
         self._begun = False
-        self._suspected: dict[str, Decimal] = {}
-        self._since: datetime | None = None
+        self._suspected: dict[str, _Suspicion] = {}
+        self._filled: dict[str, datetime] = {}
         desk.follow(self._follow)
 
     def _follow(self, event: Event) -> None:
-        if isinstance(event, CashAdjusted):
-            self._begun = True
+        match event:
+            case CashAdjusted():
+                self._begun = True
+            case OrderFilled(at=at, fill=fill):
+                self._filled[fill.pair.base] = self._filled[fill.pair.quote] = at
 
     @property
     def next_look(self) -> datetime | None:
         """When a difference that was seen is to be looked at again, None where there is none."""
-        return None if self._since is None else self._since + _SURE_AFTER
+        return min(map(self._believed_at, self._suspected), default=None)
 
     def compare(self, now: datetime) -> list[str]:
         """Journal the differences; what they were, in words.
 
         While it is not known of an order whether it arrived, or fills are still missing, nothing
-        can be said and nothing is done. A difference that no rounding explains is believed when it
-        is still the same half a minute later and a minute after the last fill of ours: an answer
-        out of some cache must not take away what a position stands on. The first deposit is no
-        difference.
+        can be said and nothing is done. A difference that no rounding explains is believed, each
+        asset for itself, when it has been there for half a minute and the last fill of ours in
+        the asset is a minute old: an answer out of some cache must not take away what a position
+        stands on. The first deposit is no difference.
         """
         for _ in range(4):
             fills = self._desk.orders.fill_count
@@ -67,23 +86,39 @@ class AccountAudit:
         if self.due:
             return []
         found = self._differences(balances)
-        if self._begun and not all(self.explains(*each) for each in found.items()):
-            self.due = not self._is_sure(found, now)
-            if self.due:
-                return [f"{words}: looked at again before it is believed"
-                        for words in _in_words(found)]  # fmt: skip
-        self._suspected, self._since = {}, None
-        return self._adjust(found, now)
+        if not self._begun:
+            return self._adjust(found, now)
+        strange = {a: amount for a, amount in found.items() if not self.explains(a, amount)}
+        self._suspect(strange, now)
+        sure = [asset for asset in strange if self._believed_at(asset) <= now]
+        notes = self._adjust({
+            asset: self._suspected.pop(asset).amount if asset in sure else amount
+            for asset, amount in found.items() if asset in sure or asset not in strange
+        }, now)  # fmt: skip
+        self.due = bool(self._suspected)
+        rest = {asset: seen.amount for asset, seen in self._suspected.items()}
+        return notes + [f"{words}: looked at again before it is believed"
+                        for words in _in_words(rest)]  # fmt: skip
 
-    def _is_sure(self, found: dict[str, Decimal], now: datetime) -> bool:
-        """Whether a difference has stood long enough, and no fill of ours can explain it."""
-        if found != self._suspected or self._since is None or now < self._since:
-            self._suspected, self._since = found, now
-            # It may be a fill of long ago that the exchange did not show when it was asked.
+    def _suspect(self, strange: Mapping[str, Decimal], now: datetime) -> None:
+        """Keep what was seen before, as far as it is still there, and note what is new."""
+        before, self._suspected = self._suspected, {}
+        for asset, amount in strange.items():
+            seen = before.get(asset)
+            if seen is None or seen.since > now or (seen.amount > 0) != (amount > 0):
+                self._suspected[asset] = _Suspicion(amount, now)
+            else:
+                least = min(seen.amount, amount, key=abs)
+                self._suspected[asset] = _Suspicion(least, seen.since)
+        if self._suspected.keys() - before.keys():
+            # It may be a fill of hours ago that the exchange did not show when it was asked.
             self._desk.take_fills(now - _FAR_BACK, now)
-        filled_at = self._desk.orders.newest_fill_at
-        settled = filled_at is None or abs(now - filled_at) >= _BOOKED_AFTER
-        return settled and now - self._since >= _SURE_AFTER
+
+    def _believed_at(self, asset: str) -> datetime:
+        since = self._suspected[asset].since
+        filled = self._filled.get(asset, since - _BOOKED_AFTER)
+        wanted = max(since + _SURE_AFTER, filled + _BOOKED_AFTER)
+        return min(wanted, since + _IN_ANY_CASE)
 
     def _differences(self, balances: Mapping[str, Balance]) -> dict[str, Decimal]:
         """Asset → what the exchange has more than we know of."""

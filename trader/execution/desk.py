@@ -17,7 +17,9 @@ from decimal import Decimal
 from enum import Enum
 
 from trader.domain.errors import (
+    AccountLimited,
     ExchangeError,
+    InsufficientFunds,
     OrderNotFound,
     OrderRejected,
     OutcomeUnknown,
@@ -27,6 +29,7 @@ from trader.domain.errors import (
 from trader.domain.events import (
     AmendIntended,
     CancelIntended,
+    CancelRefused,
     EquityMarked,
     Event,
     OrderAccepted,
@@ -56,7 +59,7 @@ _NO_CLEAR_ANSWER = (OutcomeUnknown, Unreachable, UnexpectedAnswer)
 
 
 class Change(Enum):
-    """What came of asking for other terms of an open order."""
+    """What came of asking for other terms of an open order, or for its end."""
 
     MADE = "made"
     UNCERTAIN = "uncertain"
@@ -65,6 +68,12 @@ class Change(Enum):
     """Refused for a reason that is not the order's (busy, limits, key): it lives on as it was."""
     IMPOSSIBLE = "impossible"
     """It is over, or the exchange does not make this change."""
+
+
+def is_about_the_order(fault: ExchangeError) -> bool:
+    """Whether the exchange refuses this very order, and not this account or this moment."""
+    passing = isinstance(fault, AccountLimited | InsufficientFunds)
+    return isinstance(fault, OrderRejected) and not passing
 
 
 class OrderDesk:
@@ -81,6 +90,7 @@ class OrderDesk:
         orders: what the journal says of every order of ours.
         foreign: open orders at the exchange that are not ours.
         oddities: journalled events that could not follow what was known.
+        events: how many have taken effect.
         stirred: whether anything was recorded that may call for a look at orders or positions.
     """
 
@@ -102,6 +112,7 @@ class OrderDesk:
         self.foreign: tuple[Order, ...] = ()
         self.oddities: list[str] = []
         self.stirred = True
+        self.events = 0
         self._overlap = overlap
         self._clock = clock
         self._last_at: datetime | None = None
@@ -151,6 +162,7 @@ class OrderDesk:
 
     def _take_in(self, event: Event) -> None:
         self._last_at = event.at
+        self.events += 1
         if not isinstance(event, _MOVES_NOTHING):
             self.stirred = True
         self.orders.apply(event)
@@ -325,12 +337,12 @@ class OrderDesk:
         """Whether an order may have filled without our knowing."""
         return any(order.in_doubt for order in self.orders.live())
 
-    def cancel(self, order: TrackedOrder, reason: str, now: datetime) -> bool:
-        """Cancel and see how it ended; False while that is not certain."""
+    def cancel(self, order: TrackedOrder, reason: str, now: datetime) -> tuple[Change, str]:
+        """Cancel and see how it ended; what came of it, and why it did not come to its end."""
         if order.state.is_final:
-            return True
+            return Change.MADE, ""
         if order.in_doubt:
-            return False
+            return Change.UNCERTAIN, "it is not known yet whether it arrived"
         if not order.cancelling:
             self.record(CancelIntended(now, order.order_id, reason))
         try:
@@ -339,14 +351,17 @@ class OrderDesk:
             pass  # over already: the look below tells how
         except _NO_CLEAR_ANSWER as fault:
             self.record(OrderUnclear(self.moment(now), order.order_id, fault.message))
-            return False
+            return Change.UNCERTAIN, fault.message
+        except ExchangeError as fault:
+            self.record(CancelRefused(self.moment(now), order.order_id, fault.message))
+            return Change.NOT_NOW, fault.message
         self.sync(now)
-        return order.state.is_final
+        return (Change.MADE if order.state.is_final else Change.UNCERTAIN), ""
 
     def cancel_all(self, orders: Iterable[TrackedOrder], reason: str, now: datetime) -> bool:
         """Whether none of them lives any more."""
         # Each is asked, not only up to the first that lives.
-        done = [o.state.is_final or self.cancel(o, reason, now) for o in orders]
+        done = [self.cancel(order, reason, now)[0] is Change.MADE for order in orders]
         return all(done)
 
     def amend(
@@ -372,8 +387,8 @@ class OrderDesk:
             self.record(OrderAmended(
                 now, order.order_id, old.quantity, old.price or ZERO, fault.message
             ))  # fmt: skip
-            about_it = isinstance(fault, OrderRejected)
-            return Change.IMPOSSIBLE if about_it else Change.NOT_NOW, fault.message
+            change = Change.IMPOSSIBLE if is_about_the_order(fault) else Change.NOT_NOW
+            return change, fault.message
         self.record(OrderAmended(now, order.order_id, request.quantity, price))
         self.sync(now)
         return Change.MADE, ""

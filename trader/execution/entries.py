@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 
+from trader.domain.errors import UnknownPair
 from trader.domain.events import (
     EmergencyStopped,
     Event,
@@ -14,9 +16,16 @@ from trader.domain.events import (
 )
 from trader.domain.markets import Pair
 from trader.domain.order_life import TrackedOrder
-from trader.domain.orders import OrderRequest, OrderType, Purpose, Side, make_order_id
+from trader.domain.orders import (
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Purpose,
+    Side,
+    make_order_id,
+)
 from trader.domain.signals import GIVEN_UP, Approval, Refusal
-from trader.execution.desk import OrderDesk
+from trader.execution.desk import Change, OrderDesk
 from trader.execution.exits import Exits
 from trader.execution.sizes import ZERO
 from trader.execution.turns import Turns
@@ -34,6 +43,8 @@ class Entries:
         self._exits = exits
         self._patient: dict[Pair, Approval] = {}
         self._looked: dict[Pair, datetime] = {}
+        self._unwanted: dict[str, str] = {}
+        self._ending: dict[Pair, tuple[Approval, str]] = {}
         desk.follow(self._follow)
 
     def _follow(self, event: Event) -> None:
@@ -58,9 +69,10 @@ class Entries:
         """Pair → quote that its waiting purchase is still to spend, at the planned price."""
         found = {}
         for pair, plan in self._patient.items():
-            left = self._left(plan, self._orders_of(plan))
-            if left:
-                found[pair] = left * (plan.limit_price or plan.entry)
+            with suppress(UnknownPair):  # delisted: it is given up at the next look
+                left = self._left(plan, self._orders_of(plan))
+                if left:
+                    found[pair] = left * (plan.limit_price or plan.entry)
         return found
 
     def looks(self, now: datetime) -> list[datetime]:
@@ -82,6 +94,8 @@ class Entries:
             ExchangeError: if the exchange could not be read; call again.
         """
         turns = Turns()
+        for order_id, reason in tuple(self._unwanted.items()):
+            turns.take(self._drop, order_id, reason, now)
         for plan in tuple(self._patient.values()):
             turns.take(self._tend, plan, now)
         turns.end()
@@ -93,7 +107,7 @@ class Entries:
             self._give_up(plan, "a newer candle wants it no more", now)
         for order in self._desk.orders.live(pair, Purpose.ENTRY):
             if order.decided_for < closed_at:
-                self._desk.cancel(order, "a newer candle has closed", now)
+                self._drop(order.order_id, "a newer candle has closed", now)
 
     def give_up_all(self, reason: str, now: datetime) -> None:
         """Cancel everything that waits to buy, whatever is wrong with one of them.
@@ -106,8 +120,15 @@ class Entries:
             turns.take(self._give_up, plan, reason, now)
         for order in self._desk.orders.live():
             if order.request.side is Side.BUY:
-                turns.take(self._desk.cancel, order, reason, now)
+                turns.take(self._drop, order.order_id, reason, now)
         turns.end()
+
+    def _drop(self, order_id: str, reason: str, now: datetime) -> None:
+        """Cancel an order, and keep at it while that is refused or not certain."""
+        order = self._desk.orders.get(order_id)
+        self._unwanted[order_id] = reason
+        if order is None or self._desk.cancel(order, reason, now)[0] is Change.MADE:
+            del self._unwanted[order_id]
 
     # -- one purchase ----------------------------------------------------------------------
 
@@ -130,7 +151,17 @@ class Entries:
 
     def _tend(self, plan: Approval, now: datetime) -> None:
         """Follow the market with a purchase that waits, take the rest, or give it up."""
+        try:
+            self._follow_market(plan, now)
+        except UnknownPair as fault:
+            self._give_up(plan, fault.message, now)
+
+    def _follow_market(self, plan: Approval, now: datetime) -> None:
         pair, desk, orders = plan.pair, self._desk, self._orders_of(plan)
+        ending, reason = self._ending.get(pair, (None, ""))
+        if ending is plan:
+            self._give_up(plan, reason, now)
+            return
         if any(order.in_doubt for order in desk.orders.live(pair)) or plan.patience is None:
             return
         if pair in self._exits or not orders or self._sold_since(plan):
@@ -152,7 +183,9 @@ class Entries:
         elif step.move is not Move.WAIT and desk.cancel_all(orders, step.reason, now):
             left = self._left(plan, orders)
             if left:
-                self._send(plan, Purpose.ENTRY, left, step.price, now)
+                order = self._send(plan, Purpose.ENTRY, left, step.price, now)
+                if step.price is None and order.state is OrderState.REJECTED:
+                    self._give_up(plan, f"the rest was refused: {order.refusal}", now)
                 desk.sync(now)
 
     def _orders_of(self, plan: Approval) -> list[TrackedOrder]:
@@ -177,7 +210,12 @@ class Entries:
         )
 
     def _give_up(self, plan: Approval, reason: str, now: datetime) -> None:
-        """Cancel what waits and buy no more of it; said where `why` looks."""
+        """Cancel what waits and buy no more of it; said where `why` looks.
+
+        While a cancel is refused or not certain it stays given up, and is tried again.
+        """
+        self._ending[plan.pair] = (plan, reason)
         if self._desk.cancel_all(self._orders_of(plan), reason, now):
+            del self._ending[plan.pair]
             refusal = Refusal(plan.pair, plan.closed_at, GIVEN_UP, reason)
             self._desk.record(TradeRefused(now, refusal))

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from trader.domain.errors import (
     BelowMinimum,
     ExchangeError,
     InsufficientFunds,
-    OrderRejected,
-    OutcomeUnknown,
-    UnexpectedAnswer,
     UnknownPair,
 )
 from trader.domain.events import OrderIntended
-from trader.domain.markets import Pair
+from trader.domain.markets import MarketRules, Pair
 from trader.domain.order_life import TrackedOrder
-from trader.domain.orders import OrderRequest, OrderType, Purpose, Side, make_order_id
+from trader.domain.orders import (
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Purpose,
+    Side,
+    make_order_id,
+)
 from trader.domain.portfolio import Position
-from trader.execution.desk import Change, OrderDesk
+from trader.execution.desk import Change, OrderDesk, is_about_the_order
 from trader.execution.sizes import ZERO, StopTerms, being_sold, saleable, wanted_stop
 from trader.execution.turns import LONGEST_PAUSE, Turns, pause_after
 
+_FORGOTTEN_AFTER = timedelta(minutes=10)
+"""Refusals of so long ago say nothing about the next try."""
 _PATIENCE = 3
 """So often a sale is tried for which the exchange says there are no funds."""
 
@@ -45,6 +51,11 @@ class Exit:
     limit_price: Decimal | None = None
     expected: Decimal | None = None
 
+    @property
+    def sells_all(self) -> bool:
+        """Whether it sells all there is, at the market."""
+        return self.quantity is None and self.limit_price is None
+
 
 class Exits:
     """The sales on their way, one a pair, each advanced until its order is sent."""
@@ -53,7 +64,8 @@ class Exits:
         self._desk = desk
         self._pending: dict[Pair, Exit] = {}
         self._refused: dict[Pair, tuple[int, datetime]] = {}
-        self._too_small: dict[Pair, Decimal] = {}
+        self._sent: dict[Pair, tuple[TrackedOrder, Exit]] = {}
+        self._too_small: dict[Pair, tuple[Decimal, datetime]] = {}
 
     def __contains__(self, pair: Pair) -> bool:
         return pair in self._pending
@@ -61,15 +73,23 @@ class Exits:
     def __bool__(self) -> bool:
         return bool(self._pending)
 
+    def sells_all(self, pair: Pair) -> bool:
+        """Whether the sale of all that is held of a pair, at the market, is on its way."""
+        plan = self._pending.get(pair)
+        return plan is not None and plan.sells_all
+
     def start(self, pair: Pair, plan: Exit, now: datetime) -> TrackedOrder | None:
-        """Begin a sale, in place of one that is on its way already."""
+        """Begin a sale, in place of one that is on its way already and has not been sent."""
         self._pending[pair] = plan
+        self._refused.pop(pair, None)
         return self.advance(pair, now)
 
     def ensure(self, pair: Pair, plan: Exit, now: datetime) -> None:
-        """Begin a sale, or go on with the one that is on its way."""
-        self._pending.setdefault(pair, plan)
-        self.advance(pair, now)
+        """See that all is sold: by a sale of all that is on its way, or by this one."""
+        if self.sells_all(pair):
+            self.advance(pair, now)
+        else:
+            self.start(pair, plan, now)
 
     def call_off(self, purpose: Purpose) -> None:
         """Forget the sales of one purpose that have not been sent."""
@@ -100,8 +120,12 @@ class Exits:
         order of things is what keeps stop and exit from both filling. Where the market takes no
         orders the stop stays.
         """
+        if pair not in self._pending or now < self._waits_until(pair, now):
+            return None
+        if not self._answered(pair):
+            return None
         plan = self._pending.get(pair)
-        if plan is None or now < self._waits_until(pair, now):
+        if plan is None:
             return None
         if not self._takes_sales(pair, plan):
             self._pause(pair, now)
@@ -109,7 +133,7 @@ class Exits:
         if not self._clear_the_way(pair, plan, now):
             return None
         position = self._desk.portfolio.position(pair)
-        quantity = ZERO if position is None else self.saleable(position, plan.quantity)
+        quantity = ZERO if position is None else self.saleable(position, plan.quantity, now)
         if not quantity:
             del self._pending[pair]
             return None
@@ -118,6 +142,18 @@ class Exits:
         self._desk.sync(now)
         return order
 
+    def _answered(self, pair: Pair) -> bool:
+        """Whether it is known what came of the last try; a sale that arrived ends its plan."""
+        if pair not in self._sent:
+            return True
+        order, plan = self._sent[pair]
+        if order.in_doubt:
+            return False
+        del self._sent[pair]
+        if order.state is not OrderState.REJECTED and self._pending.get(pair) is plan:
+            del self._pending[pair]
+        return True
+
     def _note(self, order: TrackedOrder, fault: ExchangeError | None, now: datetime) -> None:
         """Keep a sale that was refused for now, to be tried again after a pause that grows."""
         pair = order.pair
@@ -125,26 +161,32 @@ class Exits:
             self._refused.pop(pair, None)
             del self._pending[pair]
             return
+        if order.in_doubt:
+            self._sent[pair] = (order, self._pending[pair])
+            return
         failures = self._pause(pair, now)
         if isinstance(fault, BelowMinimum):
-            self._too_small[pair] = order.request.quantity
+            self._too_small[pair] = (order.request.quantity, now)
         # What a cancelled stop sets free may take a moment to be booked.
-        for_good = isinstance(fault, OrderRejected) and not (
-            isinstance(fault, InsufficientFunds) and failures < _PATIENCE
-        )
-        if for_good or isinstance(fault, OutcomeUnknown | UnexpectedAnswer):
+        no_funds = isinstance(fault, InsufficientFunds) and failures >= _PATIENCE
+        if is_about_the_order(fault) or no_funds:
             del self._pending[pair]
+
+    def _rules(self, pair: Pair) -> MarketRules | None:
+        """What the market demands, None where it is gone."""
+        try:
+            return self._desk.exchange.market_rules(pair)
+        except UnknownPair:
+            return None
 
     def _takes_sales(self, pair: Pair, plan: Exit) -> bool:
         """Whether the market's mode allows it: if not, the stop must not be cancelled for it."""
-        try:
-            rules = self._desk.exchange.market_rules(pair)
-        except UnknownPair:
-            return True  # delisted: the sale is given up where it finds nothing to sell
-        return rules.takes(buy=False, limit=plan.limit_price is not None)
+        rules = self._rules(pair)  # delisted: given up where it finds nothing to sell
+        return rules is None or rules.takes(buy=False, limit=plan.limit_price is not None)
 
     def _pause(self, pair: Pair, now: datetime) -> int:
-        failures = self._refused.get(pair, (0, now))[0] + 1
+        failures, again_at = self._refused.get(pair, (0, now))
+        failures = 1 if now - again_at > _FORGOTTEN_AFTER else failures + 1
         self._refused[pair] = (failures, now + pause_after(failures))
         return failures
 
@@ -153,18 +195,30 @@ class Exits:
         _, again_at = self._refused.get(pair, (0, now))
         return again_at if again_at - now <= LONGEST_PAUSE else now
 
-    def saleable(self, position: Position, wanted: Decimal | None = None) -> Decimal:
-        """Base of a position that the exchange would let us sell."""
-        try:
-            rules = self._desk.exchange.market_rules(position.pair)
-        except UnknownPair:
-            return ZERO  # delisted
+    def saleable(
+        self, position: Position, wanted: Decimal | None = None, now: datetime | None = None
+    ) -> Decimal:
+        """Base of a position that the exchange would let us sell.
+
+        What it has just called too small is not offered again for ten minutes, unless it is many
+        times its minimum: then the refusal was about something else.
+        """
+        rules = self._rules(position.pair)
+        if rules is None:
+            return ZERO
         part = saleable(rules, position, wanted)
-        return part if part > self._too_small.get(position.pair, ZERO) else ZERO
+        refused, at = self._too_small.get(position.pair, (ZERO, position.opened_at))
+        forgotten = now is not None and abs(now - at) > _FORGOTTEN_AFTER
+        if part > refused or forgotten:
+            return part
+        worth = part * position.entry_price
+        small = part < 10 * rules.order_minimum or worth < 10 * rules.cost_minimum
+        return ZERO if small else part
 
     def anything_saleable(self) -> bool:
         """Whether a position is large enough to be sold."""
-        return any(map(self.saleable, self._desk.portfolio.positions.values()))
+        held = self._desk.portfolio.positions.values()
+        return any(self.saleable(position) for position in held)
 
     # -- targets ---------------------------------------------------------------------------
 
@@ -235,7 +289,10 @@ class Exits:
                 continue
             if change is not Change.IMPOSSIBLE:
                 return False
-            if not self._desk.cancel(order, f"to sell: {plan.reason}", now):
+            change, _ = self._desk.cancel(order, f"to sell: {plan.reason}", now)
+            if change is Change.NOT_NOW:
+                self._pause(pair, now)
+            if change is not Change.MADE:
                 return False
         return True
 
@@ -252,7 +309,8 @@ class Exits:
         if desk.orders.live(pair, Purpose.STOP) != (order,) or not order.is_settled:
             return Change.IMPOSSIBLE
         sold = being_sold(desk.orders, pair) + self.saleable(position, plan.quantity)
-        wanted = wanted_stop(desk.exchange.market_rules(pair), position, sold)
+        rules = self._rules(pair)
+        wanted = None if rules is None else wanted_stop(rules, position, sold)
         if not isinstance(wanted, StopTerms):
             return Change.IMPOSSIBLE
         if order.has_terms(wanted.quantity, wanted.price):

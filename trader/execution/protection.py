@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from trader.domain.errors import InsufficientFunds, OrderRejected, UnknownPair
+from trader.domain.errors import ExchangeError, InsufficientFunds, UnknownPair
 from trader.domain.events import OrderIntended, Troubled
 from trader.domain.markets import Pair
 from trader.domain.order_life import TrackedOrder
@@ -18,11 +18,13 @@ from trader.domain.orders import (
     make_order_id,
 )
 from trader.execution.audit import AccountAudit
-from trader.execution.desk import Change, OrderDesk
+from trader.execution.desk import Change, OrderDesk, is_about_the_order
 from trader.execution.exits import Exit, Exits
-from trader.execution.sizes import NoStop, StopTerms, being_sold, wanted_stop
+from trader.execution.sizes import ZERO, NoStop, StopTerms, being_sold, wanted_stop
 from trader.execution.turns import LONGEST_PAUSE, Turns, pause_after
 
+_PATIENCE = 3
+"""So often a stop is tried for which the exchange says there are no funds."""
 _TOLD_AT = 3
 """So many refusals in a row are told to a person."""
 _NO_LONGER_FITS = "its size or price no longer fits"
@@ -50,6 +52,7 @@ class StopGuard:
         self._exits = exits
         self._audit = audit
         self._refused: dict[Pair, _Refused] = {}
+        self._told: set[Pair] = set()
 
     def next_try(self, now: datetime) -> datetime | None:
         """When a stop that was refused is to be tried again, None where none was."""
@@ -79,7 +82,16 @@ class StopGuard:
         try:
             self._guard(pair, now)
         except UnknownPair as fault:  # delisted: no use in asking again and again
+            self._refused.pop(pair, None)
             self.unprotected[pair] = fault.message
+        except ExchangeError as fault:
+            if self._desk.portfolio.position(pair) is not None and not self._stopped(pair):
+                self.unprotected[pair] = fault.message
+            raise
+
+    def _stopped(self, pair: Pair) -> bool:
+        """Whether a stop of the pair lives for certain, whatever its size."""
+        return any(stop.is_settled for stop in self._desk.orders.live(pair, Purpose.STOP))
 
     def _guard(self, pair: Pair, now: datetime) -> None:
         desk = self._desk
@@ -97,11 +109,35 @@ class StopGuard:
                 covered = True
                 self._protected(pair)
                 self._tell_what_is_for_sale(pair)
-            elif not desk.cancel(stop, _NO_LONGER_FITS, now):
+            elif not self._cancelled(pair, stop, now):
                 return
         wanted = None if covered else self._wanted(pair)
         if isinstance(wanted, StopTerms):
             self._place(pair, wanted, now)
+        elif not covered:
+            self._refused.pop(pair, None)  # none is wanted, so none is to be tried again
+
+    def _cancelled(self, pair: Pair, stop: TrackedOrder, now: datetime) -> bool:
+        """Whether a stop that does not fit is over; if not, it is said why."""
+        terms = StopTerms(stop.remaining, stop.request.price or ZERO)
+        if now < self._waits_until(pair, now, terms):
+            return False
+        change, why = self._desk.cancel(stop, _NO_LONGER_FITS, now)
+        if change is Change.NOT_NOW:
+            self._stays(pair, stop, terms, why, now)
+        return change is Change.MADE
+
+    def _stays(
+        self, pair: Pair, stop: TrackedOrder, terms: StopTerms, why: str, now: datetime
+    ) -> None:
+        failures = self._failed(pair, terms, now)
+        words = f"its stop stays at {stop.remaining} for {stop.request.price}: {why}"
+        self.unprotected[pair] = words
+        if failures == _TOLD_AT:
+            self._tell(pair, words, now)
+
+    def _tell(self, pair: Pair, words: str, now: datetime) -> None:
+        self._desk.record(Troubled(now, "unprotected", f"{pair}: {words}"))
 
     def _made_to_fit(self, pair: Pair, stop: TrackedOrder, now: datetime) -> Change:
         """Let a stop have the terms that are wanted; `IMPOSSIBLE` where it has to be cancelled."""
@@ -120,10 +156,7 @@ class StopGuard:
         if change is Change.NOT_NOW:
             # It guards on as it is: to cancel it for a better one that may be refused as well
             # would leave the position bare.
-            self._failed(pair, terms, now)
-            self.unprotected[pair] = (
-                f"its stop stays at {stop.remaining} for {stop.request.price}: {why}"
-            )
+            self._stays(pair, stop, terms, why, now)
         if change is Change.MADE and stop.state.is_final:
             return Change.IMPOSSIBLE  # it filled at once
         return change
@@ -143,6 +176,7 @@ class StopGuard:
     def _protected(self, pair: Pair) -> None:
         self.unprotected.pop(pair, None)
         self._refused.pop(pair, None)
+        self._told.discard(pair)
 
     def _tell_what_is_for_sale(self, pair: Pair) -> None:
         """What an order waits to sell has no stop: the exchange lends it to one order only."""
@@ -164,11 +198,10 @@ class StopGuard:
             return
         self.unprotected[pair] = f"the stop could not be placed: {fault.message}"
         failures = self._failed(pair, terms, now)
-        if order.state is OrderState.REJECTED and isinstance(fault, OrderRejected):
-            self._give_up_if_hopeless(pair, fault, failures, now)
+        if order.state is OrderState.REJECTED and self._is_hopeless(fault, failures):
+            self._give_up(pair, fault, now)
         elif failures == _TOLD_AT:
-            message = f"{pair} has no stop after {failures} tries: {fault.message}"
-            self._desk.record(Troubled(now, "unprotected", message))
+            self._tell(pair, f"no stop after {failures} tries: {fault.message}", now)
 
     def _intent(self, pair: Pair, terms: StopTerms, now: datetime) -> OrderIntended:
         orders = self._desk.orders
@@ -197,23 +230,23 @@ class StopGuard:
         self._refused[pair] = _Refused(times, now + pause_after(times), terms)
         return times
 
-    def _give_up_if_hopeless(
-        self, pair: Pair, fault: OrderRejected, failures: int, now: datetime
-    ) -> None:
-        """Sell what cannot be guarded, and tell someone.
+    def _is_hopeless(self, fault: ExchangeError, failures: int) -> bool:
+        """Whether the exchange will never take this very stop.
 
-        Only where the exchange refuses this very stop. What it refuses for now (busy, limits, the
-        key) says nothing about the stop, and a sale would be refused as well: that is tried again.
+        What it refuses for now (busy, limits, the key) says nothing about the stop, and a sale
+        would be refused as well: that is tried again.
         """
-        patience = 1
-        if isinstance(fault, InsufficientFunds):
-            # Perhaps it is not there any more: accounts are compared before each further try.
-            patience, compared, self._audit.due = 3, not self._audit.due, True
-            if not compared or failures < patience:
-                return
-        if failures == patience:
-            message = f"{pair} has no stop ({fault.message}): the position is sold"
-            self._desk.record(Troubled(now, "unprotected", message))
+        if not isinstance(fault, InsufficientFunds):
+            return is_about_the_order(fault)
+        # Perhaps it is not there any more: accounts are compared before each further try.
+        compared, self._audit.due = not self._audit.due, True
+        return compared and failures >= _PATIENCE
+
+    def _give_up(self, pair: Pair, fault: ExchangeError, now: datetime) -> None:
+        """Sell what cannot be guarded, and tell someone."""
+        if pair not in self._told:
+            self._told.add(pair)
+            self._tell(pair, f"no stop ({fault.message}): the position is sold", now)
         decided_for = self._desk.orders.entry_decided_for(pair) or now
         plan = Exit(None, Purpose.EXIT, decided_for, "its stop could not be placed")
         self._exits.ensure(pair, plan, now)

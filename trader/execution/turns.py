@@ -20,25 +20,31 @@ def pause_after(failures: int) -> timedelta:
 class Turns:
     """Remembers the first fault of a pass and raises it when all have had their turn.
 
-    An exchange that cannot be reached at all ends the pass at once: waiting for every pair's
-    time-out would help nobody.
+    An exchange that cannot be reached ends the pass at once, because waiting for every pair's
+    time-out would help nobody; the parts of a whole pass are taken all the same.
+
+    Args:
+        whole: these are the parts of a whole pass.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
+        self._whole = whole
         self._fault: ExchangeError | None = None
 
-    def take(self, act: Callable[P, object], *words: P.args, **named: P.kwargs) -> None:
-        """Do one thing of the pass.
+    def take(self, act: Callable[P, object], *words: P.args, **named: P.kwargs) -> bool:
+        """Do one thing of the pass; whether it could be done.
 
         Raises:
             Unreachable: the exchange does not answer.
         """
         try:
             act(*words, **named)
-        except Unreachable:
-            raise
         except ExchangeError as fault:
+            if isinstance(fault, Unreachable) and not self._whole:
+                raise
             self._fault = self._fault or fault
+            return False
+        return True
 
     def end(self) -> None:
         """End the pass.
