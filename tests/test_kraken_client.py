@@ -33,7 +33,15 @@ from trader.domain.errors import (
     UsageError,
 )
 from trader.domain.markets import Balance, BookLevel, FeeRates, Pair
-from trader.domain.orders import Liquidity, OrderRequest, OrderState, OrderType, Side
+from trader.domain.orders import (
+    Liquidity,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Purpose,
+    Side,
+    make_order_id,
+)
 from trader.exchanges.kraken_calls import Retries
 from trader.exchanges.sandbox_server import Server
 from trader.exchanges.transport import NoReply
@@ -83,7 +91,8 @@ def test_an_order_of_the_owners_that_nobody_has_described_hides_no_other() -> No
 
 
 def test_an_order_of_ours_that_cannot_be_read_is_an_error() -> None:
-    rows = own_order("O1", status="open")
+    ours = make_order_id(BTC, NOW, Side.BUY, Purpose.ENTRY)
+    rows = own_order("O1", status="open", cl_ord_id=ours)
     rows["O1"]["descr"]["ordertype"] = "moon-shot"
     with pytest.raises(UnexpectedAnswer):
         client(Scripted(OpenOrders=ok({"open": rows}))).open_orders()

@@ -4,6 +4,7 @@ import pytest
 
 from tests.exchanges.scripted import recorded
 from trader.domain.errors import (
+    AccountLimited,
     AuthError,
     BelowMinimum,
     ExchangeBusy,
@@ -43,7 +44,7 @@ READ_AND_CHANGE: list[tuple[str, type[ExchangeError], type[ExchangeError]]] = [
      OrderRejected, OrderRejected),
     ("EOrder:Post only order", OrderRejected, OrderRejected),
     ("EOrder:Rate limit exceeded", RateLimited, RateLimited),
-    ("EOrder:Orders limit exceeded", OrderRejected, OrderRejected),
+    ("EOrder:Orders limit exceeded", AccountLimited, AccountLimited),
     ("EOrder:Unknown order", OrderNotFound, OrderNotFound),
     ("EOrder:Reduce only:no position", OrderRejected, OrderRejected),
     ("EQuery:Unknown asset pair", UnknownPair, UnknownPair),

@@ -274,8 +274,8 @@ def orders(result: Any, names: KrakenNames) -> tuple[Order, ...]:
 def readable_orders(result: Any, names: KrakenNames) -> tuple[Order, ...]:
     """As `orders`, without those of somebody else that nobody has described.
 
-    Ours all bear an id such as we give. One kind of order more that the owner places by hand must not keep
-    the program from its own.
+    Ours all bear an id such as we give. One kind of order more that the owner places by hand must
+    not keep the program from its own.
     """
     found = []
     for txid, row in result.items():
