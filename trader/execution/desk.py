@@ -46,6 +46,7 @@ from trader.domain.events import (
 from trader.domain.order_life import DIED_SENDING, OrderBookkeeping, TrackedOrder
 from trader.domain.orders import Order, OrderState
 from trader.domain.portfolio import Portfolio
+from trader.execution.turns import Turns
 from trader.ports import Clock, Exchange, Journal
 
 ZERO = Decimal(0)
@@ -246,11 +247,17 @@ class OrderDesk:
         ]
         if moved or thorough:
             self.take_fills(self._fills_since(), now)
-        settled = [self._bring_up_to_date(o, open_now.get(o.exchange_id), now) for o in moved]
-        if all(settled) and (moved or thorough):
+        settled: list[TrackedOrder] = []
+        turns = Turns()
+        for order in moved:
+            seen = open_now.get(order.exchange_id)
+            turns.take(self._bring_up_to_date, order, seen, settled, now)
+        turns.end()
+        complete = len(settled) == len(moved)
+        if complete and (moved or thorough):
             # Only where fills were read: what lists show later than they should is found then.
             self._complete_until = now
-        return all(settled)
+        return complete
 
     def _sort_out_strangers(self, open_now: Mapping[str, Order], now: datetime) -> None:
         strangers = []
@@ -287,8 +294,14 @@ class OrderDesk:
             ours = replace(fill, order_id=order.order_id)
             self.record(OrderFilled(now, ours, order.purpose))
 
-    def _bring_up_to_date(self, order: TrackedOrder, seen: Order | None, now: datetime) -> bool:
-        """Fetch what is missing of a moved order; whether its fills now add up."""
+    def _bring_up_to_date(
+        self, order: TrackedOrder, seen: Order | None, settled: list[TrackedOrder], now: datetime
+    ) -> None:
+        """Fetch what is missing of a moved order; it is `settled` if its fills now add up."""
+        if self._adds_up(order, seen, now):
+            settled.append(order)
+
+    def _adds_up(self, order: TrackedOrder, seen: Order | None, now: datetime) -> bool:
         if order.state.is_final:
             return True
         if seen is None and order.remaining == 0 and order.amending is None:

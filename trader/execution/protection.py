@@ -66,7 +66,7 @@ class StopGuard:
         """
         held = self._desk.portfolio.positions
         stopped = (order.pair for order in self._desk.orders.live(None, Purpose.STOP))
-        turns = Turns()
+        turns = Turns(whole=True)
         for pair in sorted({*held, *stopped}):
             turns.take(self.guard, pair, now)
         for pair in [p for p in self.unprotected if p not in held]:
