@@ -103,6 +103,40 @@ def test_a_little_is_not_shown_as_nothing_and_nothing_has_no_sign(
     assert told == ["−0.03 %", "0.00 %", "0.0 %", "12.3 %"]
 
 
+def test_a_price_is_shown_with_all_its_digits(
+    shown: tuple[DemoAccount, Served], page: Any
+) -> None:
+    open_page(page, shown[1], "orders")
+    told = page.evaluate("""async () => {
+      const from = performance.getEntriesByType("resource").map((r) => r.name);
+      const common = await import(from.find((name) => name.includes("common.js")));
+      return ["62728.25", "1234.56789", "0.00001234", 1e-8, 57340, "66.66666666666666666666666667",
+        57340.299999999996, null].map((value) => common.price(value)).concat(common.price(5.5, 3));
+    }""")
+    assert told == [
+        "62,728.25", "1,234.56789", "0.00001234", "0.00000001", "57,340", "66.6666667",
+        "57,340.3", "–", "5.500",
+    ]  # fmt: skip
+
+
+def test_a_line_of_the_ledger_can_be_calculated_by_hand(
+    account: DemoAccount, dashboard: Served, page: Any
+) -> None:
+    account.buy(ETH, datetime(2024, 3, 12, 16, tzinfo=UTC), Decimal("0.5123"), Decimal("3501.57"))
+    open_page(page, dashboard, "ledger")
+    titles = page.locator("#lines th").all_inner_texts()
+    cells = page.locator("#lines tbody tr").first.locator("td").all_inner_texts()
+    row = dict(
+        zip(titles, (text.replace(",", "").replace("−", "-") for text in cells), strict=True)
+    )
+    cost = Decimal(row["Price × quantity"])
+    assert row["Price"] == "3501.57"
+    assert Decimal(row["Price"]) * Decimal(row["Quantity"]) == pytest.approx(
+        cost, abs=Decimal("0.00001")
+    )
+    assert row["Amount"] == f"{-cost - Decimal(row['Fee'])} USD"
+
+
 def test_the_overview_names_mode_feed_and_a_position_with_its_stop(
     shown: tuple[DemoAccount, Served], page: Any
 ) -> None:

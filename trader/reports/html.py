@@ -6,6 +6,7 @@ import html
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
@@ -133,6 +134,17 @@ def shown(value: Any, form: str) -> str:
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return "–"
     return format(value, form).replace("-", "−")
+
+
+def exactly(amount: Decimal) -> str:
+    """All digits of a price or quantity; only what has no end, such as a mean, is rounded.
+
+    >>> exactly(Decimal("62728.25")), exactly(Decimal("1E-8")), exactly(Decimal(200) / 3)
+    ('62,728.25', '0.00000001', '66.6666667')
+    """
+    if len(amount.normalize().as_tuple().digits) > 12:
+        amount = Decimal(f"{amount:.9g}")
+    return f"{amount:,f}"
 
 
 def _cards(result: BacktestResult) -> str:
@@ -273,8 +285,8 @@ def _sale_row(holding: Holding, sale: Sale) -> str:
     return (
         f'<tr class="trade" tabindex="0" data-chart="trades-{holding.pair.slug}" '
         f'data-span="{span}"><td>{holding.pair}</td><td>{holding.entry_at:%Y-%m-%d %H:%M}</td>'
-        f"<td>{float(holding.entry_price):,.6g}</td><td>{sale.at:%Y-%m-%d %H:%M}</td>"
-        f"<td>{float(sale.price):,.6g}</td><td>{float(holding.quantity):,.6g}</td>"
+        f"<td>{exactly(holding.entry_price)}</td><td>{sale.at:%Y-%m-%d %H:%M}</td>"
+        f"<td>{exactly(sale.price)}</td><td>{exactly(holding.quantity)}</td>"
         f'<td class="{tone}">{shown(profit, "+,.2f")}</td>'
         f'<td class="{tone}">{shown(share, "+.1%")}</td><td>{sale.purpose}</td></tr>'
     )

@@ -70,12 +70,23 @@ export const money = (value, quote = "", digits = 2) => {
   return quote ? `${text} ${quote}` : text;
 };
 export const signed = (value, quote = "") => (Number(value) > 0 ? "+" : "") + money(value, quote);
-export const price = (value) => {
-  if (value === null || value === undefined) return "–";
-  const number = Number(value);
-  const digits = number >= 1000 ? 1 : number >= 10 ? 2 : number >= 0.1 ? 4 : 7;
-  return number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+
+/** A price with all its digits; only the mean of several fills, which has no end, is rounded. */
+export const price = (value, least = 0) => {
+  if (value === null || value === undefined || value === "") return "–";
+  let text = String(value);
+  if (/e/i.test(text)) text = Number(text).toFixed(15).replace(/0+$/, "").replace(/\.$/, "");
+  if (text.replace(/^-?0*\.?0*|\./g, "").length > 12) text = String(Number(Number(text).toPrecision(9)));
+  if (!/^-?\d+(\.\d+)?$/.test(text)) return text;
+  const [whole, part = ""] = text.split("."), all = part.padEnd(least, "0");
+  return exactly(all ? `${whole}.${all}` : whole);
 };
+
+/** The decimals that a pair's own prices have, at most 10. */
+export const decimals = (values) => Math.min(10, Math.max(0, ...values.map((value) => (price(value).split(".")[1] ?? "").length)));
+
+/** Pair → the decimals of its prices in these rows, so that they stand straight in a column. */
+export const decimalsByPair = (rows) => Object.fromEntries([...new Set(rows.map((row) => row.pair))].map((pair) => [pair, decimals(rows.filter((row) => row.pair === pair).map((row) => row.price))]));
 export const percent = (value, digits = 1) => {
   const part = Number(value) * 100;
   // A little is not nothing: one digit more before it is called 0, and nothing has no sign.

@@ -1,4 +1,4 @@
-import { belief, done, el, fill, get, live, outcome, price, when } from "./common.js";
+import { belief, decimalsByPair, done, el, fill, get, live, outcome, price, when } from "./common.js";
 
 const $ = (id) => document.getElementById(id);
 const TITLES = ["Candle closed (UTC)", "Pair", "Says", "How sure", "Price", "Why", "What came of it"];
@@ -13,7 +13,7 @@ async function unfold(row, body) {
   body.replaceChildren(el("p", {}, el("b", { text: story.outcome })), el("ol", { class: "gates" }, ...story.gates.map((g) => el("li", { class: g.state }, el("b", { text: g.gate }), el("span", { text: g.detail })))));
 }
 
-function rows(row) {
+function rows(row, digits) {
   const key = `${row.pair}|${row.closed_at}`;
   const open = el("button", { type: "button", class: "link", text: when(row.closed_at), "aria-expanded": opened.has(key) ? "true" : "false" });
   const body = el("td", { colspan: 7 }), more = el("tr", { class: "more", hidden: !opened.has(key) }, body);
@@ -26,7 +26,7 @@ function rows(row) {
   });
   let place = 0;
   const cell = (content, kind = "") => { const td = el("td", { class: kind, "data-title": TITLES[place++] }); td.append(content ?? "–"); return td; };
-  return [el("tr", {}, cell(open, "t"), cell(row.pair, "t"), cell(done(row)), cell(belief(row), "t"), cell(price(row.price), "n"), cell(row.reasons.join("; ")), cell(outcome(row), row.verdict === "refused" ? "warn" : "")), more];
+  return [el("tr", {}, cell(open, "t"), cell(row.pair, "t"), cell(done(row)), cell(belief(row), "t"), cell(price(row.price, digits[row.pair]), "n"), cell(row.reasons.join("; ")), cell(outcome(row), row.verdict === "refused" ? "warn" : "")), more];
 }
 
 const again = live(async (o) => {
@@ -34,9 +34,10 @@ const again = live(async (o) => {
   const query = new URLSearchParams({ limit: most + 1, pair: $("pair").value, verdict: $("verdict").value, q: $("q").value });
   const found = await get(`/api/decisions?${query}`);
   if (!found.decisions.length) { fill("list", el("p", { class: "empty", text: $("q").value || $("verdict").value ? "No decision is like that. Try less: a time such as 14:00, or a word of a rule." : "No candle has been decided yet." })); return; }
+  const digits = decimalsByPair(found.decisions);
   const more = found.decisions.length > most ? el("button", { type: "button", class: "quiet", text: "Show older ones" }) : null;
   more?.addEventListener("click", () => { most = Math.min(999, most + 240); again(); });
-  fill("list", el("table", { class: "stack" }, el("thead", {}, el("tr", {}, ...TITLES.map((title) => el("th", { scope: "col", class: title === "Price" ? "n" : "", text: title })))), el("tbody", {}, ...found.decisions.slice(0, most).flatMap(rows))), more ?? "");
+  fill("list", el("table", { class: "stack" }, el("thead", {}, el("tr", {}, ...TITLES.map((title) => el("th", { scope: "col", class: title === "Price" ? "n" : "", text: title })))), el("tbody", {}, ...found.decisions.slice(0, most).flatMap((row) => rows(row, digits)))), more ?? "");
 });
 for (const [id, event] of [["pair", "change"], ["verdict", "change"], ["q", "input"]]) $(id).addEventListener(event, again);
 $("filter").addEventListener("submit", (event) => event.preventDefault());

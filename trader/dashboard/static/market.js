@@ -1,4 +1,4 @@
-import { belief, chartOptions, colours, done, el, fill, get, live, price, table, verdict, when } from "./common.js";
+import { belief, chartOptions, colours, decimals, decimalsByPair, done, el, fill, get, live, price, table, verdict, when } from "./common.js";
 
 const L = () => LightweightCharts;
 const query = new URLSearchParams(location.search);
@@ -103,7 +103,7 @@ function draw(data) {
   box.hidden = !data.candles.length;
   if (!data.candles.length) return;
   if (!chart) open(box, c);
-  const newest = data.candles.at(-1).close, digits = newest >= 1000 ? 1 : newest >= 10 ? 2 : newest >= 0.1 ? 4 : 7;
+  const digits = decimals(data.candles.slice(-200).map((k) => k.close));
   series.applyOptions({ priceFormat: { type: "price", precision: digits, minMove: 10 ** -digits } });
   series.setData(data.candles);
   volume.setData(data.candles.map((k) => ({ time: k.time, value: k.volume, color: (k.close >= k.open ? c.good : c.bad) + "44" })));
@@ -130,9 +130,10 @@ const again = live(async (o) => {
   draw(data);
   document.body.dataset.series = String(data.indicators.length);
   fill("shapes", ...(data.patterns.length ? data.patterns.slice(-8).reverse().map((p) => el("li", {}, el("span", { class: `action ${{ bullish: "buy", bearish: "sell" }[p.direction] ?? ""}`, text: p.direction }), ` ${when(new Date(p.time * 1000).toISOString())}: ${p.names.join(", ")}`)) : [el("li", { class: "empty", text: "None in view." })]));
+  const digits = decimalsByPair(said.decisions);
   fill("said", table([
     { title: "Candle closed", t: true, show: (d) => when(d.closed_at) }, { title: "Says", show: done },
-    { title: "How sure", t: true, show: belief }, { title: "Price", n: true, show: (d) => price(d.price) },
+    { title: "How sure", t: true, show: belief }, { title: "Price", n: true, show: (d) => price(d.price, digits[d.pair]) },
     { title: "Why", show: (d) => d.reasons.join("; ") }, { title: "What came of it", show: verdict },
   ], said.decisions, "Nothing has been decided on this pair yet."));
 });
