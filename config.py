@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
@@ -139,7 +139,7 @@ class Config:
         Raises:
             UsageError: with all faults at once.
         """
-        faults: list[str] = []
+        faults: list[_Fault] = []
         given = {name: _Given(text, "--sweep") for name, text in texts.items()}
         values, sources = _values(given, faults, [KNOWN[name] for name in texts])
         if faults:
@@ -545,6 +545,18 @@ KNOWN = {setting.name: setting for setting in SETTINGS}
 # ---------------------------------------------------------------- loading
 
 
+class _Fault(NamedTuple):
+    """What is wrong, and with which settings.
+
+    Attributes:
+        guess: they may be what was meant; one that stands elsewhere without a fault is not.
+    """
+
+    text: str
+    about: tuple[str, ...] = ()
+    guess: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class _Given:
     """A value and where it was found."""
@@ -566,20 +578,67 @@ def load_config(
     Raises:
         UsageError: with all faults at once.
     """
-    environment = os.environ if environ is None else environ
-    faults: list[str] = []
-    given = _from_file(env_file, faults) if env_file is not None else {}
-    given |= _from_environment(environment, faults)
-    values, sources = _values(given, faults, SETTINGS)
+    values, sources, faults = _everything(env_file, environ)
     if not faults:
         faults += _contradictions(values)
     if faults:
         raise _as_error(faults)
+    load_indicators(values["indicators"])
+    return Config(**values, sources=sources)
+
+
+def _everything(
+    env_file: Path | None, environ: Mapping[str, str] | None
+) -> tuple[dict[str, Any], dict[str, str], list[_Fault]]:
+    """Every value, the default where it is at fault; where each came from; and the faults."""
+    environment = os.environ if environ is None else environ
+    faults: list[_Fault] = []
+    given = _from_file(env_file, faults) if env_file is not None else {}
+    given |= _from_environment(environment, faults)
+    values, sources = _values(given, faults, SETTINGS)
     home = env_file.parent if env_file is not None else Path()
     for name in ("data_dir", "models_dir", "logs_dir"):
         values[name] = (home / values[name]).absolute()
-    load_indicators(values["indicators"])
-    return Config(**values, sources=sources)
+    return values, sources, faults
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What can be had of settings with faults.
+
+    Attributes:
+        config: every setting that stands there without a fault; the default for the others.
+        fault: all that is wrong, None if nothing is.
+        unsure: settings of which it is not known what their owner meant.
+    """
+
+    config: Config
+    fault: UsageError | None
+    unsure: frozenset[str]
+
+
+def salvage_config(
+    env_file: Path | None = Path(".env"), environ: Mapping[str, str] | None = None
+) -> Salvaged:
+    """Read what can be read, for an emergency that must not wait for a repaired `.env`.
+
+    Indicators of the owner's own are not imported: nothing is decided.
+
+    Args:
+        env_file: as `load_config` takes it.
+        environ: as `load_config` takes it.
+    """
+    values, sources, faults = _everything(env_file, environ)
+    contradictions = list(_contradictions(values))
+    unsure = {
+        name
+        for fault in (*faults, *contradictions)
+        for name in fault.about
+        if not fault.guess or sources[name] == "default"
+    }
+    told = faults or contradictions  # those may come of the faults alone
+    config = Config(**values, sources=sources)
+    return Salvaged(config, _as_error(told) if told else None, frozenset(unsure))
 
 
 def load_indicators(modules: Iterable[str]) -> None:
@@ -608,30 +667,33 @@ def _load_indicator_module(module: str) -> None:
         )
 
 
-def _as_error(faults: list[str]) -> UsageError:
+def _as_error(faults: list[_Fault]) -> UsageError:
     hint = "Every setting is explained in .env.example."
     if len(faults) == 1:
-        return UsageError(faults[0], hint)
-    lines = "".join(f"\n  {fault}" for fault in faults)
+        return UsageError(faults[0].text, hint)
+    lines = "".join(f"\n  {fault.text}" for fault in faults)
     return UsageError(f"{len(faults)} faults in the settings:{lines}", hint)
 
 
-def _from_file(path: Path, faults: list[str]) -> dict[str, _Given]:
+def _from_file(path: Path, faults: list[_Fault]) -> dict[str, _Given]:
     found: dict[str, _Given] = {}
     for name, value, line in _bindings(path, faults):
         place = f"{path.name} line {line}"
         if name is None or value is None:
-            faults.append(f"{place}: expected NAME=value.")
+            text = f"{place}: expected NAME=value."
+            own = name is not None and name in KNOWN
+            faults.append(_Fault(text, (str(name),) if own else tuple(KNOWN), guess=not own))
         elif name not in KNOWN:
-            faults.append(f"{name} in {place}: unknown setting.{_did_you_mean(name)}")
+            faults.append(_unknown(name, place, _LIKENESS_IN_FILE))
         elif name in found:
-            faults.append(f"{name} in {place}: already given in {found[name].place}.")
+            text = f"{name} in {place}: already given in {found[name].place}."
+            faults.append(_Fault(text, (name,)))
         else:
             found[name] = _Given(value, place)
     return found
 
 
-def _bindings(path: Path, faults: list[str]) -> Iterator[tuple[str | None, str | None, int]]:
+def _bindings(path: Path, faults: list[_Fault]) -> Iterator[tuple[str | None, str | None, int]]:
     """(name, value, line) of every line that is neither empty nor a comment."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -639,7 +701,7 @@ def _bindings(path: Path, faults: list[str]) -> Iterator[tuple[str | None, str |
         return
     except (OSError, UnicodeDecodeError) as fault:
         reason = "not UTF-8 text" if isinstance(fault, UnicodeDecodeError) else fault.strerror
-        faults.append(f"{path}: cannot be read ({reason}).")
+        faults.append(_Fault(f"{path}: cannot be read ({reason}).", tuple(KNOWN), guess=True))
         return
     for binding in parse_stream(io.StringIO(text)):
         original = binding.original.string
@@ -653,13 +715,13 @@ def _leading_newlines(text: str) -> int:
     return text[: len(text) - len(text.lstrip())].count("\n")
 
 
-def _from_environment(environment: Mapping[str, str], faults: list[str]) -> dict[str, _Given]:
+def _from_environment(environment: Mapping[str, str], faults: list[_Fault]) -> dict[str, _Given]:
     found: dict[str, _Given] = {}
     for name, value in environment.items():
         if name in KNOWN:
             found[name] = _Given(value, "the environment")
         elif name.startswith(_OUR_PREFIXES) and _nearest(name, _LIKENESS_IN_ENVIRONMENT):
-            faults.append(f"{name} in the environment: unknown setting.{_did_you_mean(name)}")
+            faults.append(_unknown(name, "the environment", _LIKENESS_IN_ENVIRONMENT))
     return found
 
 
@@ -668,13 +730,16 @@ def _nearest(name: str, likeness: float) -> str | None:
     return near[0] if near else None
 
 
-def _did_you_mean(name: str) -> str:
-    near = _nearest(name, _LIKENESS_IN_FILE)
-    return f" Did you mean {near}?" if near else ""
+def _unknown(name: str, place: str, likeness: float) -> _Fault:
+    """A misspelt name; one that is near to none concerns no setting of ours."""
+    near = _nearest(name, likeness)
+    meant = f" Did you mean {near}?" if near else ""
+    about = (near,) if near else ()
+    return _Fault(f"{name} in {place}: unknown setting.{meant}", about, guess=True)
 
 
 def _values(
-    given: Mapping[str, _Given], faults: list[str], settings: Iterable[Setting]
+    given: Mapping[str, _Given], faults: list[_Fault], settings: Iterable[Setting]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -685,7 +750,8 @@ def _values(
         try:
             values[setting.attribute] = _read(setting, text if text.strip() else setting.default)
         except ValueError as reason:
-            faults.append(_fault(setting, text, place, str(reason)))
+            faults.append(_Fault(_fault(setting, text, place, str(reason)), (setting.name,)))
+            values[setting.attribute] = _read(setting, setting.default)
     return values, sources
 
 
@@ -737,24 +803,36 @@ def _fault(setting: Setting, text: str, place: str, reason: str) -> str:
     return f"{setting.name}={shown} in {place}: expected {setting.parser.expects}.{said}{end}"
 
 
-def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+def _contradictions(values: Mapping[str, Any]) -> Iterator[_Fault]:
     """Faults that only show when settings are seen together."""
     key, secret = values["kraken_api_key"], values["kraken_api_secret"]
+    pair = ("KRAKEN_API_KEY", "KRAKEN_API_SECRET")
     if bool(key) != bool(secret):
         missing = "KRAKEN_API_SECRET" if key else "KRAKEN_API_KEY"
-        yield f"{missing} is missing: key and secret belong together."
+        yield _Fault(f"{missing} is missing: key and secret belong together.", pair)
     elif not values["sandbox"] and not key:
-        yield ("SANDBOX=false trades real money and needs KRAKEN_API_KEY and KRAKEN_API_SECRET. "
-               "For paper trading write SANDBOX=true.")  # fmt: skip
+        yield _Fault(
+            "SANDBOX=false trades real money and needs KRAKEN_API_KEY and KRAKEN_API_SECRET. "
+            "For paper trading write SANDBOX=true.",
+            pair,
+        )
     address = urlsplit(values["kraken_api_url"])
     if not values["sandbox"] and address.scheme == "http" and not is_loopback(address.hostname):
-        yield (f"KRAKEN_API_URL={values['kraken_api_url']}: real orders need https:// (http:// "
-               "is for this machine only).")  # fmt: skip
+        yield _Fault(
+            f"KRAKEN_API_URL={values['kraken_api_url']}: real orders need https:// (http:// "
+            "is for this machine only).",
+            ("KRAKEN_API_URL",),
+        )
     if not is_loopback(values["dashboard_host"]) and not values["dashboard_password"]:
-        yield (f"DASHBOARD_HOST={values['dashboard_host']} can be reached from other machines: "
-               "set DASHBOARD_PASSWORD, or use 127.0.0.1.")  # fmt: skip
+        yield _Fault(
+            f"DASHBOARD_HOST={values['dashboard_host']} can be reached from other machines: "
+            "set DASHBOARD_PASSWORD, or use 127.0.0.1.",
+            ("DASHBOARD_HOST",),
+        )
     if values["alert_email"] and not values["smtp_url"]:
-        yield "ALERT_EMAIL needs SMTP_URL: without a mail server no alert is sent."
+        yield _Fault(
+            "ALERT_EMAIL needs SMTP_URL: without a mail server no alert is sent.", ("SMTP_URL",)
+        )
 
 
 def is_loopback(host: str | None) -> bool:

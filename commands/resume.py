@@ -7,7 +7,6 @@ import os
 import click
 
 from commands.common import print_json
-from commands.stop import data_dir
 from trader.domain.errors import RuleError
 from trader.storage.stop_switch import StopSwitch
 
@@ -23,7 +22,9 @@ def command(as_json: bool) -> None:
     Example:
       python run_trader.py resume
     """
-    folder = data_dir()
+    from config import load_config
+
+    folder = load_config().data_dir  # nothing is lifted with settings that have faults
     lifted = StopSwitch(folder).lift()
     if _always_stopped():
         raise RuleError(

@@ -29,11 +29,16 @@ from trader.storage.stop_switch import StopRequest, StopSwitch
 if TYPE_CHECKING:
     from commands.emergency import Deed
     from commands.running import Heartbeat
-    from config import Config
+    from config import Config, Salvaged
 
 PATIENCE_S = 1.5
 GONE_WITHIN_S = 3.0
 ROOM_BYTES = 1 << 16
+UNKNOWN_MODE = "PAPER or LIVE (the settings do not say)"
+_BOOK = ("SANDBOX", "SANDBOX_FEED", "SANDBOX_SEED", "KRAKEN_API_KEY")
+"""Settings that say which account is meant."""
+_ACCOUNT = (*_BOOK, "KRAKEN_API_SECRET", "KRAKEN_API_URL", "EXCHANGE", "PAIRS", "DATA_DIR")
+"""Settings without which nothing may be sent from here; all others may be at fault."""
 
 
 @click.command(name="stop", context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,23 +55,42 @@ def command(context: click.Context, flatten: bool, reason: str, as_json: bool) -
     Example:
       python run_trader.py stop --flatten --reason "leaving for a week"
     """
-    folder = data_dir()
+    settings = _settings()
+    folder = _folder(settings)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     request = StopRequest(reason, flatten, _who(), at)
-    _press(folder, request, quiet=as_json)
-    outcome = _carry_out(folder, request)
-    deaf = _others(folder, request)
+    lasting = _press(folder, request, quiet=as_json)
+    outcome = _carry_out(folder, settings, request)
+    deaf = _others(folder, settings, request)
     if deaf:
-        status = outcome.status or ExitStatus.UNREACHABLE
-        outcome = replace(outcome, detail=f"{outcome.detail}; {deaf}", status=status)
+        outcome = _but(outcome, deaf, ExitStatus.UNREACHABLE)
+    if not lasting:
+        outcome = _but(outcome, "the switch could not be set", ExitStatus.FAILED)
+    elif not _is_sure_of(settings, "DATA_DIR"):
+        outcome = _but(outcome, _lost(folder), ExitStatus.MISUSED)
+        lasting = False
     if as_json:
-        print_json({"stopped": True, "flatten": flatten, "reason": reason, **asdict(outcome)})
+        print_json({"stopped": lasting, "flatten": flatten, "reason": reason, **asdict(outcome)})
     else:
-        click.echo(f"{outcome.mode}  {outcome.detail}")
+        click.echo(f"{outcome.mode or UNKNOWN_MODE}  {outcome.detail}")
     context.exit(outcome.status)
 
 
-def _press(folder: Path, request: StopRequest, *, quiet: bool) -> None:
+def _but(outcome: Outcome, what: str, status: ExitStatus) -> Outcome:
+    """The outcome with what is wrong all the same."""
+    detail = f"{outcome.detail}; {what}"
+    return replace(outcome, detail=detail, status=outcome.status or status)
+
+
+def _lost(folder: Path) -> str:
+    return (
+        f"the switch is set in {folder}, and it is not known whether the bot looks there: give "
+        "its folder as DATA_DIR=… before the command, or repair .env, and stop again"
+    )
+
+
+def _press(folder: Path, request: StopRequest, *, quiet: bool) -> bool:
+    """Set the switch; whether it is set."""
     switch = StopSwitch(folder)
     try:
         switch.press(request)
@@ -74,17 +98,36 @@ def _press(folder: Path, request: StopRequest, *, quiet: bool) -> None:
     except OSError as fault:
         # Not even an empty file: what can be done now is done all the same.
         say(f"the switch {switch.path} cannot be set ({fault.strerror}): do not start the bot")
+        return False
+    return True
 
 
-def data_dir() -> Path:
-    """The data folder, even where the settings are broken."""
+def _settings() -> Salvaged | None:
+    """What can be had of the settings, their faults told once; None where nothing can."""
     try:
-        from config import load_config
+        from config import salvage_config
 
-        return load_config().data_dir
-    except (TraderError, ImportError) as fault:
+        found = salvage_config()
+    except ImportError as fault:
         say(f"the settings cannot be read ({fault}); DATA_DIR of the environment, or data")
+        return None
+    if found.fault is not None:
+        say(f"going on in spite of this: {found.fault.message}")
+    return found
+
+
+def _folder(settings: Salvaged | None) -> Path:
+    """The data folder, even where the settings are broken."""
+    if settings is None:
         return Path(os.environ.get("DATA_DIR") or "data")
+    return settings.config.data_dir
+
+
+def _is_sure_of(settings: Salvaged | None, *names: str) -> bool:
+    """Whether the settings say these as their owner means them."""
+    if settings is None:
+        return all(os.environ.get(name) for name in names)
+    return not settings.unsure & set(names)
 
 
 def _who() -> str:
@@ -110,12 +153,12 @@ class Outcome:
     status: int = 0
 
 
-def _carry_out(folder: Path, request: StopRequest) -> Outcome:
+def _carry_out(folder: Path, settings: Salvaged | None, request: StopRequest) -> Outcome:
     """See that it happens."""
     from commands.running import Heartbeat, wait_for
 
     began = time.monotonic()
-    ours = _ours()
+    ours = _ours(settings)
     beat = Heartbeat.read(folder, ours)
     if beat.alive:
         able = not beat.frozen and _can_write(folder)
@@ -127,26 +170,23 @@ def _carry_out(folder: Path, request: StopRequest) -> Outcome:
             mode = str(answer.state.get("mode", ""))
             return Outcome(mode, "loop", True, f"the running bot has obeyed: {left}")
         _end_by_force(beat)
-    return _act(beat, request)
+    return _act(beat, settings, request)
 
 
-def _ours() -> Callable[[str], bool]:
-    """Which books are meant: those of the settings, or all where these cannot be read."""
+def _ours(settings: Salvaged | None) -> Callable[[str], bool]:
+    """Which books are meant: those of the settings, or all where these do not say."""
     from commands.running import of_settings
 
-    try:
-        from config import load_config
-
-        return of_settings(load_config())
-    except (TraderError, ImportError):
+    if settings is None or not _is_sure_of(settings, *_BOOK):
         return lambda _: True
+    return of_settings(settings.config)
 
 
-def _others(folder: Path, request: StopRequest) -> str:
+def _others(folder: Path, settings: Salvaged | None, request: StopRequest) -> str:
     """What is to be said of other accounts' bots in the folder, which the switch stops as well."""
     from commands.running import Heartbeat
 
-    ours, ends = _ours(), time.monotonic() + PATIENCE_S
+    ours, ends = _ours(settings), time.monotonic() + PATIENCE_S
     while True:
         deaf = [
             beat.book
@@ -197,15 +237,21 @@ def _obeyed(state: dict[str, Any], flatten: bool) -> bool:
     return bool(state.get("stop_done")) and (bool(request.get("flatten")) or not flatten)
 
 
-def _act(beat: Heartbeat, request: StopRequest) -> Outcome:
+def _act(beat: Heartbeat, settings: Salvaged | None, request: StopRequest) -> Outcome:
     """Cancel and sell from here."""
     from commands.running import same_account
-    from config import load_config
 
     mode = str(beat.state.get("mode", ""))
+    if settings is not None and _is_sure_of(settings, "SANDBOX"):
+        mode = settings.config.mode
+    if settings is None or not _is_sure_of(settings, *_ACCOUNT):
+        detail = (
+            "nothing can be cancelled or sold from here with these settings: repair them and "
+            "stop again, or look at the exchange yourself"
+        )
+        return Outcome(mode, "switch", False, detail, ExitStatus.MISUSED)
     try:
-        config = same_account(load_config(), beat)
-        mode = config.mode
+        config = same_account(settings.config, beat)
         if config.sandbox and not _ever_ran(config):
             detail = "there is no account yet; nothing is bought until resume"
             return Outcome(mode, "switch", True, detail)

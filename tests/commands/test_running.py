@@ -8,7 +8,7 @@ import pytest
 from commands import stop
 from commands.account import choose_book
 from commands.running import Heartbeat, of_settings
-from config import load_config
+from config import load_config, salvage_config
 from trader.domain.events import SessionEnded
 from trader.storage.journal import SqliteJournal
 from trader.storage.state_file import state_file
@@ -46,16 +46,16 @@ def test_the_beat_of_another_account_does_not_count(folder):
 
 
 def test_a_stop_is_not_answered_by_the_bot_of_another_account(folder, monkeypatch):
-    monkeypatch.setattr(stop, "_act", lambda beat, request: ("here", beat.book))
-    assert stop._carry_out(folder, REQUEST) == ("here", "")
+    monkeypatch.setattr(stop, "_act", lambda beat, *_: ("here", beat.book))
+    assert stop._carry_out(folder, salvage_config(), REQUEST) == ("here", "")
 
 
 def test_a_bot_of_another_account_that_does_not_obey_is_told_of(folder, monkeypatch):
     monkeypatch.setattr(Heartbeat, "alive", True)
     monkeypatch.setattr(stop, "PATIENCE_S", 0.0)
-    assert stop._others(folder, REQUEST) == ""
+    assert stop._others(folder, salvage_config(), REQUEST) == ""
     state_file(folder, A, now).write({"book": A, "stop_done": False, "pid": os.getpid()})
-    assert A in stop._others(folder, REQUEST)
+    assert A in stop._others(folder, salvage_config(), REQUEST)
 
 
 def test_status_shows_the_account_of_the_settings_where_both_run(folder):
