@@ -1,5 +1,6 @@
 """The live record: what was said, what came of it, and when a model is doubted."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -163,6 +164,75 @@ def test_a_forecast_pending_over_a_restart_is_scored_after_it():
     made = ForecastMade(closed, BTC, closed, "m", (StatedChance(1.0, 0.55, 0.5, 0.001),))
     again = track([(1, made)])
     assert len(again.due(BTC, candles, candles.closed_at).outcomes) == 1
+
+
+def made(pair, number, model="m"):
+    at = T0 + timedelta(hours=number)
+    return ForecastMade(at, pair, at, model, (StatedChance(1.0, 0.6, 0.5, 0.001),))
+
+
+def outcomes_of(tracker, rises):
+    """The horizons' evidence after the outcomes were told, moment by moment or pair by pair."""
+    for pair, numbers in rises:
+        for number in numbers:
+            rose = number % 5 < 3 if pair == BTC else number % 3 == 0
+            tracker.apply(scored(number, 0.6, rose, pair=pair))
+    return tracker._records["m", 1.0].chart
+
+
+def test_after_an_outage_the_outcomes_of_every_pair_count_as_without_one():
+    steady, outage = Tracker(), Tracker()
+    for tracker in (steady, outage):
+        for number in range(9):
+            for pair in (BTC, ETH):
+                tracker.apply(made(pair, number))
+    moments = [(pair, [number]) for number in range(9) for pair in (BTC, ETH)]
+    chart = outcomes_of(steady, moments)
+    again = outcomes_of(outage, [(BTC, range(9)), (ETH, range(9))])
+    assert chart.seen == 7
+    assert again == chart
+
+
+def test_outcomes_that_are_due_together_after_an_outage_count_in_order_of_time():
+    rising, falling = (candles_of(np.linspace(100, to, 30), HOUR) for to in (120, 80))
+    records = []
+    for ends in ([30], range(2, 31)):
+        tracker = Tracker()
+        for row in range(9):
+            closed = rising[: row + 1].closed_at
+            for pair in (BTC, ETH):
+                chance = (StatedChance(1.0, 0.6, 0.5, 0.001),)
+                tracker.apply(ForecastMade(closed, pair, closed, "m", chance))
+        for end in ends:
+            for pair, candles in ((BTC, rising), (ETH, falling)):
+                found = tracker.due(pair, candles[:end], closed)
+                if found is not None:
+                    tracker.apply(found)
+        records.append(tracker._records["m", 1.0].chart)
+    assert records[0] == records[1]
+    assert records[0].seen == 7
+
+
+def test_a_pair_whose_outcomes_never_come_holds_nothing_up_for_long():
+    tracker = Tracker()
+    for pair in (BTC, ETH):
+        tracker.apply(made(pair, 0))
+    assert outcomes_of(tracker, [(BTC, range(40))]).seen == 0
+    assert outcomes_of(tracker, [(BTC, range(40, 60))]).seen > 50
+
+
+def test_a_forecast_journalled_twice_is_scored_once():
+    candles = candles_of(random_walk(30), HOUR)
+    closed = candles[:10].closed_at
+    one = ForecastMade(closed, BTC, closed, "m", (StatedChance(1.0, 0.55, 0.5, 0.001),), "ab")
+    tracker = track([(1, one), (2, one)])
+    found = tracker.due(BTC, candles, candles.closed_at)
+    assert len(found.outcomes) == 1
+    tracker.apply(found)
+    tracker.apply(one)
+    assert tracker.due(BTC, candles, candles.closed_at) is None
+    other = replace(one, model_id="another")
+    assert len(track([(1, one), (2, other)]).due(BTC, candles, candles.closed_at).outcomes) == 2
 
 
 def test_gains_are_those_of_the_labels_also_where_candles_are_absent():

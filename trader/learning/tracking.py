@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,9 @@ KEPT = 5000
 
 LOSS_BOUND = 0.5
 """A difference of log loss beyond this counts as this, in nats."""
+
+PATIENCE_S = 2 * 86400
+"""A moment waits so long for the outcomes of its other pairs, besides the horizon."""
 
 FEWEST_FOR_SKILL = 30
 FEWEST_FOR_BINS = 100
@@ -116,40 +120,54 @@ class Doubt:
 
 @dataclass(slots=True)
 class _Record:
-    """One horizon of one model: chart, evidence and the forecasts of the present moment."""
+    """One horizon of one model: chart, evidence and the outcomes of moments not yet complete."""
 
     hours: float
     chart: ShiftChart = field(default_factory=ShiftChart)
     worse: BlockEvidence = field(default_factory=lambda: BlockEvidence.bounded(LOSS_BOUND))
-    moment: float = -math.inf
     before: float = -math.inf
-    now: list[ForecastOutcome] = field(default_factory=list)
+    held: dict[float, list[ForecastOutcome]] = field(default_factory=dict)
     doubted_shift: float = 0.0
     right_again: float = 0.0
 
     def take(self, outcome: ForecastOutcome) -> None:
-        """Outcomes of one moment (several pairs) are one piece of evidence."""
+        """Hold an outcome until those of the other pairs at its moment are there."""
         at = outcome.closed_at.timestamp()
-        if at > self.moment:
-            self._close_moment()
-            self.moment = at
-        if at == self.moment:
-            self.now.append(outcome)
+        if at > self.before:  # else its moment was closed without it: it came too late
+            self.held.setdefault(at, []).append(outcome)
 
-    def _close_moment(self) -> None:
-        if not self.now:
-            return
-        weight = min(1.0, (self.moment - self.before) / (self.hours * 3600))
+    def close(self, awaited: Callable[[float], bool]) -> Iterator[None]:
+        """Take in the moments that are complete, in order of time; stops after each of them.
+
+        Outcomes of one moment (several pairs) are one piece of evidence. After an outage they
+        come pair by pair, many moments at once: a moment waits for its other pairs. The newest
+        one always waits.
+
+        Args:
+            awaited: whether outcomes of a moment (Unix seconds) are still to come.
+        """
+        moments = sorted(self.held)
+        for moment in moments[:-1]:
+            patient = moments[-1] - self.hours * 3600 - PATIENCE_S
+            if moment > patient and awaited(moment):
+                return
+            self._close(moment)
+            yield
+
+    def _close(self, moment: float) -> None:
+        """Take in the evidence of one moment; weight: the share of it that is new."""
+        now = self.held.pop(moment)
+        weight = min(1.0, (moment - self.before) / (self.hours * 3600))
         first = math.isinf(self.before)
-        self.before = self.moment
-        if not first:
-            said = sum(o.probability for o in self.now) / len(self.now)
-            rose = sum(o.gained > 0 for o in self.now) / len(self.now)
-            lost = sum(map(_excess_loss, self.now)) / len(self.now)
-            self.chart.take(said, rose, weight)
-            self.worse.take(lost, weight)
-            self._recover(said, rose, weight)
-        self.now = []
+        self.before = moment
+        if first:
+            return
+        said = sum(o.probability for o in now) / len(now)
+        rose = sum(o.gained > 0 for o in now) / len(now)
+        lost = sum(map(_excess_loss, now)) / len(now)
+        self.chart.take(said, rose, weight)
+        self.worse.take(lost, weight)
+        self._recover(said, rose, weight)
 
     def _recover(self, said: float, rose: float, weight: float) -> None:
         """Evidence for "as said" against "still shifted", gathered while the model is doubted."""
@@ -197,6 +215,7 @@ class Tracker:
         self._records: dict[tuple[str, float], _Record] = {}
         self._scored: dict[float, deque[ForecastOutcome]] = {}
         self._open: dict[tuple[Pair, float], deque[tuple[float, str, StatedChance]]] = {}
+        self._made_at: dict[tuple[Pair, float, str], float] = {}
         self._buckets: deque[tuple[float, str, str]] = deque()
         self._told: dict[str, bool] = {}
 
@@ -206,8 +225,7 @@ class Tracker:
             case ForecastMade():
                 self._made(event)
             case ForecastScored(outcomes=outcomes):
-                for outcome in outcomes:
-                    self._outcome(event.pair, outcome)
+                self._came(event.pair, outcomes)
             case ModelDoubted(model_id=model):
                 self._told[model] = True
             case ModelTrusted(model_id=model):
@@ -305,26 +323,47 @@ class Tracker:
     def _made(self, event: ForecastMade) -> None:
         self.newest_model = event.model_id
         at = event.closed_at.timestamp()
+        fresh = False
         for chance in event.chances:
             key = (event.pair, chance.horizon_hours)
+            # Journalled twice, as after a restart within a candle, it is one forecast.
+            if at <= self._made_at.get((*key, event.model_id), -math.inf):
+                continue
+            fresh = True
+            self._made_at[*key, event.model_id] = at
             self._open.setdefault(key, deque()).append((at, event.model_id, chance))
-        if event.buckets:
+        if event.buckets and fresh:
             self._buckets.append((at, event.model_id, event.buckets))
             while self._buckets[0][0] < at - WINDOW_DAYS * 86400:
                 self._buckets.popleft()
 
-    def _outcome(self, pair: Pair, outcome: ForecastOutcome) -> None:
-        hours, at = outcome.horizon_hours, outcome.closed_at.timestamp()
-        waiting = self._open.get((pair, hours))
-        while waiting and waiting[0][0] <= at:
-            waiting.popleft()
-        self._scored.setdefault(hours, deque(maxlen=KEPT)).append(outcome)
-        key = (outcome.model_id, hours)
-        if key not in self._records:
-            self._records[key] = _Record(hours)
-        record = self._records[key]
-        record.take(outcome)
-        self._judge(outcome, record)
+    def _came(self, pair: Pair, outcomes: tuple[ForecastOutcome, ...]) -> None:
+        """Take in all outcomes first: evidence is in order of time, not of the event."""
+        newest: dict[tuple[str, float], ForecastOutcome] = {}
+        for outcome in outcomes:
+            hours, at = outcome.horizon_hours, outcome.closed_at.timestamp()
+            waiting = self._open.get((pair, hours))
+            while waiting and waiting[0][0] <= at:
+                waiting.popleft()
+            self._scored.setdefault(hours, deque(maxlen=KEPT)).append(outcome)
+            key = (outcome.model_id, hours)
+            self._records.setdefault(key, _Record(hours)).take(outcome)
+            newest[key] = outcome
+        for key, outcome in newest.items():
+            awaited = partial(self._awaited, *key)
+            for _ in self._records[key].close(awaited):
+                self._judge(outcome, self._records[key])
+
+    def _awaited(self, model: str, hours: float, moment: float) -> bool:
+        """Whether a pair's outcome of that moment is still to come."""
+        for (_, horizon), waiting in self._open.items():
+            if horizon == hours:
+                for at, of, _ in waiting:
+                    if at > moment:
+                        break
+                    if at == moment and of == model:
+                        return True
+        return False
 
     def _judge(self, outcome: ForecastOutcome, record: _Record) -> None:
         model = outcome.model_id
