@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -109,6 +110,8 @@ class Screen:
             + (", ".join(_holding(p) for p in document["positions"]) or "no position")
         )
         self.line(f"exchange   {_agreement(document)}")
+        for line in _purchases(document):
+            self.line(line)
         self.line(f"journal    {document['book']}, digest {document['digest'][:16]}")
 
 
@@ -214,6 +217,23 @@ def _agreement(document: dict[str, Any]) -> str:
     if not document["differences"]:
         return f"agrees with the journal{left}"
     return "; ".join(document["differences"]) + left
+
+
+def _purchases(document: dict[str, Any]) -> Iterator[str]:
+    """What became of purchases that waited when the bot was ended."""
+    given_up = document.get("given_up")
+    if given_up:
+        pairs = ", ".join(given_up)
+        yield f"given up   what waited to buy {pairs}: while the bot is off no stop would guard it"
+    for order in document.get("left_buying", ()):
+        at = f" at {order['price']:f}" if order["price"] is not None else ""
+        yield click.style(
+            f"LEFT OPEN  order {order['order']} (buy {order['quantity'].normalize():f} "
+            f"{order['pair']}{at}) could not be cancelled: if it fills while the bot is off, "
+            "no stop guards it.",
+            fg="red",
+        )
+        yield "           Cancel it at the exchange, or start again: that places the stop."
 
 
 def _pace(parts: Parts) -> str:

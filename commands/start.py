@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from commands.dashboard import Beside
     from commands.loop import Loop
     from config import Config
-    from main import Parts
+    from main import Parts, Trader
     from trader.dashboard.serve import Served
+    from trader.domain.markets import Pair
     from venues import Wishes
 
 FEW_CYCLES = 50
+REPLAY = "replay"
+LEAVING_TRIALS = 3
+LEAVING_PAUSE_S = 1.0
 
 
 @click.command(name="start", context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +51,7 @@ def command(
 ) -> None:
     """Run the bot: paper trading by default, no keys needed.
 
-    Ctrl-C ends it in order; stops stay at the exchange.
+    Ctrl-C ends it in order: what waits to buy is given up, stops stay at the exchange.
 
     \b
     Example:
@@ -186,15 +191,74 @@ def _end(parts: Parts, loop: Loop, screen: Any, reason: str) -> dict[str, Any]:
     from trader.domain.events import SessionEnded
 
     trader = parts.trader
-    now = trader.clock.now()
-    differences: tuple[str, ...] | None = None
-    try:
-        differences = trader.executor.reconcile(now, thorough=False).differences
-    except TraderError as fault:
-        say(f"the exchange could not be asked at the end: {fault.message}")
-    trader.executor.record(SessionEnded(now, reason))
+    buying = _buying(parts)
+    differences = _leave(parts)
+    trader.executor.record(SessionEnded(trader.clock.now(), reason))
     trader.outlook["ended"] = reason
     trader.beat()
     document = summary(parts, loop.done, reason, differences)
+    if parts.venue.feed != REPLAY:
+        document["given_up"] = sorted(str(pair) for pair in buying - _buying(parts))
+        document["left_buying"] = _left_buying(parts)
     screen.farewell(document)
     return document
+
+
+def _leave(parts: Parts) -> tuple[str, ...] | None:
+    """Give up what waits to buy and compare accounts; the differences, None if not to be had.
+
+    What a purchase buys while the bot is off has no stop: nobody is there to place it.
+    """
+    found: tuple[str, ...] | None = None
+    for trial in range(LEAVING_TRIALS):
+        # A replay's account ends with it.
+        with suppress(KeyboardInterrupt):  # who is in a hurry gets the last lines all the same
+            if trial:
+                time.sleep(LEAVING_PAUSE_S)
+            if parts.venue.feed != REPLAY:
+                _give_up(parts.trader)
+            found = _compared(parts.trader)
+        if parts.venue.feed == REPLAY or found is None or not _buying(parts):
+            break
+    return found
+
+
+def _give_up(trader: Trader) -> None:
+    try:
+        trader.executor.stand_down(trader.clock.now(), "the bot is ended", flatten=False)
+    except TraderError as fault:
+        say(f"what waits to buy could not be cancelled: {fault.message}")
+
+
+def _compared(trader: Trader) -> tuple[str, ...] | None:
+    """What differs from the exchange; a part that was bought meanwhile gets its stop here."""
+    try:
+        return trader.executor.reconcile(trader.clock.now(), thorough=False).differences
+    except TraderError as fault:
+        say(f"the exchange could not be asked at the end: {fault.message}")
+        return None
+
+
+def _buying(parts: Parts) -> set[Pair]:
+    """Pairs of which something waits to be bought."""
+    from trader.domain.orders import Side
+
+    executor = parts.trader.executor
+    waiting = {pair for pair in parts.venue.pairs if executor.waits(pair)}
+    return waiting | {o.pair for o in executor.orders.live() if o.request.side is Side.BUY}
+
+
+def _left_buying(parts: Parts) -> list[dict[str, Any]]:
+    """The orders that buy and could not be cancelled."""
+    from trader.domain.orders import Side
+
+    return [
+        {
+            "pair": str(order.pair),
+            "order": order.exchange_id or order.order_id,
+            "quantity": order.remaining,
+            "price": order.request.price,
+        }
+        for order in parts.trader.executor.orders.live()
+        if order.request.side is Side.BUY
+    ]

@@ -5,13 +5,20 @@ import socket
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from commands import start
+from commands.screen import _purchases
 from tests.commands.running_bot import Bot
+from tests.trading_box import Box
 from trader.clocks import SystemClock
 from trader.domain.candles import Timeframe
+from trader.domain.errors import Unreachable
+from trader.domain.events import TradeRefused
 from trader.domain.markets import Pair
+from trader.domain.signals import GIVEN_UP
 from trader.exchanges.feeds.simulated import SimulatedFeed
 from trader.exchanges.sandbox import SandboxExchange
 from trader.exchanges.sandbox_server import KrakenWire, Server
@@ -145,6 +152,34 @@ def test_a_stop_in_force_is_the_first_thing_said(bot):
     bot.run("resume")
     done = bot.run("start", "--cycles", "1", "--speed", "max", "--no-dashboard")
     assert "STOPPED" not in done.stdout
+
+
+@pytest.mark.slow
+def test_what_waits_to_buy_is_given_up_at_the_end_and_recorded_so(bot):
+    bot.environment["ENTRY_PATIENCE_MINUTES"] = "240"
+    words = ("start", "--cycles", "1", "--speed", "max", "--no-dashboard")
+    done = bot.run(*words)
+    assert "given up   what waited to buy BTC/USD" in done.stdout
+    assert "left open" not in done.stdout.lower()
+    with SqliteJournal.reader(bot.folder / "data" / "trader.db", "paper-simulated-7") as journal:
+        refused = [e.refusal for _, e in journal.events() if isinstance(e, TradeRefused)]
+    assert [(r.rule, r.reason) for r in refused] == [(GIVEN_UP, "the bot is ended")]
+    assert json.loads(bot.run("start", "--cycles", "1", "--speed", "max", "--no-dashboard",
+                              "--json").stdout)["differences"] == []  # fmt: skip
+
+
+def test_an_order_that_cannot_be_cancelled_at_the_end_is_named(monkeypatch):
+    monkeypatch.setattr(start, "LEAVING_PAUSE_S", 0.0)
+    box = Box()
+    order = box.buy("1", limit="95")
+    box.exchange.breaks += [("cancel", Unreachable("time-out"), True)] * start.LEAVING_TRIALS
+    trader = SimpleNamespace(executor=box.executor, clock=box.clock)
+    parts = SimpleNamespace(trader=trader, venue=SimpleNamespace(feed="kraken", pairs=(BTC,)))
+    assert start._leave(parts) is not None
+    (left,) = start._left_buying(parts)
+    assert (left["pair"], left["order"]) == ("BTC/USD", order.exchange_id)
+    (said, _) = _purchases({"given_up": [], "left_buying": [left]})
+    assert f"order {order.exchange_id} (buy 1 BTC/USD at 95) could not be cancelled" in said
 
 
 # -- real money, over a socket ----------------------------------------------------------------
