@@ -236,6 +236,7 @@ class Apprentice:
             __version__,
             None if leader is None or leader in histories else self._history(leader),
             own_indicators=config.indicators,
+            ledger=config.data_dir / "trials.jsonl",
             companions=companions_of(
                 config.data_dir, venue.history.exchange, histories, config.timeframe, now
             ),

@@ -19,12 +19,14 @@ from tests.learning.trained import (
 from tests.market_making import candles_of
 from trader.jobs import (
     TrainingRequest,
+    _tried,
     compare_stored,
     learning_settings,
     train_and_save,
     train_in_child,
 )
 from trader.storage.model_store import ModelStore
+from trader.storage.trials import Trial, TrialLedger
 
 
 def request(tmp_path, data=None):
@@ -182,3 +184,41 @@ def test_a_training_that_cannot_fit_is_an_outcome_with_a_reason(tmp_path):
     outcome = train_in_child(small).wait(60)
     assert not outcome.succeeded
     assert "the budget is 100 MB" in outcome.reason
+
+
+def trained_at_once(monkeypatch):
+    """The real recording and saving of a training that was made before; how it was counted."""
+    counted = []
+
+    def train(*_, trials, **__):
+        counted.append(trials)
+        return result()
+
+    monkeypatch.setattr("trader.learning.training.train", train)
+    return counted
+
+
+@pytest.mark.slow
+def test_a_training_with_other_settings_is_another_try_and_the_same_again_is_none(
+    tmp_path, monkeypatch
+):
+    counted = trained_at_once(monkeypatch)
+    asked = replace(request(tmp_path), ledger=tmp_path / "trials.jsonl")
+    newer = {pair: candles[:-6] for pair, candles in histories().items()}
+    for changed in (
+        asked,
+        asked,
+        replace(asked, settings=replace(SETTINGS, label="barriers")),
+        replace(asked, settings=replace(SETTINGS, seed=8)),
+        replace(asked, histories=newer),  # scheduled retraining: other candles, the same settings
+        replace(asked, settings=replace(SETTINGS, round_trip_cost=0.01)),  # another fee tier
+    ):
+        train_and_save(changed)
+    assert counted == [1, 1, 2, 3, 3, 3]
+
+
+def test_the_ledgers_other_tries_count_for_a_training(tmp_path):
+    asked = replace(request(tmp_path), ledger=tmp_path / "trials.jsonl")
+    others = [Trial("sweep", ("test:BTC/USD",), {"n": n}, 0.0, 900, "") for n in range(300)]
+    TrialLedger(asked.ledger).record(others)
+    assert _tried(asked) == 301

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -17,7 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,10 +32,13 @@ from trader.domain.errors import ModelError, TraderError
 from trader.domain.markets import Pair
 from trader.extensions import load_module
 from trader.learning.settings import LearningSettings
+from trader.performance import DAYS_PER_YEAR
 
 if TYPE_CHECKING:
     from trader.learning.promotion import Comparison
+    from trader.learning.training import TrainingResult
     from trader.learning.tuning import TuningTrial
+    from trader.storage.trials import Trial
 
 NICE = 10
 KEPT_MODELS = 24
@@ -166,6 +170,7 @@ def train_and_save(request: TrainingRequest, progress: Any = None) -> Any:
         companions=request.companions, trials=_tried(request), tuning=request.tuning,
         tuned=lambda trial: _record(request, trial), progress=progress or silent,
     )  # fmt: skip
+    _record_training(request, result)
     store = ModelStore(request.models_dir, request.source)
     # A challenger comes alone: the walk's newest models would slip past the one in use.
     for model in () if request.challenge else result.earlier:
@@ -181,12 +186,43 @@ def _series(request: TrainingRequest) -> tuple[str, ...]:
 
 
 def _tried(request: TrainingRequest) -> int:
-    """Variants tried on these series so far."""
+    """Variants tried on these series so far, this training included."""
     if request.ledger is None:
         return request.trials
     from trader.storage.trials import TrialLedger
 
-    return max(request.trials, len(TrialLedger(request.ledger).sharpes(_series(request), 1)))
+    ledger = TrialLedger(request.ledger)
+    return max(request.trials, ledger.count(_series(request), _as_trial(request)))
+
+
+_NOT_CHOSEN = frozenset({"refit_days", "least_days", "round_trip_cost", "memory_mb", "workers"})
+"""Settings that follow from the length of the history, the account's fees and the machine."""
+
+
+def _as_trial(
+    request: TrainingRequest, sharpe_daily: float = float("nan"), days: int = 0, digest: str = ""
+) -> Trial:
+    """The training as a try: what was chosen, not the candles there are by now (decision 130)."""
+    from trader.storage.trials import Trial
+
+    chosen = {k: v for k, v in asdict(request.settings).items() if k not in _NOT_CHOSEN}
+    settings = {
+        **chosen, "timeframe": str(next(iter(request.histories.values())).timeframe),
+        "alone": not request.companions, "tuned": request.tuning,
+    }  # fmt: skip
+    return Trial("training", _series(request), settings, sharpe_daily, days, digest)
+
+
+def _record_training(request: TrainingRequest, result: TrainingResult) -> None:
+    """Count the training, now that it has an outcome that could be chosen by."""
+    if request.ledger is None:
+        return
+    from trader.storage.trials import TrialLedger
+
+    first, last = result.tested_from, result.tested_to
+    days = (last - first).days if first is not None and last is not None else 0
+    ratio = result.sharpe.get("ensemble", float("nan")) / math.sqrt(DAYS_PER_YEAR)
+    TrialLedger(request.ledger).record([_as_trial(request, ratio, days, result.model.id)])
 
 
 def _record(request: TrainingRequest, trial: TuningTrial) -> None:

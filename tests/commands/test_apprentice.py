@@ -78,6 +78,7 @@ def test_without_a_model_a_training_begins_on_what_is_known_now_and_no_more(scen
     now = found.parts.trader.clock.now()
     assert candles.closed_at <= now
     assert (job.request.source, job.request.trained_at <= now) == ("simulated", True)
+    assert job.request.ledger == found.parts.config.data_dir / "trials.jsonl"  # as `train` counts
     assert "beside the loop" in found.said[0]
 
 

@@ -1,4 +1,4 @@
-"""The trial ledger: every backtest, sweep and tuning run on the data, so that luck is counted.
+"""The trial ledger: every backtest, sweep, tuning and training on the data: luck is counted.
 
 One line of JSON for each trial, chained by hashes: a line that was changed or taken out is found.
 The same settings on the same span are one trial however often they are run.
@@ -26,7 +26,7 @@ class Trial:
     """One variant that was tried.
 
     Attributes:
-        kind: `backtest`, `sweep` or `tuning`.
+        kind: `backtest`, `sweep`, `tuning` or `training`.
         data: the series it was tried on, such as `kraken:BTC/USD`.
         settings: everything that makes it another variant, as plain values.
         sharpe_daily: Sharpe ratio of its daily returns, not annualised.
@@ -102,6 +102,20 @@ class TrialLedger:
             for line in self._lines()
             if wanted & set(line["data"])
         ]
+
+    def count(self, data: Sequence[str], trial: Trial) -> int:
+        """How many variants were tried on any of these series, this one included.
+
+        Args:
+            data: names of series.
+            trial: the one that is being tried; the same variant once more adds nothing.
+
+        Raises:
+            HistoryError: if the chain of the ledger is broken.
+        """
+        wanted = set(data)
+        return len({line["key"] for line in self._lines() if wanted & set(line["data"])}
+                   | {trial.key})  # fmt: skip
 
     def _append(self, trials: Sequence[Trial]) -> int:
         lines = self._lines()
