@@ -230,6 +230,7 @@ def _lineage(card: ModelCard, entry: Entry) -> list[str]:
     told.append(f"licence   {verdict}")
     told += [f"          - {reason}" for reason in card.licence.reasons]
     told += [f"          needed: {need}" for need in card.licence.needed]
+    told += [f"          {note}" for note in card.licence.notes]
     strongest = [item for item in card.importance if item.lost > 0][:5]
     if strongest:
         told.append("matters   " + "; ".join(item.text for item in strongest))

@@ -231,6 +231,7 @@ def _document(result: TrainingResult, config: Config, seconds: float) -> dict[st
             "granted": result.licence.granted,
             "reasons": list(result.licence.reasons),
             "needed": list(result.licence.needed),
+            "notes": list(result.licence.notes),
         },
         "earlier_models": [m.id for m in result.earlier],
         "use": _uses(result, config),
@@ -305,6 +306,7 @@ def _verdict(licence: Licence) -> list[str]:
         *(f"  · {reason}" for reason in licence.reasons),
         *needed,
         *(f"  · {need}" for need in licence.needed),
+        *licence.notes,
     ]
 
 

@@ -198,3 +198,12 @@ def test_a_feature_that_sees_the_future_is_refused_by_name():
     verdict = judge(replace(world(1, 1.5), leaks=("tomorrow",)))
     assert not verdict.granted
     assert any("tomorrow" in reason for reason in verdict.reasons)
+
+
+def test_the_verdict_shows_what_the_models_change_of_the_trend_rule():
+    same = world(3, 1.5)
+    (note,) = judge(replace(same, trend=same.strategy)).notes
+    assert "the models changed nothing of it" in note
+    (note,) = judge(same).notes
+    gap, low, high = lead_interval(same.strategy, same.trend)
+    assert f"the models change it by {gap:+.2f} ({low:+.2f} to {high:+.2f})" in note

@@ -1,9 +1,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tests.learning.test_licence import GOOD
 from tests.learning.trained import (
     BTC,
     ETH,
@@ -21,8 +23,9 @@ from trader.domain.signals import Snapshot
 from trader.learning.dataset import build_dataset
 from trader.learning.features import analysis_for_features
 from trader.learning.learner import DAY, Learner, refit_moments
+from trader.learning.licence import Evidence
 from trader.learning.model import ModelCard, TradingModel
-from trader.learning.training import train
+from trader.learning.training import _short, _verdict, train
 from trader.learning.walkforward import WalkForwardModels
 
 
@@ -228,3 +231,24 @@ def test_walk_forward_models_do_not_depend_on_what_comes_later():
     )
     assert known.id == blind.id
     assert replace(known.card, data_hash="") == replace(blind.card, data_hash="")
+
+
+def test_a_pair_with_little_history_beside_a_long_one_is_named_and_gets_no_licence():
+    long, few = candles_of(leaning(2600, 1), FOUR_HOURS), candles_of(leaning(600, 2), FOUR_HOURS)
+    short = _short({BTC: long, ETH: few})
+    assert short == (ETH,)
+    rng = np.random.default_rng(1)
+    earns = rng.normal(0.001, 0.008, 3000)
+    evidence = Evidence(earns, earns, rng.normal(0, 0.03, 3000), 200, 1, GOOD)
+    dataset = SimpleNamespace(own_pairs=(BTC, ETH), traded=(BTC, ETH), horizons=(4.0, 24.0))
+    assert _verdict(evidence, SETTINGS, dataset, ()).granted
+    refused = _verdict(evidence, SETTINGS, dataset, short)
+    assert not refused.granted
+    assert "ETH/USD: less than 365 days of its own history" in refused.reasons[0]
+    assert "a training without it" in refused.needed[0]
+
+
+def test_the_verdict_says_what_the_models_change_and_what_was_not_tested():
+    words = "\n".join(result().licence.notes)
+    assert "the trend rule alone: Sharpe" in words
+    assert "choosing the moment of an order, is not in this evidence" in words

@@ -16,6 +16,11 @@ The test, all of it out of sample and after costs:
    at most one point above the band that true probabilities stay in with 95 %);
 5. nothing looks ahead, and nothing is too good to be true.
 
+In a training, 1 to 3 are of the trend rule and the models' own entries, walked on closes by the
+forecasts of the longest horizon, and 4 is of that horizon; what shorter ones do, such as choosing
+the moment of an order, is not in the evidence, and is said with the verdict. A backtest judges the
+very account it traded, with all of that.
+
 How often it errs on worlds with known truth: `python -m campaigns.licence`.
 """
 
@@ -64,11 +69,15 @@ _MEAN_BLOCK_DAYS = 20
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """The verdict: granted, the reasons in plain words, and what a refused one would need."""
+    """The verdict: granted, the reasons in plain words, and what a refused one would need.
+
+    `notes` say what the models change and what was not tested; they decide nothing.
+    """
 
     granted: bool
     reasons: tuple[str, ...]
     needed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +123,8 @@ def judge(evidence: Evidence, *, seed: int = 0) -> Licence:
     ]  # fmt: skip
     if faults:
         needed = dict.fromkeys(fault.needed for fault in faults)
-        return Licence(False, tuple(fault.reason for fault in faults), tuple(needed))
+        reasons = tuple(fault.reason for fault in faults)
+        return Licence(False, reasons, tuple(needed), (_difference(evidence, seed),))
     years = len(evidence.strategy) / 365
     return Licence(
         True,
@@ -123,7 +133,17 @@ def judge(evidence: Evidence, *, seed: int = 0) -> Licence:
             f"{sharpe(evidence.strategy):.2f}, buy-and-hold {sharpe(evidence.hold):.2f}; "
             f"holds after {evidence.trials} counted trials",
         ),
+        notes=(_difference(evidence, seed),),
     )
+
+
+def _difference(evidence: Evidence, seed: int) -> str:
+    """What the models change of the trend rule alone, in words."""
+    alone = f"the trend rule alone: Sharpe {sharpe(evidence.trend):.2f}"
+    if np.array_equal(evidence.strategy, evidence.trend):
+        return f"{alone}; the models changed nothing of it in the test, the returns are its own"
+    gap, low, high = lead_interval(evidence.strategy, evidence.trend, seed=seed)
+    return f"{alone}; the models change it by {gap:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def trials_behind(source: str, tested_from: datetime, recorded: int = 0) -> int:

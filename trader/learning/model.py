@@ -410,6 +410,7 @@ def _card(body: dict[str, Any]) -> ModelCard:
             bool(body["licence"]["granted"]),
             tuple(body["licence"]["reasons"]),
             tuple(body["licence"].get("needed", ())),
+            tuple(body["licence"].get("notes", ())),
         ),
         sleeve_licensed=bool(body["sleeve_licensed"]),
         parent=str(body["parent"]),

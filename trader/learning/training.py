@@ -29,7 +29,7 @@ from trader.learning.tuning import Told, tune
 EVALUATION_DAYS = 5 * 365
 KEPT_DAYS = 460
 ALONE_DAYS = 365
-"""History below which a model is judged on the companions too: pooled, and without licence."""
+"""History below which a pair gets no licence; where none has more, companions are judged too."""
 BASE_MB = 200
 KB_PER_CANDLE = 2.5
 """What a training holds: measured, rounded up (feature rows, indicators, outcomes, forecasts)."""
@@ -99,7 +99,8 @@ def train(
     """
     progress(0.0, "features")
     check_memory(histories, companions, settings)
-    judged_on = {**(companions or {}), **histories} if _short(histories) else dict(histories)
+    pooled = len(_short(histories)) == len(histories)
+    judged_on = {**(companions or {}), **histories} if pooled else dict(histories)
     dataset = build_dataset(
         judged_on, leader=leader, companions=companions, label=settings.label,
         costs=settings.round_trip_cost,
@@ -162,26 +163,32 @@ def _model_for_now(
     first = start or datetime.fromtimestamp(now, UTC)
     evidence = judging.evidence(trials_behind(origin.source, first, trials))
     evidence = replace(evidence, leaks=columns_that_see_ahead(histories))
-    pooled = len(dataset.own_pairs) > len(dataset.traded)
+    verdict = _verdict(evidence, settings, dataset, _short(histories))
     model = build_model(
         judging.learner, fit, origin, horizons=cards, trained_at=trained_at,
-        licence=_verdict(evidence, settings, pooled), sleeve_licensed=judging.sleeve_licensed(now),
+        licence=verdict, sleeve_licensed=judging.sleeve_licensed(now),
     )  # fmt: skip
     return model, evidence
 
 
-def _short(histories: Mapping[Pair, Candles]) -> bool:
-    """Whether the pairs alone cannot show what a model is worth."""
-    return all(
-        not len(c) or (c.closed_at - c.first_opened_at).days < ALONE_DAYS
-        for c in histories.values()
+def _short(histories: Mapping[Pair, Candles]) -> tuple[Pair, ...]:
+    """The pairs whose own history cannot show what a model is worth."""
+    return tuple(
+        pair
+        for pair, c in sorted(histories.items())
+        if not len(c) or (c.closed_at - c.first_opened_at).days < ALONE_DAYS
     )
 
 
-def _verdict(evidence: Evidence, settings: LearningSettings, pooled: bool) -> Licence:
+def _verdict(
+    evidence: Evidence, settings: LearningSettings, dataset: Dataset, short: tuple[Pair, ...]
+) -> Licence:
     """The licence's verdict, and what it cannot know of how the test was made."""
     verdict = judge(evidence, seed=settings.seed)
-    against = []
+    if verdict.notes:
+        verdict = replace(verdict, notes=(*verdict.notes, _tested_part(dataset)))
+    against, needed = [], []
+    pooled = len(dataset.own_pairs) > len(dataset.traded)
     if settings.round_trip_cost <= 0:
         against.append("tested without costs: no result says anything then")
     if pooled:
@@ -189,9 +196,26 @@ def _verdict(evidence: Evidence, settings: LearningSettings, pooled: bool) -> Li
             f"less than {ALONE_DAYS} days of its own history: judged together with the other "
             "stored markets, which says nothing certain of this one"
         )
+    elif short:
+        names = ", ".join(map(str, short))
+        against.append(
+            f"{names}: less than {ALONE_DAYS} days of its own history, beside longer ones: the "
+            "test says next to nothing of it"
+        )
+        needed.append(f"{ALONE_DAYS} days of {names}, or a training without it")
     if not against:
         return verdict
-    return Licence(False, (*against, *(() if verdict.granted else verdict.reasons)))
+    rest = () if verdict.granted else verdict.reasons
+    return Licence(False, (*against, *rest), (*needed, *verdict.needed), verdict.notes)
+
+
+def _tested_part(dataset: Dataset) -> str:
+    """What of the strategy is in the evidence, in words."""
+    return (
+        "tested are the trend rule and the models' own entries, by the forecasts over "
+        f"{max(dataset.horizons):g} h; what forecasts of another horizon do, such as choosing the "
+        "moment of an order, is not in this evidence (a backtest has it)"
+    )
 
 
 def check_memory(
