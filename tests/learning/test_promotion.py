@@ -16,6 +16,7 @@ from trader.learning.promotion import (
     SHADOW_DAYS,
     UNDECIDED,
     PairedChances,
+    _verdict,
     compare,
     evidence_over_time,
     paired_chances,
@@ -33,8 +34,9 @@ def test_a_challenger_that_is_no_better_is_seldom_promoted():
 
 
 def test_a_challenger_that_forecasts_much_better_is_promoted():
-    promoted = sum(first_promotion(stream(seed, 150, 0.0, 0.12)) for seed in range(10))
-    assert promoted >= 7
+    looks = np.arange(1, 151) * 86400  # as the bot does: once a day
+    paths = [evidence_over_time(stream(seed, 150, 0.0, 0.12), looks) for seed in range(20)]
+    assert sum(path.max() >= 20 for path in paths) >= 16
 
 
 def test_a_worse_challenger_gathers_evidence_against_itself():
@@ -43,6 +45,37 @@ def test_a_worse_challenger_gathers_evidence_against_itself():
     assert against > 20
     assert blocks > 1000
     assert lead < 0
+
+
+def bold(seed, champion, challenger, truth, days=91):
+    """Two models that always say the same, of daily outcomes that rise as often as is true."""
+    rose = (np.random.default_rng(seed).random(days) < truth).astype(float)
+    at = np.arange(days, dtype=np.int64) * 86400
+    return {24.0: PairedChances(at, np.full(days, champion), np.full(days, challenger), rose)}
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "truth"),
+    [(0.5, 0.75, 0.60), (0.5, 0.68, 0.575), (0.45, 0.65, 0.53)],
+)
+def test_a_worse_challenger_is_not_promoted_for_being_bold(champion, challenger, truth):
+    looks = np.arange(1, 93) * 86400
+    paths = [evidence_over_time(bold(n, champion, challenger, truth), looks) for n in range(200)]
+    promoted = sum(path.max() >= 20 for path in paths)
+    assert promoted <= 10  # one in twenty
+
+
+def test_a_bold_challenger_that_is_right_is_promoted():
+    # Beyond 0.63 it is the better one: 0.75 is not so far from that, hence the year.
+    found = [weigh(bold(n, 0.5, 0.75, 0.75, days=365))[0] for n in range(40)]
+    assert sum(evidence >= 20 for evidence in found) >= 34
+
+
+def test_evidence_from_timid_forecasts_does_not_promote_a_challenger_that_loses_on_the_whole():
+    model = result().earlier[-1]
+    now = model.known_through + timedelta(days=20)
+    assert _verdict(25.0, 0.1, 0.001, now, model) == PROMOTED
+    assert _verdict(25.0, 0.1, -0.001, now, model) == UNDECIDED
 
 
 def test_equal_models_give_no_evidence_at_all():

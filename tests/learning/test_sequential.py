@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from trader.learning.sequential import ALARM, ENOUGH, BlockEvidence, EvidenceProcess, ShiftChart
+from trader.learning.sequential import (
+    ALARM,
+    ENOUGH,
+    BlockEvidence,
+    EvidenceProcess,
+    ShiftChart,
+    within,
+)
 
 
 def first_alarm(seed, shift, forecasts, calm=0):
@@ -86,3 +93,14 @@ def test_blocks_of_overlapping_differences_keep_the_promise():
         assert evidence.independent >= 160
         decided += evidence.decided
     assert decided <= 5
+
+
+def test_what_counts_of_a_difference_lies_within_the_bound_and_keeps_its_sign():
+    rng = np.random.default_rng(1)
+    first, second = rng.uniform(1e-6, 1 - 1e-6, (2, 2000))
+    share = within(0.25, first, second)
+    for rose in (True, False):
+        p, q = (first, second) if rose else (1 - first, 1 - second)
+        assert np.abs(share * np.log(p / q)).max() <= 0.25 + 1e-12
+    assert within(0.25, np.array([0.5]), np.array([0.52])) == pytest.approx(1.0)
+    assert within(0.25, np.array([0.5]), np.array([0.5])) == pytest.approx(1.0)

@@ -2,9 +2,10 @@
 
 Both models say their chances of the same candles, all of them later than anything either has
 learned from. The difference of their log losses is evidence, gathered by processes that may be
-looked at every day (`sequential.BlockEvidence`): a challenger that is no better is ever promoted
-with a chance of at most 5 %, however often and however long one looks. Horizons keep processes of
-their own; their mean decides.
+looked at every day (`sequential.BlockEvidence`): a challenger that is at no candle expected to
+forecast better is ever promoted with a chance of at most 5 %, however often and however long one
+looks. Horizons keep processes of their own; their mean decides. Bold forecasts count for less in
+the evidence than in the loss; so the challenger must lead in the plain mean as well.
 
 A champion is also replaced without a test where its own evidence ends: when it cannot speak, and
 when it is older than the walk forward ever let a model grow before the next refit. Those are no
@@ -13,6 +14,7 @@ claims of being better, and are said as what they are. A doubted champion is sil
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,11 +26,15 @@ from trader.domain.errors import ModelError
 from trader.domain.markets import Pair
 from trader.learning.dataset import Dataset, build_dataset
 from trader.learning.model import DIRECTION, TradingModel
-from trader.learning.sequential import ENOUGH, BlockEvidence
+from trader.learning.sequential import ENOUGH, BlockEvidence, within
 
 PROMOTED, KEPT, UNDECIDED = "promoted", "kept", "undecided"
-LOSS_BOUND = 0.25
-"""A difference of log loss beyond this counts as this, nats."""
+LOSS_BOUND = 0.7
+"""What a pair of forecasts can count at most, nats: that of 0.5 against 0.75.
+
+Where what they say lies so far apart that the difference of their log losses could be larger, it
+is scaled down whatever comes, so that it never favours either (`sequential.within`).
+"""
 
 SHADOW_DAYS = 91
 """After so long a challenger that has not shown itself better is dropped."""
@@ -87,6 +93,7 @@ def weigh(paired: Mapping[float, PairedChances]) -> tuple[float, float, int, flo
             continue
         moments, gaps = _by_moment(rows)
         weights = np.minimum(np.diff(moments, prepend=moments[0]) / (hours * 3600), 1.0)
+        leads.append(float(_by_moment(rows, bound=math.inf)[1].mean()))
         ours, theirs = BlockEvidence.bounded(LOSS_BOUND), BlockEvidence.bounded(LOSS_BOUND)
         for gap, weight in zip(gaps.tolist(), weights.tolist(), strict=True):
             ours.take(gap, weight)
@@ -94,7 +101,6 @@ def weigh(paired: Mapping[float, PairedChances]) -> tuple[float, float, int, flo
         best.append(ours)
         worst.append(theirs)
         blocks += round(ours.independent)
-        leads.append(float(gaps.mean()))
     if not best:
         return 1.0, 1.0, 0, 0.0
     return (
@@ -144,7 +150,7 @@ def compare(
     paired = paired_chances(champion, challenger, dataset, now)
     evidence, against, blocks, lead = weigh(paired)
     count = sum(len(rows.rose) for rows in paired.values())
-    verdict = _verdict(evidence, against, now, challenger)
+    verdict = _verdict(evidence, against, lead, now, challenger)
     reason = _in_words(verdict, evidence, against, blocks, lead)
     return Comparison(
         champion.id, challenger.id, verdict, count, blocks, lead, evidence, against, reason
@@ -194,20 +200,24 @@ def _shared_horizons(
     return tuple(sorted(shared))
 
 
-def _by_moment(rows: PairedChances) -> tuple[IntArray, FloatArray]:
-    """The champion's excess loss at each moment, the mean over its pairs."""
-    gap = _loss(rows.champion, rows.rose) - _loss(rows.challenger, rows.rose)
+def _by_moment(rows: PairedChances, bound: float = LOSS_BOUND) -> tuple[IntArray, FloatArray]:
+    """The champion's excess loss at each moment, the mean over its pairs, within the bound."""
+    ours, theirs = (np.clip(p, _EDGE, 1 - _EDGE) for p in (rows.champion, rows.challenger))
+    gap = _loss(ours, rows.rose) - _loss(theirs, rows.rose)
+    if math.isfinite(bound):
+        gap = gap * within(bound, ours, theirs)
     moments, place, counts = np.unique(rows.decided_at, return_inverse=True, return_counts=True)
     return moments, np.bincount(place, weights=gap) / counts
 
 
 def _loss(p: FloatArray, rose: FloatArray) -> FloatArray:
-    inside = np.clip(p, _EDGE, 1 - _EDGE)
-    return np.asarray(-np.where(rose > 0.5, np.log(inside), np.log(1 - inside)))
+    return np.asarray(-np.where(rose > 0.5, np.log(p), np.log(1 - p)))
 
 
-def _verdict(evidence: float, against: float, now: datetime, challenger: TradingModel) -> str:
-    if evidence >= ENOUGH:
+def _verdict(
+    evidence: float, against: float, lead: float, now: datetime, challenger: TradingModel
+) -> str:
+    if evidence >= ENOUGH and lead > 0:
         return PROMOTED
     waited = (now - challenger.known_through.astimezone(UTC)).days
     return KEPT if against >= ENOUGH or waited >= SHADOW_DAYS else UNDECIDED
@@ -221,4 +231,5 @@ def _in_words(verdict: str, evidence: float, against: float, blocks: int, lead: 
         return f"worse by {-lead:.4f} nats {seen} (evidence {against:.0f}, {ENOUGH:.0f} decide)"
     if verdict == KEPT:
         return f"not shown to be better within {SHADOW_DAYS} days (evidence {evidence:.1f})"
-    return f"evidence {evidence:.1f} of {ENOUGH:.0f} {seen}"
+    against_it = ", but it loses on the plain mean" if evidence >= ENOUGH else ""
+    return f"evidence {evidence:.1f} of {ENOUGH:.0f} {seen}{against_it}"

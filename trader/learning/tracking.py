@@ -55,7 +55,7 @@ KEPT = 5000
 """Scored forecasts remembered of each horizon."""
 
 LOSS_BOUND = 0.5
-"""A difference of log loss beyond this counts as this, in nats."""
+"""What a forecast can count at most against the base rate, nats (see `sequential.within`)."""
 
 PATIENCE_S = 2 * 86400
 """A moment waits so long for the outcomes of its other pairs, besides the horizon."""
@@ -455,11 +455,11 @@ def _independent(outcomes: Iterable[ForecastOutcome], hours: float) -> float:
 
 
 def _excess_loss(outcome: ForecastOutcome) -> float:
-    """Log loss of the model above that of the base rate, nats."""
+    """Log loss of the model above that of the base rate, nats, scaled to lie within the bound."""
     said, base = _inside(outcome.probability), _inside(outcome.base_rate)
-    if outcome.gained > 0:
-        return math.log(base / said)
-    return math.log((1 - base) / (1 - said))
+    if_rose, if_fell = math.log(base / said), math.log((1 - base) / (1 - said))
+    share = min(1.0, LOSS_BOUND / max(abs(if_rose), abs(if_fell), _SMALL))
+    return share * (if_rose if outcome.gained > 0 else if_fell)
 
 
 def _inside(p: float) -> float:
