@@ -26,6 +26,15 @@ SHOWS = dict.fromkeys(PAGES, "BTC/USD") | {
     "backtests": "ensemble BTC/USD 4h",
 }
 
+CUT = """[...document.querySelectorAll("main .scroll, main input[placeholder]")].filter((e) => {
+  if (!e.clientWidth) return false;
+  if (e.tagName !== "INPUT") return e.scrollWidth > e.clientWidth;
+  const style = getComputedStyle(e), pen = document.createElement("canvas").getContext("2d");
+  pen.font = style.font;
+  const room = e.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  return pen.measureText(e.placeholder).width > room - 20;
+}).map((e) => e.id)"""
+
 
 def open_page(page: Any, dashboard: Served, name: str) -> list[str]:
     """Opens a page; the list fills with whatever the browser complains of."""
@@ -63,8 +72,11 @@ def test_a_page_shows_data_fits_both_widths_and_makes_no_complaint(
     complaints = open_page(page, dashboard, name)
     assert SHOWS[name] in page.inner_text("main")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(CUT) == []
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Nothing essential lies beside the edge of a phone, and no hint is cut.
+    assert page.evaluate(CUT) == []
     assert complaints == []
 
 
@@ -126,9 +138,8 @@ def test_a_line_of_the_ledger_can_be_calculated_by_hand(
     open_page(page, dashboard, "ledger")
     titles = page.locator("#lines th").all_inner_texts()
     cells = page.locator("#lines tbody tr").first.locator("td").all_inner_texts()
-    row = dict(
-        zip(titles, (text.replace(",", "").replace("−", "-") for text in cells), strict=True)
-    )
+    plain = (text.replace(",", "").replace("−", "-") for text in cells)
+    row = dict(zip(titles, plain, strict=True))
     cost = Decimal(row["Price × quantity"])
     assert row["Price"] == "3501.57"
     assert Decimal(row["Price"]) * Decimal(row["Quantity"]) == pytest.approx(

@@ -131,6 +131,12 @@ def test_the_report_draws_in_a_browser_without_a_fault(
     view.wait_for_selector("#reliability .main-svg")
     drawn = view.locator(".chart .main-svg").count()
     assert view.evaluate("document.documentElement.scrollWidth") == width
+    # Nothing lies beside the edge, and a figure still says whose it is.
+    beside = (
+        "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth)"
+    )
+    assert view.evaluate(f"{beside}.length") == 0
+    assert view.locator("td[data-title='buy and hold']").first.is_visible()
     view.close()
     assert faults == []
     assert drawn >= 8

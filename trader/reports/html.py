@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
@@ -196,18 +196,19 @@ def _metrics_table(result: BacktestResult) -> str:
     document = result.document
     columns = {"strategy": document["metrics"], **document["baselines"]}
     keys = [key for key in _ACCOUNTS if key == "strategy" or key in yardsticks(result)]
-    head = "".join(f"<th>{fig.NAMES[key]}</th>" for key in keys)
+    titles = [fig.NAMES[key] for key in keys]
     rows = []
     for name, form, words in METRICS:
         title, _, rest = words.partition(": ")
         explained = f"<small>{html.escape(rest)}</small>" if rest else ""
-        cells = "".join(
-            f"<td>{shown(columns[key].get(name), form)}"
-            f"{_range(document, name, form) if key == 'strategy' else ''}</td>"
+        figures = [
+            f"{shown(columns[key].get(name), form)}"
+            f"{_range(document, name, form) if key == 'strategy' else ''}"
             for key in keys
-        )
+        ]
+        cells = _cells(titles, figures)
         rows.append(f"<tr><th>{html.escape(title)}{explained}</th>{cells}</tr>")
-    return _table(f"<tr><th></th>{head}</tr>", rows)
+    return _table(["", *titles], rows)
 
 
 def _range(document: Mapping[str, Any], name: str, form: str) -> str:
@@ -221,10 +222,22 @@ def _range(document: Mapping[str, Any], name: str, form: str) -> str:
     return f"<small>{shown(found[0], form)} to {shown(found[1], form)}</small>"
 
 
-def _table(head: str, rows: list[str], *, long: bool = False) -> str:
+def _table(titles: Sequence[str], rows: list[str], *, long: bool = False) -> str:
     kind = "scroll long" if long else "scroll"
-    body = "".join(rows)
-    return f'<div class="{kind}"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    return (
+        f'<div class="{kind}"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cells(titles: Sequence[str], contents: Sequence[str], tones: Sequence[str] = ()) -> str:
+    """Cells that bear the title of their column: on a phone there are no columns."""
+    tones = tones or [""] * len(contents)
+    return "".join(
+        f'<td data-title="{title}" class="{tone}">{content}</td>'
+        for title, content, tone in zip(titles, contents, tones, strict=True)
+    )
 
 
 def worst_falls(run: AccountRun, most: int = 5) -> list[tuple[int, int, int | None, float]]:
@@ -246,25 +259,25 @@ def _falls_table(run: AccountRun) -> str:
     def day(second: int) -> str:
         return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d}"
 
+    titles = ("peak", "bottom", "recovered", "depth", "length")
     rows = []
     for peak, bottom, back, depth in worst_falls(run):
         length = f"{(back - peak) / 86400:,.0f} days" if back else "not yet recovered"
-        rows.append(
-            f"<tr><td>{day(peak)}</td><td>{day(bottom)}</td><td>{day(back) if back else '–'}</td>"
-            f"<td>{shown(-depth, '.1%')}</td><td>{length}</td></tr>"
-        )
-    head = "<tr><th>peak</th><th>bottom</th><th>recovered</th><th>depth</th><th>length</th></tr>"
-    return _table(head, rows) if rows else "<p>The account never fell below an earlier worth.</p>"
+        facts = (day(peak), day(bottom), day(back) if back else "–", shown(-depth, ".1%"), length)
+        rows.append(f"<tr>{_cells(titles, facts)}</tr>")
+    return (
+        _table(titles, rows) if rows else "<p>The account never fell below an earlier worth.</p>"
+    )
 
 
 def _trades_table(result: BacktestResult, most: int = 400) -> str:
     sold = [(h, h.sale) for h in holdings(result.run.executions) if h.sale is not None]
     if not sold:
         return "<p>No trade was closed in this time.</p>"
-    head = (
-        "<tr><th>pair</th><th>bought</th><th>at</th><th>sold</th><th>at</th><th>quantity</th>"
-        f"<th>result {result.quote}</th><th>%</th><th>ended by</th></tr>"
-    )
+    titles = (
+        "pair", "bought", "bought at", "sold", "sold at", "quantity", f"result {result.quote}",
+        "%", "ended by",
+    )  # fmt: skip
     note = (
         "A row is what was bought at one moment and sold at one other, first in, first out: "
         f"{len(sold):,} for {len(result.run.trades):,} closed trades. A trade is all that one "
@@ -272,23 +285,25 @@ def _trades_table(result: BacktestResult, most: int = 400) -> str:
     )
     if len(sold) > most:
         note += f" Shown are the last {most}; all are in trades.csv."
-    rows = [_sale_row(holding, sale) for holding, sale in reversed(sold[-most:])]
-    return f'<p class="note">{note}</p>' + _table(head, rows, long=True)
+    rows = [_sale_row(titles, holding, sale) for holding, sale in reversed(sold[-most:])]
+    return f'<p class="note">{note}</p>' + _table(titles, rows, long=True)
 
 
-def _sale_row(holding: Holding, sale: Sale) -> str:
+def _sale_row(titles: Sequence[str], holding: Holding, sale: Sale) -> str:
     profit = float(sale.profit_quote)
     cost = float(holding.entry_price) * float(holding.quantity)
     share = profit / cost if cost else None
     tone = "good" if profit >= 0 else "bad"
     span = f"{holding.entry_at.timestamp():.0f} {sale.at.timestamp():.0f}"
+    facts = (
+        str(holding.pair), f"{holding.entry_at:%Y-%m-%d %H:%M}", exactly(holding.entry_price),
+        f"{sale.at:%Y-%m-%d %H:%M}", exactly(sale.price), exactly(holding.quantity),
+        shown(profit, "+,.2f"), shown(share, "+.1%"), str(sale.purpose),
+    )  # fmt: skip
+    cells = _cells(titles, facts, ("",) * 6 + (tone, tone, ""))
     return (
         f'<tr class="trade" tabindex="0" data-chart="trades-{holding.pair.slug}" '
-        f'data-span="{span}"><td>{holding.pair}</td><td>{holding.entry_at:%Y-%m-%d %H:%M}</td>'
-        f"<td>{exactly(holding.entry_price)}</td><td>{sale.at:%Y-%m-%d %H:%M}</td>"
-        f"<td>{exactly(sale.price)}</td><td>{exactly(holding.quantity)}</td>"
-        f'<td class="{tone}">{shown(profit, "+,.2f")}</td>'
-        f'<td class="{tone}">{shown(share, "+.1%")}</td><td>{sale.purpose}</td></tr>'
+        f'data-span="{span}">{cells}</tr>'
     )
 
 
@@ -377,7 +392,11 @@ background:var(--back);border-radius:0 8px 8px 0}
 .why p.reason{color:var(--ink);font-size:14px;margin-top:4px}
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:16px}
 .pair:empty{display:none}
-.scroll{overflow-x:auto}.scroll.long{max-height:560px;overflow-y:auto}
+.scroll{overflow-x:auto;background:linear-gradient(90deg,var(--paper) 40%,transparent) left/2.4rem 100% local,
+linear-gradient(-90deg,var(--paper) 40%,transparent) right/2.4rem 100% local,
+linear-gradient(90deg,#17212b44,transparent) left/.7rem 100% scroll,
+linear-gradient(-90deg,#17212b44,transparent) right/.7rem 100% scroll;background-repeat:no-repeat}
+.scroll.long{max-height:560px;overflow-y:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
 thead th{position:sticky;top:0;background:var(--paper);color:var(--muted);font-weight:600;
 font-size:13px;white-space:nowrap}
@@ -392,8 +411,11 @@ footer{color:var(--muted);font-size:13px}
 minmax(0,1fr)}}
 @media(max-width:520px){main{padding:18px 12px 40px}h1{font-size:25px}h1 span{display:block;
 white-space:normal}section{padding:14px 12px}.cards{grid-template-columns:repeat(2,1fr);gap:8px}
-.card b{font-size:20px}th,td{padding:6px 7px}thead th{white-space:normal;font-size:12px}
-table{font-size:13px}tbody th{min-width:9.5rem}tbody th small{font-size:11.5px}}
+.card b{font-size:20px}th,td{padding:6px 7px}table{font-size:13px}tbody th small{font-size:11.5px}thead{display:none}
+tbody tr{display:grid;grid-template-columns:1fr 1fr;gap:4px 12px;padding:9px 0;
+border-bottom:1px solid var(--line)}tbody tr>th{grid-column:1/-1;border:0;padding:0}
+tbody td{border:0;padding:0;text-align:left;white-space:normal;overflow-wrap:anywhere}
+tbody td::before{content:attr(data-title);display:block;color:var(--muted);font-size:11.5px}}
 @media print{body{background:#fff}section{break-inside:avoid}}
 """
 

@@ -27,9 +27,9 @@ function compare(runs) {
   document.getElementById("compare").hidden = !runs.length;
   if (!runs.length) return;
   const head = el("tr", {}, el("th", { scope: "col", text: "Figure" }), ...runs.map((run, i) => { const dot = el("i"); dot.style.background = COLOURS[i]; return el("th", { scope: "col", class: "n" }, el("span", { class: "tag" }, dot, title(run))); }));
-  const body = FIGURES.map(([name, key, show]) => el("tr", {}, el("th", { scope: "row", text: name }), ...runs.map((run) => el("td", { class: `n ${key === "total_return" ? tone(run.metrics[key]) : ""}`, text: `${show(run.metrics[key])}${run.hold[key] !== null && run.hold[key] !== undefined && ["total_return", "sharpe", "max_drawdown"].includes(key) ? ` (held ${show(run.hold[key])})` : ""}` }))));
-  const spans = el("tr", {}, el("th", { scope: "row", text: "Days" }), ...runs.map((run) => el("td", { class: "n", text: days(run) })));
-  fill("side", el("table", {}, el("thead", {}, head), el("tbody", {}, spans, ...body)));
+  const body = FIGURES.map(([name, key, show]) => el("tr", {}, el("th", { scope: "row", text: name }), ...runs.map((run) => el("td", { "data-title": title(run), class: `n ${key === "total_return" ? tone(run.metrics[key]) : ""}`, text: `${show(run.metrics[key])}${run.hold[key] !== null && run.hold[key] !== undefined && ["total_return", "sharpe", "max_drawdown"].includes(key) ? ` (held ${show(run.hold[key])})` : ""}` }))));
+  const spans = el("tr", {}, el("th", { scope: "row", text: "Days" }), ...runs.map((run) => el("td", { class: "n", "data-title": title(run), text: days(run) })));
+  fill("side", el("table", { class: "stack grid" }, el("thead", {}, head), el("tbody", {}, spans, ...body)));
   if (!chart) chart = LightweightCharts.createChart(document.getElementById("curves"), chartOptions());
   for (const old of curves) chart.removeSeries(old);
   curves = runs.map((run, i) => {

@@ -103,17 +103,17 @@ export const exactly = (text) => {
 export const when = (text) => (text ? text.replace("T", " ").slice(0, 16) : "–");
 export const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "bad" : "");
 
-/** On a phone a wide table becomes a list of cards, unless `stack` says otherwise. */
-export function table(columns, rows, empty, stack = columns.length > 5) {
+/** On a phone a table becomes a list of cards; `stack` may say how ("stack grid" sets several values side by side). */
+export function table(columns, rows, empty, stack = columns.length > 3 ? "stack" : "") {
   if (!rows.length) return el("p", { class: "empty", text: empty });
   const head = el("tr", {}, ...columns.map((c) => el("th", { class: c.n ? "n" : "", scope: "col", text: c.title })));
   const body = rows.map((row) => el("tr", {}, ...columns.map((c) => {
     const value = c.show(row);
-    const cell = el("td", { class: [c.n ? "n" : c.t ? "t" : "", c.tone ? c.tone(row) : ""].join(" ").trim(), "data-title": c.title });
+    const cell = el("td", { class: [c.n ? "n" : c.t ? "t" : "", c.tone ? c.tone(row) : ""].join(" ").trim(), "data-title": c.full ?? c.title });
     cell.append(value instanceof Node ? value : document.createTextNode(value ?? "–"));
     return cell;
   })));
-  return el("table", { class: stack ? "stack" : "" }, el("thead", {}, head), el("tbody", {}, ...body));
+  return el("table", { class: stack }, el("thead", {}, head), el("tbody", {}, ...body));
 }
 
 // A rule's agreement with itself is not a probability, and is not called one.

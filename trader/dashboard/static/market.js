@@ -90,7 +90,7 @@ function signs(data, c) {
   let named = -Infinity;
   const shapes = document.getElementById("patterns").checked ? data.patterns.map((p) => {
     // Names that would lie on each other are left to the list below.
-    const room = p.time - named >= 12 * data.seconds;
+    const room = p.time - named >= 24 * data.seconds && !fills.some((f) => Math.abs(f.time - p.time) < 12 * data.seconds);
     if (room) named = p.time;
     return { time: p.time, position: p.direction === "bullish" ? "belowBar" : "aboveBar", color: { bullish: c.good, bearish: c.bad }[p.direction] ?? c.ink, shape: "circle", size: 0.4, text: room ? p.names[0] : "" };
   }) : [];

@@ -18,7 +18,7 @@ function rows(list, empty) {
     { title: "From", t: true, show: (p) => p.begins }, { title: "Profit", n: true, show: (p) => signed(p.profit), tone: (p) => tone(p.profit) },
     { title: "%", n: true, show: (p) => percent(p.profit_fraction, 2), tone: (p) => tone(p.profit) }, { title: "Holding", n: true, show: (p) => percent(p.hold_return, 2) },
     { title: "Fees", n: true, show: (p) => money(p.fees) }, { title: "Trades", n: true, show: (p) => `${p.winners} of ${p.trades}` },
-  ], [...list].reverse().slice(0, 60), empty, false);
+  ], [...list].reverse().slice(0, 60), empty, "stack grid");
 }
 
 function heat(months) {
@@ -29,9 +29,9 @@ function heat(months) {
   const body = years.map((year) => el("tr", {}, el("th", { scope: "row", text: year }), ...names.map((_, i) => {
     const found = months.find((m) => m.begins.startsWith(`${year}-${String(i + 1).padStart(2, "0")}`));
     const strength = found ? Math.min(4, Math.ceil(Math.abs(found.profit_fraction) / 0.02)) : 0;
-    return el("td", { class: found ? `n heat ${found.profit_fraction < 0 ? "loss" : "gain"}-${strength}` : "n", text: found ? percent(found.profit_fraction) : "" });
+    return el("td", { class: found ? `n heat ${found.profit_fraction < 0 ? "loss" : "gain"}-${strength}` : "n", "data-title": names[i], text: found ? percent(found.profit_fraction) : "" });
   })));
-  return el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
+  return el("table", { class: "stack grid" }, el("thead", {}, head), el("tbody", {}, ...body));
 }
 
 live(async () => {
