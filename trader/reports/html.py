@@ -391,8 +391,9 @@ background:var(--back);border-radius:0 8px 8px 0}
 .why p{margin:0;overflow-wrap:anywhere}.why p+p{color:var(--muted);font-size:13.5px}
 .why p.reason{color:var(--ink);font-size:14px;margin-top:4px}
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:16px}
-.pair:empty{display:none}
-.scroll{overflow-x:auto;background:linear-gradient(90deg,var(--paper) 40%,transparent) left/2.4rem 100% local,
+.pair:empty{display:none}.pair>:only-child{grid-column:1/-1}
+.scroll{overflow-x:auto;background:
+linear-gradient(90deg,var(--paper) 40%,transparent) left/2.4rem 100% local,
 linear-gradient(-90deg,var(--paper) 40%,transparent) right/2.4rem 100% local,
 linear-gradient(90deg,#17212b44,transparent) left/.7rem 100% scroll,
 linear-gradient(-90deg,#17212b44,transparent) right/.7rem 100% scroll;background-repeat:no-repeat}
@@ -411,9 +412,11 @@ footer{color:var(--muted);font-size:13px}
 minmax(0,1fr)}}
 @media(max-width:520px){main{padding:18px 12px 40px}h1{font-size:25px}h1 span{display:block;
 white-space:normal}section{padding:14px 12px}.cards{grid-template-columns:repeat(2,1fr);gap:8px}
-.card b{font-size:20px}th,td{padding:6px 7px}table{font-size:13px}tbody th small{font-size:11.5px}thead{display:none}
+.card b{font-size:20px}th,td{padding:6px 7px}table{font-size:13px}tbody th small{font-size:11.5px}
+thead{display:none}
 tbody tr{display:grid;grid-template-columns:1fr 1fr;gap:4px 12px;padding:9px 0;
-border-bottom:1px solid var(--line)}tbody tr>th{grid-column:1/-1;border:0;padding:0}
+border-bottom:1px solid var(--line)}tbody tr>th{grid-column:1/-1;border:0;
+padding:0;font-weight:600}
 tbody td{border:0;padding:0;text-align:left;white-space:normal;overflow-wrap:anywhere}
 tbody td::before{content:attr(data-title);display:block;color:var(--muted);font-size:11.5px}}
 @media print{body{background:#fff}section{break-inside:avoid}}
