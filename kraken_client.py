@@ -457,6 +457,8 @@ class KrakenClient:
         }
         if request.price is not None:
             form["price"] = _plain(request.price)
+        if request.side is Side.SELL:
+            form["stptype"] = request.self_trade
         return form | self._deadline.field()
 
     # ── orders, page by page ───────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 """What a hostile exchange did to an earlier executor, one by one, and must not do again."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -7,8 +8,14 @@ import pytest
 
 from tests.trading_box import BTC, CALM, ETH, hours
 from tests.wire_box import WireBox, refusal, refuses, result
-from trader.domain.events import CashAdjusted, TradeRefused, Troubled
-from trader.domain.orders import OrderType, Purpose, Side
+from trader.domain.events import (
+    CashAdjusted,
+    OrderEnded,
+    OrderIntended,
+    TradeRefused,
+    Troubled,
+)
+from trader.domain.orders import OrderState, OrderType, Purpose, Side
 from trader.domain.signals import GIVEN_UP, Approval, Patience
 
 D = Decimal
@@ -250,3 +257,18 @@ def test_a_refused_cancel_of_a_stop_that_does_not_fit_is_said_and_told():
     assert "stays at 2" in box.executor.unprotected[BTC]
     assert [e.category for e in box.events(Troubled)] == ["unprotected"]
     assert box.executor.orders.live(BTC, Purpose.STOP)[0].is_settled
+
+
+def test_a_stop_that_meets_a_purchase_of_ours_sells_and_ends_the_purchase():
+    falls = [(100, 101, 99, 100)] * 2 + [(100, 100, 80, 85)] + [(85, 86, 84, 85)] * 20
+    box = WireBox(falls)
+    engine = box.real.engine
+    engine.costs = replace(engine.costs, slippage=D("0.01"))  # a sale reaches down to 89.1
+    box.buy("2", stop="90")
+    box.forward(60)
+    box.buy("1", stop="90", limit="89.9")
+    pass_time(box, 7200, step=600)
+    assert box.portfolio.positions == {}
+    assert [str(t.exit_purpose) for t in box.portfolio.trades] == ["stop"]
+    assert [e.state for e in box.events(OrderEnded) if e.reason] == [OrderState.EXPIRED]
+    assert len([e for e in box.events(OrderIntended) if e.purpose is Purpose.STOP]) == 1

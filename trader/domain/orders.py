@@ -129,6 +129,15 @@ class OrderRequest:
     price: Decimal | None = None
     post_only: bool = False
 
+    @property
+    def self_trade(self) -> str:
+        """Which order ends where this one meets another of the same account, in Kraken's words.
+
+        A sale ends the purchase it meets: a stop must not be the one that goes because a purchase
+        of ours waits below it. A purchase ends itself.
+        """
+        return "cancel-oldest" if self.side is Side.SELL else "cancel-newest"
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

@@ -267,6 +267,7 @@ class SandboxExchange:
             post_only=request.post_only,
             client_id=request.order_id,
             flags=("fciq", "post") if request.post_only else ("fciq",),
+            self_trade=request.self_trade,
         )
         try:
             return self.submit(spec).id
