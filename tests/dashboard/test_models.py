@@ -1,6 +1,6 @@
 """The model page tells what the live record says, and what moves a real model's votes."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,8 @@ def test_before_the_first_start_the_trained_models_are_shown(tmp_path: Path) -> 
     ModelStore(tmp_path, "test").save(result().model)
     told = ModelPage(tmp_path, tmp_path).answer(Reading("", AccountView()))
     assert [row["id"] for row in told["models"]] == [result().model.id]
+    real = datetime.fromisoformat(told["models"][0]["written_at"])
+    assert abs(datetime.now(UTC) - real) < timedelta(hours=1)
     voices = told["models"][0]["horizons"][0]["voices"]
     assert set(voices) == set(MODEL_TYPES[result().model.card.model_type])
     assert sum(voices.values()) == pytest.approx(1.0)

@@ -249,6 +249,35 @@ def test_an_indicator_is_drawn_when_it_is_chosen(
     assert "rsi_14" in page.url
 
 
+def test_models_are_told_apart_by_their_candles_and_both_clocks(
+    shown: tuple[DemoAccount, Served], page: Any
+) -> None:
+    def two_models(route: Any) -> None:
+        answer = route.fetch().json()
+        one = {
+            "id": "m-1", "type": "ensemble", "source": "kraken", "timeframe": "1h", "horizons": [],
+            "pairs": ["BTC/USD", "ETH/USD"], "trained_from": "2023-01-01T00:00:00Z",
+            "known_through": "2024-03-01T00:00:00Z", "trained_at": "2024-03-01T01:00:00Z",
+            "written_at": "2026-07-01T12:34:00Z", "features": [], "importance": [],
+            "licence": {"granted": False, "reasons": []},
+        }  # fmt: skip
+        other = one | {"id": "m-2", "source": "simulated", "timeframe": "4h", "pairs": ["ETH/USD"]}
+        route.fulfill(json=answer | {"models": [one, other], "in_use": {"BTC/USD": "m-1"}})
+
+    page.route("**/api/models", two_models)
+    open_page(page, shown[1], "model")
+    titles = page.locator("#all th").all_inner_texts()
+    rows = [
+        dict(zip(titles, row.locator("td").all_inner_texts(), strict=True))
+        for row in page.locator("#all tbody tr").all()
+    ]
+    assert [row["Candles"] for row in rows] == ["1h, kraken", "4h, simulated"]
+    assert [row["Pairs"] for row in rows] == ["BTC/USD, ETH/USD", "ETH/USD"]
+    assert [row["In use for"] for row in rows] == ["BTC/USD", "–"]
+    assert rows[0]["Trained, bot's clock"] == "2024-03-01 01:00"
+    assert rows[0]["Written, real time"] == "2026-07-01 12:34"
+
+
 def test_backtests_are_compared_and_their_report_opens(
     shown: tuple[DemoAccount, Served], page: Any
 ) -> None:

@@ -59,7 +59,10 @@ class ModelPage:
             model = _model_in_use(reading, store, pairs)
             return {
                 "in_use": {str(pair): m.model_id for pair, m in reading.view.models.items()},
-                "models": [model_row(card) for card in newest],
+                "models": [
+                    {**model_row(card), "written_at": plain(_written(store, card))}
+                    for card in newest
+                ],
                 "live": live,
                 "doubts": dict(reading.doubts),
                 "drift": _drift(self._tracker, model),
@@ -90,6 +93,11 @@ class ModelPage:
                 found = []  # no candles, or a model of another version: the page goes on without
             self._importance = (key, found)
         return self._importance[1]
+
+
+def _written(store: ModelStore, card: ModelCard) -> datetime | None:
+    found = (store.written_at(pair, card.id) for pair in card.pairs)
+    return next(filter(None, found), None)
 
 
 def _model_in_use(

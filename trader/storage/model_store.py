@@ -212,6 +212,14 @@ class ModelStore:
         self._loaded = {written: model, **dict(list(self._loaded.items())[:7])}
         return model
 
+    def written_at(self, pair: Pair, model_id: str) -> datetime | None:
+        """When it came onto this disk, in real time; `trained_at` is in the candles' time."""
+        try:
+            written = (self._root / pair.slug / model_id / MANIFEST).stat().st_mtime
+        except OSError:
+            return None
+        return datetime.fromtimestamp(int(written), UTC)
+
     def retire(self, pair: Pair, model_id: str, reason: str = "") -> None:
         """Take a model out of use; it stays on disk. The one before it is used again.
 

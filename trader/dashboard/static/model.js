@@ -75,7 +75,9 @@ live(async (o) => {
     { title: "When (UTC)", t: true, show: (p) => when(p.at) }, { title: "Pair", t: true, show: (p) => p.pair }, { title: "Model", show: (p) => p.model || "the plain trend rule" }, { title: "What", t: true, show: (p) => p.what }, { title: "Why", show: (p) => p.reason },
   ], data.promotions, "No model has been put to use yet."));
   fill("all", table([
-    { title: "Model", t: true, show: (m) => m.id }, { title: "Knows until (UTC)", t: true, show: (m) => when(m.known_through) }, { title: "Trained at", t: true, show: (m) => when(m.trained_at) },
+    { title: "Model", t: true, show: (m) => m.id }, { title: "Pairs", show: (m) => m.pairs.join(", ") }, { title: "Candles", t: true, show: (m) => `${m.timeframe}, ${m.source}` }, { title: "Type", show: (m) => m.type },
+    { title: "Knows until", t: true, show: (m) => when(m.known_through) }, { title: "Trained, bot's clock", t: true, show: (m) => when(m.trained_at) }, { title: "Written, real time", t: true, show: (m) => when(m.written_at) },
     { title: "AUC per horizon", show: (m) => m.horizons.map((h) => `${h.hours} h ${figure(h.scores?.auc)}`).join(", ") }, { title: "Licence", show: (m) => (m.licence.granted ? "granted" : "refused") },
+    { title: "In use for", show: (m) => Object.keys(data.in_use).filter((pair) => data.in_use[pair] === m.id).join(", ") || "–" },
   ], data.models, "No model has been trained yet: run_trader.py train."));
 });
