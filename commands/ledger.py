@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands.common import say, write_file
+from commands.common import print_json, say, write_file
 from trader.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     help="Lots instead: bought when, for how much, and what the sale earned (FIFO).",
 )
 @click.option("--book", help="Account to show; the one that ran last if left out.")
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="As --format json.",
+)
 def command(form: str, out: Path | None, as_lots: bool, book: str | None, as_json: bool) -> None:
     """Every fill, fee and transfer of the account, in exact decimals.
 
@@ -67,6 +72,9 @@ def command(form: str, out: Path | None, as_lots: bool, book: str | None, as_jso
         _put(_lots_text(held), out)
     else:
         _put(_text(form, mode, chosen, quote, entries, held), out)
+    if as_json and out is not None:
+        rows = {"rows": len(entries), "lots": len(held)}
+        print_json({"mode": mode, "book": chosen, "written": str(out), **rows})
 
 
 def _quote(path: Path, book: str) -> str:

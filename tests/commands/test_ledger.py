@@ -105,3 +105,13 @@ def test_lots_tell_what_was_paid_for_what_is_held(data, run):
     first, second = csv.DictReader(io.StringIO(out))
     assert (first["asset"], first["quantity"], first["cost_quote"]) == ("BTC", "0.01", "625.0608")
     assert second["disposed_at"] == ""
+
+
+def test_with_json_a_file_is_told_of_in_one_document(data, answer, tmp_path):
+    write(data)
+    file = tmp_path / "ledger.json"
+    told = answer("ledger", "--json", "--out", file)
+    assert (told["written"], told["rows"]) == (
+        str(file),
+        len(json.loads(file.read_text())["entries"]),
+    )
