@@ -74,6 +74,8 @@ def test_each_variant_is_the_backtest_with_that_setting_and_counts_as_a_try(
         found["runs"][3]["metrics"]["fees_quote"]
     )
     assert alone["trials"] == DESIGN_TRIALS + 4
+    for name in ("start", "end", "requested_start", "requested_end"):
+        assert alone[name] == found[name]
     with (home / "o" / "sweep.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["STOP_ATR_MULTIPLE"] for row in rows] == ["1", "1", "3", "3"]

@@ -28,7 +28,7 @@ def render_sweep(document: Mapping[str, Any]) -> str:
 def _head(document: Mapping[str, Any], title: str) -> str:
     facts = (
         f"{document['strategy']}, {document['timeframe']} candles, "
-        f"{document['start']:%Y-%m-%d} to {document['end']:%Y-%m-%d}, PAPER"
+        f"{document['start']} to {document['end']}, PAPER"
     )
     return f"<h1>{html.escape(title)}</h1><p class=facts>{html.escape(facts)}</p>"
 
