@@ -9,7 +9,7 @@ from typing import Any
 from commands.common import parse_amount
 from main import Parts, Trader
 from risk_manager import ManualOrder
-from trader.domain.errors import TraderError, UsageError
+from trader.domain.errors import TraderError, UnknownPair, UsageError
 from trader.domain.markets import Pair
 from trader.domain.order_life import TrackedOrder
 from trader.domain.orders import OrderType, Side
@@ -63,12 +63,13 @@ class Desk:
     def __init__(self, parts: Parts) -> None:
         self._trader: Trader = parts.trader
         self._mode = parts.venue.mode
+        self._pairs = parts.venue.pairs
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """Plan an order, and send it if the request says so. Never raises for a known fault."""
         try:
             pair, wanted = Wanted(**request["order"]).order()
-            verdict = self._trader.plan_manual(pair, wanted)
+            verdict = self._plan_order(pair, wanted)
             if not request.get("send"):
                 return self._document(verdict, None)
             order = self._trader.carry_out_manual(verdict)
@@ -78,6 +79,19 @@ class Desk:
         except (KeyError, TypeError, ValueError) as fault:
             return {"error": {"category": "usage", "message": f"bad request: {fault}",
                               "hint": "", "retryable": False}, "exit": 2}  # fmt: skip
+
+    def _plan_order(self, pair: Pair, wanted: ManualOrder) -> Approval | Refusal:
+        """The plan, or the rule that forbids it; a market the paper exchange lacks is its own."""
+        try:
+            return self._trader.plan_manual(pair, wanted)
+        except UnknownPair as fault:
+            if self._mode == "LIVE":
+                raise
+            served = ", ".join(map(str, self._pairs))
+            raise UnknownPair(
+                f"this paper market has no {pair}; it has {served}",
+                f"Add {pair} to PAIRS in .env, if Kraken has it, and start the bot again.",
+            ) from fault
 
     def _document(self, verdict: Approval | Refusal, order: TrackedOrder | None) -> dict[str, Any]:
         document: dict[str, Any] = {"mode": self._mode, "plan": None, "refusals": []}

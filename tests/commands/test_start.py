@@ -182,6 +182,13 @@ def test_an_order_that_cannot_be_cancelled_at_the_end_is_named(monkeypatch):
     assert f"order {order.exchange_id} (buy 1 BTC/USD at 95) could not be cancelled" in said
 
 
+@pytest.mark.slow
+def test_an_order_for_a_pair_the_paper_market_lacks_is_told_which_it_has(bot):
+    done = bot.run("trade", "DOGE/USD", "buy", "100", "--validate")
+    assert done.returncode == 2
+    assert "this paper market has no DOGE/USD; it has BTC/USD" in done.stderr
+
+
 # -- real money, over a socket ----------------------------------------------------------------
 
 

@@ -232,7 +232,7 @@ def _amount(evidence: Evidence) -> list[_Fault]:
         found.append(
             _Fault(
                 f"{evidence.trades} trades out of sample, {LEAST_TRADES} are needed",
-                f"{more} more closed trades{pace}",
+                f"{more} more closed trade{'s' if more > 1 else ''}{pace}",
             )
         )
     return found
