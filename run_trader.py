@@ -10,7 +10,12 @@ import importlib
 import sys
 from typing import Any
 
-import click
+try:
+    import click
+except ModuleNotFoundError as fault:
+    from commands.packages import end_without
+
+    end_without(fault)
 
 from trader import __version__
 

@@ -9,11 +9,17 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.packages import as_error, missing_package
 from trader.domain.errors import ExitStatus, TraderError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trader.domain.markets import Pair
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -54,6 +60,9 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
     except Exception as fault:  # the one catch-all of the command line
         if debug:
             raise
+        lacking = missing_package(fault)
+        if lacking is not None:
+            return _report(as_error(lacking), as_json, ExitStatus.MISUSED)
         body = {
             "category": "internal",
             "message": f"{type(fault).__name__}: {fault}",
@@ -161,6 +170,23 @@ def parse_end(text: str, what: str = "time") -> datetime:
     except ValueError:
         return moment
     return moment + timedelta(days=1)
+
+
+def refuse_misspelt(pair: Pair, known: Iterable[Pair]) -> None:
+    """See that a pair is no slip of the finger.
+
+    Args:
+        pair: as it was typed.
+        known: pairs of which something is stored or known.
+
+    Raises:
+        UsageError: if nothing is known under that name, and it is near a known one.
+    """
+    from trader.exchanges.markets import meant
+
+    near = meant(pair, known)
+    if near is not None:
+        raise UsageError(f"nothing is known of {pair}", f"Did you mean {near}?")
 
 
 def parse_amount(what: str, text: str) -> Decimal:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.common import parse_time, print_json
+from commands.common import parse_time, print_json, refuse_misspelt
 from trader.domain.errors import JournalError
 
 if TYPE_CHECKING:
@@ -40,11 +40,13 @@ def command(pair: str, at_text: str | None, book: str | None, as_json: bool) -> 
     config = load_config()
     chosen = choose_book(config, book)
     if chosen is None:
+        refuse_misspelt(wanted, config.pairs)
         raise JournalError(f"nothing was decided about {wanted} yet", FIRST_STEP)
     with open_book(config, chosen) as journal:
         story = explain(journal, wanted, moment)
         mode = mode_of(journal, config.mode)
     if story is None:
+        refuse_misspelt(wanted, config.pairs)
         until = f" at or before {moment:%Y-%m-%d %H:%M} UTC" if moment else ""
         raise JournalError(
             f"nothing was decided about {wanted}{until} in book {chosen}",

@@ -18,14 +18,27 @@ if __name__ == "__main__":
     # Called as a file, Python looks for packages beside the file instead of in the project.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import click
-from click.core import ParameterSource
+try:
+    import click
+    from click.core import ParameterSource
 
-from commands.common import guarded, parse_amount, parse_end, parse_time, print_json, say
-from config import SETTINGS, Config, load_config, load_indicators, parse_pairs
-from trader.domain.candles import Timeframe
-from trader.domain.errors import HistoryError, UsageError
-from trader.domain.markets import unit_of
+    from commands.common import (
+        guarded,
+        parse_amount,
+        parse_end,
+        parse_time,
+        print_json,
+        refuse_misspelt,
+        say,
+    )
+    from config import SETTINGS, Config, load_config, load_indicators, parse_pairs
+    from trader.domain.candles import Timeframe
+    from trader.domain.errors import HistoryError, UsageError
+    from trader.domain.markets import unit_of
+except ModuleNotFoundError as fault:
+    from commands.packages import end_without
+
+    end_without(fault)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,8 +266,11 @@ def _see_to_the_history(words: dict[str, Any], swept: tuple[str, ...], *, quiet:
     given = config.timeframe if named is None else Timeframe.parse(named)
     start, end = _asked(words)
     store = HistoryStore(config.data_dir, words["exchange"])
+    pairs, stored = parse_pairs(words["pairs"]), [pair for pair, _ in store.pairs()]
+    for pair in pairs:
+        refuse_misspelt(pair, stored)
     for timeframe in [Timeframe.parse(text) for text in swept] or [given]:
-        complete(config, store, parse_pairs(words["pairs"]), timeframe, start, end, quiet=quiet)
+        complete(config, store, pairs, timeframe, start, end, quiet=quiet)
 
 
 def _enter(settings: RunSettings, out: Path) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import click
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from commands.common import guarded, say
-from config import load_config
+try:
+    import click
+
+    from commands.common import guarded, say
+    from config import load_config
+except ModuleNotFoundError as fault:
+    from commands.packages import end_without
+
+    end_without(fault)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,7 @@
 """What all commands share: failures, statuses, JSON."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -12,6 +13,10 @@ import pytest
 
 from commands.common import guarded, parse_amount, parse_end, parse_time, print_json
 from trader.domain.errors import ExitStatus, RuleError, Unreachable, UsageError
+from trader.domain.markets import Pair
+from trader.exchanges.markets import meant
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def program(fault: BaseException | None = None, status: int | None = None) -> click.Command:
@@ -133,3 +138,36 @@ def test_a_reader_that_has_seen_enough_is_no_failure():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+@pytest.mark.parametrize(
+    "program", ["run_trader.py", "scripts/backtest.py", "scripts/monitor_dashboard.py"]
+)
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_without_its_packages_it_says_how_to_get_them(program, words):
+    done = subprocess.run(
+        [sys.executable, "-S", str(ROOT / program), *words],
+        capture_output=True, text=True, check=False, cwd=ROOT, env={"PATH": os.defpath},
+    )  # fmt: skip
+    assert done.returncode == 2
+    told = json.loads(done.stdout)["error"]["hint"] if words else done.stderr
+    assert "./scripts/install.sh" in told
+    assert len(done.stderr.splitlines()) == (0 if words else 2)
+
+
+def test_a_package_that_is_missing_deeper_inside_is_no_bug(capsys):
+    @click.command()
+    def command():
+        raise ModuleNotFoundError("No module named 'talib'", name="talib")
+
+    assert guarded(command, []) == 2
+    assert "the package 'talib' is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [("BTC/UDS", "BTC/USD"), ("BCT/USD", "BTC/USD"), ("BTC/US", "BTC/USD"), ("OWN/EUX", "OWN/EUR"),
+     ("NEWCOIN/USD", None), ("BTC/USD", None)],
+)  # fmt: skip
+def test_a_pair_is_one_slip_away_from_the_one_that_was_meant(typed, near):
+    assert meant(Pair.parse(typed), [Pair.parse("OWN/EUR")]) == (near and Pair.parse(near))

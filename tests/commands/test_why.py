@@ -93,3 +93,11 @@ def test_the_forecast_is_shown_with_the_features_that_moved_it_exactly(data, run
     assert "chance of a rise over 24 h 56.0% (usual 52.0%)" in out
     assert "+3.00%" in out
     assert "= 56.0%, calibrated 55.0%" in out
+
+
+def test_a_misspelt_pair_is_told_with_the_one_that_was_meant(data, run):
+    status, _, err = run("why", "BTC/UDS")
+    assert (status, "Did you mean BTC/USD?" in err) == (2, True)
+    write(data)
+    assert run("why", "BTC/UDS")[0] == 2
+    assert run("why", "SOL/USD")[0] == 1  # known, and nothing was decided

@@ -75,6 +75,13 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_a_misspelt_pair_is_misuse_and_told_with_the_one_that_was_meant(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--pair", "BTC/UDS", *DAYS) == 2
+    assert "Did you mean BTC/USD?" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_document_has_every_field_of_the_contract(
     home: Path, capsys: pytest.CaptureFixture[str]

@@ -8,7 +8,7 @@ serves the sandbox and the translation of names.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -90,7 +90,38 @@ def market(pair: Pair) -> Market:
         return markets()[pair]
     except KeyError:
         known = ", ".join(sorted(str(p) for p in markets()))
-        raise UnknownPair(f"pair {pair} is not traded here", f"Known pairs: {known}.") from None
+        near = meant(pair)
+        hint = f"Did you mean {near}?" if near else f"Known pairs: {known}."
+        raise UnknownPair(f"pair {pair} is not traded here", hint) from None
+
+
+def meant(pair: Pair, known: Iterable[Pair] = ()) -> Pair | None:
+    """The pair that was probably meant by one that is not known: one slip of the finger away.
+
+    >>> str(meant(Pair("BTC", "UDS")))
+    'BTC/USD'
+
+    Args:
+        pair: as it was typed.
+        known: pairs that are known beside those of the table; the first are thought of first.
+    """
+    all_known = dict.fromkeys((*known, *markets()))
+    if pair in all_known:
+        return None
+    return next((other for other in all_known if _one_slip(str(pair), str(other))), None)
+
+
+def _one_slip(one: str, other: str) -> bool:
+    """Whether a letter was mistyped, left out, added, or two neighbours were swapped."""
+    short, long = sorted((one, other), key=len)
+    if len(short) == len(long):
+        differ = [i for i, letter in enumerate(one) if letter != other[i]]
+        first, last = differ[0], differ[-1]
+        swapped = one[first : last + 1] == other[first : last + 1][::-1]
+        return len(differ) == 1 or (len(differ) == 2 and last == first + 1 and swapped)
+    return len(long) == len(short) + 1 and any(
+        long[:i] + long[i + 1 :] == short for i in range(len(long))
+    )
 
 
 def market_named(name: str) -> Market:
