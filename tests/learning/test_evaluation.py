@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from sklearn.metrics import roc_auc_score
 
 from trader.learning.calibration import logistic
@@ -62,3 +63,25 @@ def test_reliability_bins_hold_all_predictions_in_order():
 
 def test_scores_are_the_same_for_the_same_seed():
     assert score(TRUE, UP, BASE, seed=3) == score(TRUE, UP, BASE, seed=3)
+
+
+def worth_nothing(seed, count=4000, span=12):
+    """Forecasts and base rates equally far from the truth: skill of exactly zero."""
+    rng = np.random.default_rng(seed)
+    path = np.concatenate([[0.0], np.cumsum(rng.normal(size=count + span))])
+    up = (path[span : span + count] > path[:count]) * 1.0
+    keep = np.exp(-1 / 48)
+    signal = lfilter([np.sqrt(1 - keep**2)], [1, -keep], rng.normal(size=count)) * 0.06
+    lean = np.clip(signal, -0.2, 0.2)
+    return score(0.5 + lean, up, 0.5 - lean, overlap=span)
+
+
+def test_the_interval_of_the_skill_holds_the_truth_in_nine_worlds_of_ten():
+    found = [worth_nothing(seed) for seed in range(200)]
+    held = np.mean([s.skill_low <= 0 <= s.skill_high for s in found])
+    assert held >= 0.90 - 3 * 0.021  # three standard errors of 200 worlds
+
+
+def test_a_handful_of_blocks_proves_no_skill():
+    scores = score(TRUE[:300], UP[:300], BASE[:300], overlap=120)
+    assert scores.skill_low < scores.log_loss_skill < scores.skill_high

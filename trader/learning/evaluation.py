@@ -18,6 +18,7 @@ from trader.domain.candles import FloatArray, IntArray
 from trader.learning.chance import Places, luck_in_bins
 
 BINS = 10
+_BLOCK_OVERLAPS = 6
 _SMALL = 1e-6
 _ONE_IN_TWENTY = NormalDist().inv_cdf(0.95)
 
@@ -234,11 +235,32 @@ def _log_loss(p: FloatArray, up: FloatArray) -> FloatArray:
 def _skill_interval(
     ours: FloatArray, theirs: FloatArray, overlap: int, seed: int
 ) -> tuple[float, float]:
-    """90 % interval of the skill, resampling blocks twice as long as the overlap."""
-    block = max(1, 2 * overlap, len(ours) // 1000)
+    """90 % interval of the skill, resampling blocks six times as long as the overlap.
+
+    Shorter blocks cut what hangs together: of twice the overlap, the interval held the truth in
+    85 of 100 worlds. Few blocks spread less among themselves than the truth does around them: it
+    is widened by √(k / (k − 1)) and by Student's quantile over the normal one.
+    """
+    block = min(max(1, _BLOCK_OVERLAPS * overlap, len(ours) // 1000), max(1, len(ours) // 8))
     starts = np.arange(0, len(ours), block)
     mine, base = np.add.reduceat(ours, starts), np.add.reduceat(theirs, starts)
     rng = np.random.default_rng(seed)
     picks: npt.NDArray[np.int64] = rng.integers(0, len(starts), (500, len(starts)))
     skills = 1 - mine[picks].sum(axis=1) / base[picks].sum(axis=1)
-    return float(np.quantile(skills, 0.05)), float(np.quantile(skills, 0.95))
+    freedom = max(1, len(starts) - 1)
+    wider = math.sqrt(1 + 1 / freedom) * student_95(freedom) / _ONE_IN_TWENTY
+    found = 1 - ours.sum() / theirs.sum()
+    low, high = found + (np.quantile(skills, [0.05, 0.95]) - found) * wider
+    return float(low), float(high)
+
+
+def student_95(freedom: int) -> float:
+    """95 % quantile of Student's t, to 0.01 from 14 degrees of freedom on (1.761 there).
+
+    Source: Abramowitz & Stegun (1964), 26.7.5, first correction of the normal quantile.
+
+    >>> round(student_95(14), 3)
+    1.754
+    """
+    z = _ONE_IN_TWENTY
+    return z + (z**3 + z) / (4 * freedom)

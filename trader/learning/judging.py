@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import NormalDist
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from trader.domain.markets import Pair
 from trader.learning.building import build_model
 from trader.learning.calibration import FEWEST
 from trader.learning.chance import Places
-from trader.learning.evaluation import Part, Scores, part_of, score
+from trader.learning.evaluation import Part, Scores, part_of, score, student_95
 from trader.learning.features import feature_names
 from trader.learning.labels import BoolArray
 from trader.learning.learner import DAY, KnownPredictions, Learner
@@ -89,7 +88,7 @@ class Judging:
         paid = False
         if len(gains) >= SLEEVE_TRADES:
             error = gains.std(ddof=1) / np.sqrt(len(gains))
-            paid = bool(gains.mean() > _student_95(len(gains) - 1) * error)
+            paid = bool(gains.mean() > student_95(len(gains) - 1) * error)
         self._licensed.append((moment, paid))
         return paid
 
@@ -275,18 +274,6 @@ def refit(
         learner, fit, origin, horizons=cards, licence=FOLD_LICENCE, sleeve_licensed=licensed,
         trained_at=trained_at,
     )  # fmt: skip
-
-
-def _student_95(freedom: int) -> float:
-    """95 % quantile of Student's t, to 0.01 from 14 degrees of freedom on (1.761 there).
-
-    Source: Abramowitz & Stegun (1964), 26.7.5, first correction of the normal quantile.
-
-    >>> round(_student_95(14), 3)
-    1.754
-    """
-    z = NormalDist().inv_cdf(0.95)
-    return z + (z**3 + z) / (4 * freedom)
 
 
 def _overlapping(trades: list[tuple[int, int, float]]) -> list[list[float]]:
