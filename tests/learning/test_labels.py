@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.market_making import START, candles_of, random_walk
-from trader.domain.candles import Candles
+from trader.domain.candles import Candles, Timeframe
 from trader.domain.errors import UsageError
 from trader.learning.labels import barrier_labels, horizon_labels, trend_labels
 
@@ -78,3 +78,14 @@ def test_trend_labels_see_the_coming_line():
     assert rising.up[:20].tolist() == [1.0] * 20
     assert falling.up[:20].tolist() == [0.0] * 20
     assert not rising.valid[-10:].any()
+
+
+def test_the_return_of_a_trend_begins_at_the_next_open():
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 60)))
+    opened = close * 1.01
+    candles = Candles(
+        Timeframe(3600), 3600 * np.arange(400_000, 400_060), opened, np.maximum(opened, close),
+        np.minimum(opened, close), close, np.ones(60), np.ones(60, dtype=np.int64),
+    )  # fmt: skip
+    labels = trend_labels(candles, (3,))
+    assert labels.returns[0] == pytest.approx(close[3] / opened[1] - 1)

@@ -173,8 +173,9 @@ def trend_labels(candles: Candles, spans: tuple[int, ...]) -> Labels:
     """Is the most significant straight line through the coming closes a rising one?
 
     For each row and each span the slope of log closes against time is tested; the span with the
-    largest |t| decides. Known when the longest span has passed: until then another span might
-    still have won.
+    largest |t| decides. The slope begins at the row's own close, the return at the next open,
+    where it could have been bought. Known when the longest span has passed: until then another
+    span might still have won.
 
     Source: trend scanning, López de Prado (2019), "Advances in financial machine learning:
     lecture on labelling".
@@ -186,6 +187,7 @@ def trend_labels(candles: Candles, spans: tuple[int, ...]) -> Labels:
     longest = np.minimum(np.arange(rows) + max(spans), rows - 1)
     known = np.maximum(decided[longest], decided + max(spans) * step)
     returns = np.full(rows, np.nan)
+    entry = np.append(candles.open[1:], np.nan)
     valid = np.arange(rows) + max(spans) < rows
     for span in spans:
         if rows <= span:
@@ -194,7 +196,7 @@ def trend_labels(candles: Candles, spans: tuple[int, ...]) -> Labels:
         better = valid & (np.abs(t) > np.abs(best))
         best[better] = t[better]
         at = np.minimum(np.arange(rows) + span, rows - 1)
-        returns[better] = (np.exp(log_close[at] - log_close) - 1)[better]
+        returns[better] = (candles.close[at] / entry - 1)[better]
     up = (best > 0).astype(np.float64)
     return Labels(up, returns, decided, known, valid, max(spans) * step)
 

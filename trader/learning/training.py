@@ -114,7 +114,9 @@ def train(
     origin = Origin(source, code_version)
     earlier = _walk(judging, origin, trained_at, progress)
     progress(0.9, "the model for now")
-    model, evidence = _model_for_now(judging, origin, trained_at, histories, trials + tuning)
+    model, evidence = _model_for_now(
+        judging, origin, trained_at, histories, leader, trials + tuning
+    )
     named = tuple(replace(m, card=replace(m.card, parent=model.id)) for m in earlier)
     progress(0.98, "importance of the features")
     card = replace(model.card, importance=importance_of(named, dataset, settings.seed))
@@ -145,6 +147,7 @@ def _model_for_now(
     origin: Origin,
     trained_at: datetime,
     histories: Mapping[Pair, Candles],
+    leader: Candles | None,
     trials: int,
 ) -> tuple[TradingModel, Evidence]:
     """The model of all that is known, with its verdict and what that rests on.
@@ -162,7 +165,7 @@ def _model_for_now(
     start, _ = judging.span()
     first = start or datetime.fromtimestamp(now, UTC)
     evidence = judging.evidence(trials_behind(origin.source, first, trials))
-    evidence = replace(evidence, leaks=columns_that_see_ahead(histories))
+    evidence = replace(evidence, leaks=columns_that_see_ahead(histories, leader))
     verdict = _verdict(evidence, settings, dataset, _short(histories))
     model = build_model(
         judging.learner, fit, origin, horizons=cards, trained_at=trained_at,
