@@ -270,6 +270,7 @@ def _document(report: LeakReport) -> dict[str, Any]:
     return {
         "mutations": report.mutations,
         "columns": report.columns,
+        "untested": list(report.untested),
         "leaks": [
             {"column": leak.column, "mutation": leak.mutation, "known_until": leak.known_until,
              "first_difference": leak.opened_at, "was": leak.was, "became": leak.became,
@@ -282,6 +283,9 @@ def _document(report: LeakReport) -> dict[str, Any]:
 def _tell(name: str, report: LeakReport) -> None:
     columns = "1 column" if report.columns == 1 else f"{report.columns} columns"
     tried = f"{report.mutations:,} futures tried on {columns}"
+    if report.untested:
+        cold = ", ".join(report.untested)
+        click.echo(f"{name}: not tested, as it never showed a number: {cold}")
     if not report.leaks:
         click.echo(f"ok    {name}: {tried}, nothing looked ahead")
         return

@@ -83,3 +83,24 @@ def test_an_honest_function_raises_no_alarm():
 def test_a_function_that_returns_too_few_values_is_told_so():
     with pytest.raises(UsageError, match="'short' returned"):
         find_leaks(lambda c: {"short": c.close[1:]}, CANDLES, 10)
+
+
+def mean_of(count, ahead):
+    """A mean over so many candles, moved so many candles into the past."""
+
+    def column(candles):
+        mean = series(candles.close).rolling(count).mean().shift(-ahead)
+        return {"mean": mean.to_numpy()}
+
+    return column
+
+
+def test_a_window_longer_than_the_ordinary_histories_is_tested_too():
+    assert [leak.column for leak in find_leaks(mean_of(600, 1), CANDLES, 200).leaks] == ["mean"]
+    assert find_leaks(mean_of(600, 0), CANDLES, 200).leaks == ()
+    assert find_leaks(mean_of(600, 0), CANDLES, 200).untested == ()
+
+
+def test_a_column_that_never_shows_a_number_is_said_to_be_untested():
+    report = find_leaks(mean_of(5000, 1), CANDLES, 50)
+    assert (report.leaks, report.untested) == ((), ("mean",))

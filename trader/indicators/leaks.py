@@ -24,7 +24,9 @@ Mutation: TypeAlias = Callable[[Candles, int, np.random.Generator], Candles]
 _ROUND = 25
 """Mutations of one history before the next is drawn."""
 _SHORTEST, _LONGEST = 120, 420
-"""Candles of one history: enough for the longest ordinary window to be warm."""
+"""Candles of one history; more where a column warms up for longer, so that it is warm in some."""
+_MOST = 3000
+"""Candles within which a column must show its first number to be tested for its sake."""
 _CUT_FROM = 2
 
 
@@ -70,11 +72,13 @@ class LeakReport:
         mutations: how many futures were tried.
         columns: how many columns were watched.
         leaks: one per column that leaks, in the order found.
+        untested: columns that never showed a number: nothing can be said of them.
     """
 
     mutations: int
     columns: int
     leaks: tuple[Leak, ...]
+    untested: tuple[str, ...] = ()
 
 
 def find_leaks(
@@ -88,7 +92,8 @@ def find_leaks(
 
     Args:
         subject: candles in, name → one value per candle out.
-        candles: real or drawn candles; histories of 120 to 420 candles are cut out of them.
+        candles: real or drawn candles; histories of 120 to 420 candles are cut out of them, and
+            longer ones where a column needs more to warm up.
         mutations: how many futures to try.
         seed: the same seed tries the same futures.
         progress: told how many more were tried.
@@ -100,9 +105,11 @@ def find_leaks(
     found: dict[str, Leak] = {}
     tried = 0
     names: tuple[str, ...] = ()
+    longest, warm = _longest_for(subject, candles), set[str]()
     while tried < mutations:
-        history = _drawn_history(candles, rng)
+        history = _drawn_history(candles, longest, rng)
         names, original = _table(subject, history)
+        warm.update(n for n, row in zip(names, original, strict=True) if np.isfinite(row).any())
         trials = min(_ROUND, mutations - tried)
         for kind, cut, future in _futures(history, trials, rng):
             again, changed = _table(subject, future)
@@ -112,7 +119,8 @@ def find_leaks(
                 _count(found, leak)
         tried += trials
         progress(trials)
-    return LeakReport(tried, len(names), tuple(found.values()))
+    cold = tuple(name for name in names if name not in warm and name not in found)
+    return LeakReport(tried, len(names), tuple(found.values()), cold)
 
 
 def drawn_candles(count: int = 3000, seed: int = 0) -> Candles:
@@ -135,8 +143,16 @@ def _count(found: dict[str, Leak], leak: Leak) -> None:
     found[leak.column] = leak if first is None else replace(first, times=first.times + 1)
 
 
-def _drawn_history(candles: Candles, rng: np.random.Generator) -> Candles:
-    length = min(len(candles), int(rng.integers(_SHORTEST, _LONGEST)))
+def _longest_for(subject: Subject, candles: Candles) -> int:
+    """Candles of the longest history to draw: that the slowest column is warm for a while."""
+    _, values = _table(subject, _own(candles[:_MOST]))
+    known = np.isfinite(values)
+    slowest = int(known.argmax(axis=1).max(initial=0))  # 0 as well for one that never shows any
+    return _LONGEST if slowest < _LONGEST - _SHORTEST else slowest + _LONGEST
+
+
+def _drawn_history(candles: Candles, longest: int, rng: np.random.Generator) -> Candles:
+    length = min(len(candles), int(rng.integers(_SHORTEST, longest)))
     start = int(rng.integers(0, len(candles) - length + 1))
     return _own(candles[start : start + length])
 
