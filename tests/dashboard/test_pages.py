@@ -12,13 +12,14 @@ from tests.dashboard.demo_account import ETH, DemoAccount
 from trader.dashboard import create_app
 from trader.dashboard.app import PAGES
 from trader.dashboard.serve import Served
-from trader.domain.events import SignalMade
+from trader.domain.events import EmergencyStopped, Resumed, SignalMade
 from trader.domain.markets import Pair
 from trader.domain.signals import Action, Signal
 from trader.storage.stop_switch import StopSwitch
 
 pytestmark = pytest.mark.browser
 READY = "body[data-ready]"
+NAV = "document.querySelector('nav')"
 SHOWS = dict.fromkeys(PAGES, "BTC/USD") | {
     "performance": "2024-03-05",
     "model": "20240301T0100-3fa9",
@@ -331,6 +332,30 @@ def test_a_pair_with_markup_for_a_name_stays_text(
     assert "<B>X</B>/USD" in page.inner_text("#list tbody tr:first-child")
     assert page.locator("#list b, #list img").count() == 0
     assert complaints == []
+
+
+def test_with_a_password_and_a_stop_the_head_still_has_room_for_all(
+    account: DemoAccount, page: Any, tmp_path: Path
+) -> None:
+    account.add(EmergencyStopped(datetime(2024, 3, 12, 16, tzinfo=UTC), "drill", False, "a test"))
+    served = Served(create_app(settings(tmp_path, "open sesame")), "127.0.0.1", 0)
+    served.start()
+    try:
+        page.goto(served.url)
+        page.fill("input[name=password]", "open sesame")
+        page.click("button.primary")
+        page.wait_for_selector("#resume:not([hidden])")
+        assert page.evaluate("nav.scrollWidth <= nav.clientWidth".replace("nav", NAV))
+        account.add(Resumed(datetime(2024, 3, 12, 17, tzinfo=UTC), "a test"))
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_selector("#resume", state="hidden")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        brand, log_out = (
+            page.locator(at).bounding_box() for at in (".brand", "[action='/logout']")
+        )
+        assert abs(brand["y"] + brand["height"] / 2 - log_out["y"] - log_out["height"] / 2) < 4
+    finally:
+        served.close()
 
 
 def test_login_opens_and_five_wrong_passwords_lock(page: Any, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ function record(data) {
 function bars(id, rows, show, empty) {
   const most = Math.max(...rows.map((row) => row.size), 1e-12);
   fill(id, ...(rows.length ? rows.map((row) => el("div", { class: "bar" }, el("span", { text: row.name, title: row.note }),
-    svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { width: (100 * row.size) / most, height: 8, rx: 2 })), el("span", { text: show(row.size) }))) : [el("p", { class: "empty", text: empty })]));
+    svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { width: (100 * row.size) / most, height: 8 })), el("span", { text: show(row.size) }))) : [el("p", { class: "empty", text: empty })]));
 }
 
 live(async (o) => {
