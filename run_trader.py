@@ -10,6 +10,11 @@ import importlib
 import sys
 from typing import Any
 
+if __name__ == "__main__":
+    from commands.interrupts import listen_early
+
+    listen_early()  # what is imported below takes long enough to be interrupted
+
 try:
     import click
 except ModuleNotFoundError as fault:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupts import hand_over
 from commands.packages import as_error, missing_package
 from trader.domain.errors import ExitStatus, TraderError, UsageError
 
@@ -35,6 +36,7 @@ def guarded(group: click.Command, args: list[str] | None = None) -> int:
     `{"error": {...}}` on stdout. `TRADER_DEBUG=1` or `--debug` shows the traceback; without it
     even a fault nobody has foreseen is one line, so that stdout stays one document.
     """
+    hand_over()
     words = sys.argv[1:] if args is None else args
     debug = "--debug" in words or os.environ.get("TRADER_DEBUG") == "1"
     as_json = "--json" in words

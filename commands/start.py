@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.common import parse_time, print_json, say
+from commands.interrupts import Early, getting_ready
 from trader.domain.errors import TraderError, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 FEW_CYCLES = 50
 REPLAY = "replay"
+NOT_BEGUN = (
+    "stopped before the first decision: nothing was bought; stops lie at the exchange as the "
+    "journal has them, and the next start compares both"
+)
 LEAVING_TRIALS = 3
 LEAVING_PAUSE_S = 1.0
 
@@ -58,24 +63,29 @@ def command(
       python run_trader.py start
       SANDBOX_FEED=replay python run_trader.py start --cycles 1000 --speed max
     """
-    from config import load_config, parse_pairs
-    from main import assemble
-    from venues import Wishes
+    with getting_ready():
+        from config import load_config, parse_pairs
+        from main import assemble
+        from venues import Wishes
 
-    config = load_config()
-    wishes = Wishes(
-        pairs=() if pairs is None else parse_pairs(pairs),
-        speed=_speed(speed, config),
-        start=_moment(begin),
-        cycles=cycles,
-        unlicensed=unlicensed,
-        debug=debug,
-    )
-    with _asked_to_end():
+        config = load_config()
+        Early.mode = config.mode
+        wishes = Wishes(
+            pairs=() if pairs is None else parse_pairs(pairs),
+            speed=_speed(speed, config),
+            start=_moment(begin),
+            cycles=cycles,
+            unlicensed=unlicensed,
+            debug=debug,
+        )
         parts = assemble(config, wishes)
         _tell_of_the_history(parts, quiet=as_json)
+    with _asked_to_end():
         try:
             document = _run(parts, wishes, dashboard=not no_dashboard, quiet=as_json)
+        except KeyboardInterrupt:
+            say(f"{config.mode}  {NOT_BEGUN}")
+            raise
         finally:
             parts.close()
     if as_json:
