@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -236,6 +237,16 @@ def test_of_two_models_of_the_same_candles_the_one_trained_later_is_in_use(tmp_p
     assert [(e.id, e.state) for e in store.entries(BTC)] == [
         (names[0], "earlier"), (names[1], "in use"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_of_two_models_trained_to_the_same_end_the_one_written_later_is_in_use(tmp_path, names):
+    store, model = ModelStore(tmp_path, "test"), result().model
+    for name in names:
+        store.save(replace(model, card=replace(model.card, id=name)))
+        time.sleep(0.02)  # the file system's clock is coarse
+    assert store.model_for(BTC, FOUR_HOURS, later()).id == names[-1]
+    assert store.entries(BTC)[-1].id == names[-1]
 
 
 def test_entries_tell_the_state_of_every_model(store, tmp_path):

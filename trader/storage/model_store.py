@@ -95,7 +95,7 @@ class ModelStore:
         ]
         if not waiting:
             return None
-        return ModelCard.from_dict(max(waiting, key=lambda found: found[:3])[3])
+        return ModelCard.from_dict(max(waiting, key=lambda found: found[:4])[4])
 
     def named(self, pair: Pair, model_id: str) -> TradingModel:
         """One model of the pair, whatever its state.
@@ -109,7 +109,7 @@ class ModelStore:
         """Every model folder of the pair with its state, oldest knowledge first."""
         found = [self._entry(folder) for folder in _folders(self._root / pair.slug)]
         seen = [e for e in found if self._source is None or e.source in ("", self._source)]
-        ordered = sorted(seen, key=lambda entry: (entry.known_through, entry.trained_at, entry.id))
+        ordered = sorted(seen, key=Entry.age)
         using: dict[str, str] = {}
         for entry in ordered:
             if entry.state == "earlier" and entry.card is not None:
@@ -132,9 +132,11 @@ class ModelStore:
             state, note = "retired", note or _text(folder / RETIRED)
         elif (folder / CHALLENGER).exists() and state != "damaged":
             state = "challenger"
-        known, trained = _age(body)
+        known, trained, written = _age({**body, "written": _written_ns(folder)})
         source = str(body.get("source", ""))
-        return Entry(folder.name, state, source, known or folder.name, trained, card, note)
+        return Entry(
+            folder.name, state, source, known or folder.name, trained, card, note, written
+        )
 
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs that have a folder here."""
@@ -311,7 +313,8 @@ class ModelStore:
                 body = _read_manifest(folder)
             except ModelError:
                 body = _stand_in(folder)
-            found.append((folder, {**body, "challenger": (folder / CHALLENGER).exists()}))
+            waits = (folder / CHALLENGER).exists()
+            found.append((folder, {**body, "challenger": waits, "written": _written_ns(folder)}))
         self._listed[home] = (changed, tuple(found))
         return self._listed[home][1]
 
@@ -325,6 +328,7 @@ class Entry:
         known_through, trained_at: UTC, ISO 8601: the later of each is the newer model.
         card: None where it cannot be read.
         note: why it is retired or damaged.
+        written_ns: when its manifest was written, Unix nanoseconds of real time.
     """
 
     id: str
@@ -334,6 +338,11 @@ class Entry:
     trained_at: str
     card: ModelCard | None
     note: str
+    written_ns: int = 0
+
+    def age(self) -> tuple[str, str, int, str]:
+        """Sorts the older before the newer."""
+        return self.known_through, self.trained_at, self.written_ns, self.id
 
 
 def _kept(entries: tuple[Entry, ...]) -> set[str]:
@@ -350,11 +359,22 @@ def _kept(entries: tuple[Entry, ...]) -> set[str]:
     return set(found.values())
 
 
-def _age(body: dict[str, Any]) -> tuple[str, str]:
-    """What tells older from newer: the newest knowledge, then the time of the training."""
+def _written_ns(folder: Path) -> int:
+    try:
+        return (folder / MANIFEST).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _age(body: dict[str, Any]) -> tuple[str, str, int]:
+    """What tells older from newer: the newest knowledge, the training, the writing.
+
+    Two trainings up to the same `--end` were made at the same moment of the candles' time: then
+    the later file is the newer model.
+    """
     # One whose manifest cannot be read is not passed over for a twin of the same knowledge.
     trained = "~" if body.get("broken") else str(body.get("trained_at", ""))
-    return str(body.get("known_through", "")), trained
+    return str(body.get("known_through", "")), trained, int(body.get("written", 0))
 
 
 def _folders(home: Path) -> list[Path]:
