@@ -68,6 +68,9 @@ def list_(group: str | None, markdown: bool, as_json: bool) -> None:
     if markdown:
         click.echo(_page(chosen), nl=False)
         return
+    from config import load_config
+
+    click.echo(f"{load_config().mode}  indicators and patterns")
     title = ""
     for entry in chosen:
         if entry.group != title:

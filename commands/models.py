@@ -46,6 +46,7 @@ def list_(pairs: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json({str(pair): [_row(e) for e in entries] for pair, entries in found.items()})
         return
+    click.echo(f"{config.mode}  models of {', '.join(map(str, found))}")
     for pair, entries in found.items():
         click.echo(f"{pair}: {len(entries)} models under {config.models_dir / pair.slug}")
         for entry in entries:
@@ -76,7 +77,9 @@ def show(pair: str, model_id: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"state": entry.state, "note": entry.note, **entry.card.as_dict()})
         return
-    for line in _lineage(entry.card, entry):
+    first, *others = _lineage(entry.card, entry)
+    click.echo(f"{config.mode}  {first}")
+    for line in others:
         click.echo(line)
 
 
@@ -108,6 +111,7 @@ def rollback(pairs: tuple[str, ...], target: str | None, reason: str, as_json: b
     if as_json:
         print_json({"rolled_back": done})
         return
+    click.echo(f"{config.mode}  models go back")
     for row in done:
         left = row["in_use"] or "no model is left: the plain trend rule decides"
         click.echo(f"{row['pair']}: retired {', '.join(row['retired'])}; in use: {left}")
@@ -126,13 +130,14 @@ def restore(pair: str, model_id: str, as_json: bool) -> None:
     """
     from config import load_config
 
-    store, wanted = _store(load_config()), Pair.parse(pair)
+    config = load_config()
+    store, wanted = _store(config), Pair.parse(pair)
     store.promote(wanted, model_id)
     now = next((e.id for e in store.entries(wanted) if e.state == "in use"), None)
     if as_json:
         print_json({"pair": str(wanted), "restored": model_id, "in_use": now})
     else:
-        click.echo(f"{wanted}: {model_id} may be used again; in use: {now}")
+        click.echo(f"{config.mode}  {wanted}: {model_id} may be used again; in use: {now}")
 
 
 def _store(config: Config) -> ModelStore:

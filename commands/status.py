@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -175,7 +176,8 @@ def _stopped(config: Config, reading: Reading) -> dict[str, Any] | None:
 def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    # A narrow terminal gets whole words; who reads it through a pipe gets whole lines.
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(f"[bold]{found['mode']}[/]  {_headline(found)}", markup=True)
     if found["note"]:
         console.print(f"[bold yellow]NOTE[/]  {_safe(found['note'])}")
@@ -253,7 +255,7 @@ def _print_limits(console: Console, found: dict[str, Any]) -> None:
         mark = "[red]tripped[/]" if row["tripped"] else ""
         console.print(f"limit     {row['rule']:<20} {told} {mark}".rstrip())
     for row in found["rules"]:
-        console.print(f"rule      {row['rule']:<24} {row['asks']}", soft_wrap=True)
+        console.print(f"rule      {row['rule']:<24} {row['asks']}")
 
 
 def _money(amount: Decimal | None, sign: str = "") -> str:

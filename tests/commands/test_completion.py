@@ -1,5 +1,6 @@
 """The Tab key: commands by name at once, options of the command that is being written."""
 
+import json
 import os
 import subprocess
 import sys
@@ -37,3 +38,10 @@ def test_the_options_of_a_command_are_completed():
 def test_each_shell_gets_its_script(tmp_path, shell):
     done = Bot(tmp_path).run("completion", shell)
     assert (done.returncode, "_KRAKEN_AI_TRADER_COMPLETE" in done.stdout) == (0, True)
+
+
+def test_it_says_which_calls_are_completed(tmp_path):
+    done = Bot(tmp_path, PATH="/nowhere").run("completion", "bash")
+    assert "./scripts/install.sh are not completed" in done.stderr
+    told = json.loads(Bot(tmp_path).run("completion", "bash", "--json").stdout)
+    assert (told["shell"], told["script"] + "\n") == ("bash", done.stdout)
