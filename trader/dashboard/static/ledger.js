@@ -12,7 +12,7 @@ live(async () => {
   fill("lines", table([
     { title: "Time (UTC)", t: true, show: (e) => when(e.time) }, { title: "What", t: true, show: (e) => (e.kind === "fill" ? `${e.side} ${e.pair}` : "transfer") },
     { title: "Quantity", n: true, show: (e) => e.quantity || "–" }, { title: "Price", n: true, show: (e) => (e.price ? exactly(e.price) : "–") }, { title: "Price × quantity", n: true, show: (e) => (e.cost_quote ? exactly(e.cost_quote) : "–") }, { title: "Fee", n: true, show: (e) => e.fee_quote || "–" },
-    { title: "Amount", n: true, show: (e) => `${exactly(e.amount)} ${e.asset}` }, { title: `Balance ${q}`, n: true, show: (e) => exactly(e.balance_quote) }, { title: "Why", show: (e) => e.purpose || e.reason }, { title: "Trade", show: (e) => e.trade_id || "–" },
+    { title: "Amount", n: true, show: (e) => `${exactly(e.amount)} ${e.asset}` }, { title: `Balance ${q}`, n: true, show: (e) => exactly(e.balance_quote) }, { title: "Why", show: (e) => e.purpose || e.reason }, { title: "Trade", t: true, show: (e) => e.trade_id || "–" },
   ], data.entries, "Nothing has been booked yet."));
   document.getElementById("count").textContent = data.lines > data.entries.length ? `the newest ${data.entries.length} of ${data.lines} lines` : `${data.lines} lines`;
 });
