@@ -185,7 +185,7 @@ class Entries:
             if left:
                 order = self._send(plan, Purpose.ENTRY, left, step.price, now)
                 if step.price is None and order.state is OrderState.REJECTED:
-                    self._give_up(plan, f"the rest was refused: {order.refusal}", now)
+                    self._give_up(plan, "the exchange refused the rest", now)
                 desk.sync(now)
 
     def _orders_of(self, plan: Approval) -> list[TrackedOrder]:
