@@ -78,7 +78,7 @@ def _describe_order(event: ev.Event) -> _Line:
         case ev.CancelIntended():
             return "INFO", "cancel_intended", {"id": event.order_id, "reason": event.reason}
         case ev.CancelRefused():
-            return "WARN", "cancel_refused", {"id": event.order_id, "reason": event.reason}
+            return "WARNING", "cancel_refused", {"id": event.order_id, "reason": event.reason}
         case ev.AmendIntended() | ev.OrderAmended():
             said = "amend_intended" if isinstance(event, ev.AmendIntended) else "order_amended"
             return "INFO", said, {
