@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -260,8 +260,10 @@ def _see_to_the_history(words: dict[str, Any], swept: tuple[str, ...], *, quiet:
     """
     from commands.history_offer import complete
     from trader.storage.history import HistoryStore
+    from trader.strategies.registry import find_strategy
 
     config = load_config()
+    find_strategy(words["strategy"] or config.strategy)  # before anything is fetched for it
     named = words["timeframe"]
     given = config.timeframe if named is None else Timeframe.parse(named)
     start, end = _asked(words)
@@ -442,11 +444,12 @@ def _bookable(cash: Decimal, pair: Pair) -> Decimal:
     from trader.exchanges.markets import market
 
     decimals = market(pair).rules.quote_decimals
-    if cash == round(cash, decimals):
+    booked = cash.quantize(unit_of(decimals), ROUND_HALF_EVEN)
+    if cash == booked:
         return cash
     raise UsageError(
         f"--cash {cash:f}: {pair.quote} is booked in {decimals} decimals at the exchange",
-        f"Give no finer amount, such as --cash {max(round(cash, decimals), unit_of(decimals)):f}.",
+        f"Give no finer amount, such as --cash {max(booked, unit_of(decimals)):f}.",
     )
 
 
